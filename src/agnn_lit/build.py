@@ -1,0 +1,132 @@
+"""From configuration to objects: the only code that reads cfg."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agnn_lit.config import ConfigError, DataConfig, DataName, TrainConfig, plain
+from agnn_lit.data import index
+from agnn_lit.data.index import DataError, DiskVideo, Video
+from agnn_lit.data.sampling import hold_out
+from agnn_lit.data.synthetic import synthetic_videos
+
+if TYPE_CHECKING:  # torch and Lightning are imported where they are used: a wrong key is refused before
+    from agnn_lit.data.datamodule import VideoDataModule
+    from agnn_lit.model import AGNN
+    from agnn_lit.module import AGNNModule
+
+
+def open_videos(cfg: DataConfig, split: str, frames: int) -> Sequence[Video]:
+    """List and check the videos of a split.
+
+    Args:
+        cfg: the data set.
+        split: "train" or "test"; ``cfg.train_split`` and ``cfg.test_split`` say what that is called.
+        frames: N'; every video must have as many.
+
+    Raises:
+        DataError: anything missing or broken, all of it at once.
+    """
+    if cfg.name is DataName.synthetic:
+        s = cfg.synthetic
+        return synthetic_videos(
+            split,
+            s.train_videos if split == "train" else s.test_videos,
+            length=s.length,
+            size=s.size,
+            distractors=s.distractors,
+            texture=s.texture,
+            deformation=s.deformation,
+            speed=s.speed,
+            seed=s.seed,
+        )
+    videos = index.select(_index(cfg, split), cfg.sequences)
+    index.check(videos, frames if split == "train" else 1)
+    return videos
+
+
+def _index(cfg: DataConfig, split: str) -> list[DiskVideo]:
+    root = Path(cfg.root or "")
+    if cfg.name is DataName.youtube_objects:
+        return index.index_youtube_objects(root)
+    if cfg.name is DataName.folder:
+        return index.index_folder(root)
+    listed = cfg.train_split if split == "train" else cfg.test_split
+    if listed is None:
+        raise ConfigError(f"data.{split}_split is not set: the name of a list in {root / 'ImageSets'}")
+    return index.index_davis(root, "2016" if cfg.name is DataName.davis2016 else "2017", listed)
+
+
+def open_training_videos(cfg: TrainConfig) -> tuple[list[Video], list[Video]]:
+    """Training videos, and those held out of them for model selection; the reported split stays closed.
+
+    Raises:
+        DataError: see :func:`open_videos`; also a training video without annotations.
+    """
+    videos = open_videos(cfg.data, "train", cfg.model.frames)
+    train, held = hold_out(len(videos), cfg.clips.val_share, seed=cfg.seed)
+    for video in videos:
+        if isinstance(video, DiskVideo) and sum(m is not None for m in video.masks) < cfg.model.frames:
+            raise DataError(
+                f"{video.name}: {sum(m is not None for m in video.masks)} annotated frames, "
+                f"fewer than model.frames={cfg.model.frames}; training needs masks"
+            )
+    return [videos[i] for i in train], [videos[i] for i in held]
+
+
+def build_model(cfg: TrainConfig, *, pretrained: bool = True) -> AGNN:
+    """Return the network; with ``pretrained``, its backbone starts from ``backbone.weights``.
+
+    Raises:
+        WeightsError: start values that cannot be had or do not fit.
+    """
+    from agnn_lit.model import AGNN
+    from agnn_lit.model.backbone import build_backbone
+    from agnn_lit.model.weights import load_backbone_weights
+
+    m = cfg.model
+    encoder = build_backbone(cfg.backbone.name, m.channels, cfg.backbone.stride)
+    if pretrained and cfg.backbone.weights is not None:
+        load_backbone_weights(encoder, cfg.backbone.weights)
+    return AGNN(
+        encoder,
+        m.channels,
+        m.frames,
+        m.rounds,
+        loop_edge=m.loop_edge,
+        loop_reduction=m.loop_reduction,
+        line_edge=m.line_edge,
+        gate=m.gate,
+        aggregation=m.aggregation,
+        update=m.update,
+        readout=m.readout,
+    )
+
+
+def build_module(cfg: TrainConfig, *, pretrained: bool = True) -> AGNNModule:
+    """Return the LightningModule."""
+    from agnn_lit.losses import weighted_bce
+    from agnn_lit.module import AGNNModule, Validation
+
+    return AGNNModule(
+        build_model(cfg, pretrained=pretrained),
+        partial(weighted_bce, eta=cfg.loss.eta, reduction=cfg.loss.reduction),
+        cfg.optim,
+        Validation(cfg.model.frames, cfg.clips.size, cfg.clips.batch_size),
+        plain(cfg),
+        overlays=cfg.logger.overlays,
+    )
+
+
+def build_datamodule(cfg: TrainConfig, train: Sequence[Video], held_out: Sequence[Video]) -> VideoDataModule:
+    """Return the LightningDataModule over opened videos."""
+    from agnn_lit.data.datamodule import VideoDataModule
+    from agnn_lit.data.dataset import ClipDataset
+    from agnn_lit.data.transforms import ClipTransform
+
+    c = cfg.clips
+    clips = ClipDataset(train, cfg.model.frames, ClipTransform(c.size, c.flip, c.scale), cfg.seed, c.clips_per_video)
+    return VideoDataModule(clips, held_out, c.batch_size, c.workers)

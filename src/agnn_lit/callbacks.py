@@ -1,0 +1,83 @@
+"""What happens beside training: checkpoints, pictures of held-out frames, and lines for a log file."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import agnn_lit.torchvision_ops  # noqa: F401 - before pytorch_lightning imports torchvision
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import WandbLogger
+
+from agnn_lit.module import AGNNModule
+from agnn_lit.overlay import jpeg
+
+
+def checkpoints(folder: Path, *, validated: bool) -> list[ModelCheckpoint]:
+    """Keep ``best.ckpt`` (highest val/J; the latest without validation) and ``last.ckpt`` in a folder."""
+    common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_top_k": 1}
+    monitored: dict[str, Any] = {"monitor": "val/J", "mode": "max"} if validated else {"monitor": None}
+    return [
+        ModelCheckpoint(filename="best", **monitored, **common),
+        ModelCheckpoint(filename="last", save_on_train_epoch_end=True, every_n_epochs=1, **common),
+    ]
+
+
+class Overlays(Callback):
+    """Writes the fixed validation frames of each validation into the run folder and to W&B.
+
+    Args:
+        folder: for the JPEG files; each validation overwrites those of the one before.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write what the module drew."""
+        assert isinstance(pl_module, AGNNModule)
+        pictures, pl_module.pictures = pl_module.pictures, {}
+        if trainer.sanity_checking or not pictures or not trainer.is_global_zero:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, picture in pictures.items():
+            file = self.folder / (re.sub(r"[^A-Za-z0-9_.-]+", "_", name) + ".jpg")
+            file.write_bytes(jpeg(picture))
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("val/overlays", list(pictures.values()), caption=list(pictures))
+
+
+class EpochLines(Callback):
+    """One line an epoch, for output that goes to a file or a pipe, at most one every few seconds.
+
+    Args:
+        seconds: least time between two lines.
+    """
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        self.seconds = seconds
+        self._last = -float("inf")
+        self._start = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Print epoch, loss and validation scores."""
+        now = time.monotonic()
+        final = trainer.current_epoch + 1 == trainer.max_epochs
+        if not trainer.is_global_zero or (now - self._last < self.seconds and not final):
+            return
+        self._last = now
+        shown = ("train/loss", "val/J", "val/F", "val/T")
+        values = trainer.callback_metrics
+        scores = "  ".join(f"{name} {float(values[name]):.3f}" for name in shown if name in values)
+        minutes = (now - self._start) / 60
+        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {scores}  {minutes:.1f} min", flush=True)
+
+
+def progress() -> Callback:
+    """Return a progress bar on a terminal, and lines elsewhere."""
+    return RichProgressBar() if sys.stdout.isatty() else EpochLines()

@@ -1,0 +1,1 @@
+"""Videos, clips and input tensors: index, sampling, data set and transforms apart."""

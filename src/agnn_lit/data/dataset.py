@@ -1,0 +1,114 @@
+"""Training clips as a torch data set, and the order in which an epoch visits them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from agnn_lit.data.index import DataError, Video
+from agnn_lit.data.sampling import clip_order, draw_clip
+from agnn_lit.data.transforms import ClipTransform
+
+
+class ClipKey(NamedTuple):
+    """Names one draw: the clip's number in the epoch, and the epoch."""
+
+    epoch: int
+    clip: int
+
+
+class Clip(NamedTuple):
+    """A training example.
+
+    Attributes:
+        images: (N', 3, H, W), normalised.
+        masks: (N', H, W), 0.0 or 1.0.
+    """
+
+    images: Tensor
+    masks: Tensor
+
+
+class ClipDataset(Dataset[Clip]):
+    """Clips of N' frames, one from each equal segment of a video.
+
+    Args:
+        videos: fully annotated videos.
+        frames: N'.
+        transform: joint augmentation.
+        seed: with epoch and clip number it decides every draw.
+        clips_per_video: clips drawn from each video in an epoch.
+    """
+
+    def __init__(
+        self, videos: Sequence[Video], frames: int, transform: ClipTransform, seed: int, clips_per_video: int = 1
+    ) -> None:
+        self.videos = videos
+        self.frames = frames
+        self.transform = transform
+        self.seed = seed
+        self.clips_per_video = clips_per_video
+        # Where only some frames are annotated, clips are drawn from those.
+        self.annotated = [_annotated(video) for video in videos]
+
+    def __len__(self) -> int:
+        return len(self.videos) * self.clips_per_video
+
+    def __getitem__(self, key: ClipKey) -> Clip:
+        """Draw and augment the clip of a key; a pure function of the key and the seed.
+
+        Raises:
+            DataError: a frame or mask that cannot be read, naming its file.
+        """
+        which = key.clip % len(self.videos)
+        video, usable = self.videos[which], self.annotated[which]
+        drawn = draw_clip(len(usable), self.frames, seed=self.seed, epoch=key.epoch, clip=key.clip)
+        chosen = [usable[i] for i in drawn]
+        frames = np.stack([video.frame(i) for i in chosen])  # (N', H, W, 3)
+        masks = np.stack([_mask(video, i) for i in chosen])  # (N', H, W)
+        images, targets = self.transform(
+            torch.from_numpy(frames).permute(0, 3, 1, 2),  # (N', 3, H, W)
+            torch.from_numpy(masks),
+            seed=(self.seed, key.epoch, key.clip, 1),
+        )
+        return Clip(images, targets)
+
+
+def _annotated(video: Video) -> list[int]:
+    masks = getattr(video, "masks", None)
+    return list(range(len(video))) if masks is None else [i for i, path in enumerate(masks) if path is not None]
+
+
+def _mask(video: Video, index: int) -> np.ndarray:
+    mask = video.mask(index)
+    if mask is None:
+        raise DataError(f"{video.name}: frame {video.frame_name(index)} has no annotation to train on")
+    return mask
+
+
+class EpochSampler(Sampler[ClipKey]):
+    """Visits every clip of an epoch once, in an order that is a function of (seed, epoch).
+
+    The epoch travels inside the key, so loader processes that live on need no telling. Lightning calls
+    :meth:`set_epoch` at the start of each epoch, after a resume too.
+    """
+
+    def __init__(self, clips: int, seed: int) -> None:
+        self.clips = clips
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration draws."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.clips
+
+    def __iter__(self) -> Iterator[ClipKey]:
+        return iter([ClipKey(self.epoch, i) for i in clip_order(self.clips, seed=self.seed, epoch=self.epoch)])

@@ -1,0 +1,280 @@
+"""From folders on disk to lists of videos, and the check that they are whole; pixels are read on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+class DataError(RuntimeError):
+    """A data set that is not what its layout promises; the message names every path concerned."""
+
+
+class Video(Protocol):
+    """Anything with frames and, where annotated, masks: on disk or generated."""
+
+    @property
+    def name(self) -> str:
+        """Name of the sequence."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def frame_name(self, index: int) -> str:
+        """Name of a frame's files, without extension."""
+        ...
+
+    def frame(self, index: int) -> NDArray[np.uint8]:
+        """Frame as (H, W, 3) RGB."""
+        ...
+
+    def mask(self, index: int) -> NDArray[np.uint8] | None:
+        """Foreground as (H, W), 0 or 1; None where the frame is not annotated."""
+        ...
+
+
+@dataclass(frozen=True)
+class DiskVideo:
+    """A video as image files.
+
+    Attributes:
+        name: of the sequence.
+        frames: image files in order.
+        masks: annotation file of each frame, or None where there is none.
+    """
+
+    name: str
+    frames: tuple[Path, ...]
+    masks: tuple[Path | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels, from the first frame's header."""
+        return _header_size(self.frames[0])
+
+    def frame_name(self, index: int) -> str:
+        """Return the name of the frame's file, without extension."""
+        return self.frames[index].stem
+
+    def frame(self, index: int) -> NDArray[np.uint8]:
+        """Return frame ``index`` as (H, W, 3) RGB.
+
+        Raises:
+            DataError: when the file cannot be decoded.
+        """
+        path = self.frames[index]
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if image is None:
+            raise DataError(f"{path}: cannot be read as an image")
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+    def mask(self, index: int) -> NDArray[np.uint8] | None:
+        """Return the foreground of frame ``index``, (H, W): 1 where the annotation's value is above 0.
+
+        Raises:
+            DataError: when the file cannot be decoded.
+        """
+        path = self.masks[index]
+        return None if path is None else read_mask(path)
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """Read an annotation, palette, grey or 1-bit, as (H, W): 1 where its value is above 0.
+
+    Raises:
+        DataError: when the file cannot be decoded.
+    """
+    try:
+        with Image.open(path) as file:
+            values = np.asarray(file)
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(f"{path}: cannot be read as a mask ({error})") from error
+    if values.ndim == 3:
+        values = values[..., :3].max(axis=-1)
+    return (values > 0).astype(np.uint8)
+
+
+def _header_size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as file:
+        width, height = file.size
+    return height, width
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if folder.is_dir() else []
+
+
+def _folder(path: Path, what: str) -> Path:
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder; expected {what}")
+    return path
+
+
+def _split_names(root: Path, year: str, split: str) -> list[str]:
+    file = root / "ImageSets" / year / f"{split}.txt"
+    if not file.is_file():
+        found = sorted(p.stem for p in file.parent.glob("*.txt")) if file.parent.is_dir() else []
+        raise DataError(f"{file}: no such split; found there: {', '.join(found) or 'nothing'}")
+    # A line is a name; the 2016 lists of the official archive hold "/JPEGImages/480p/<name>/<frame>.jpg …"
+    names = [line.split()[0] for line in file.read_text().splitlines() if line.strip()]
+    return list(dict.fromkeys(Path(name).parent.name if "/" in name else name for name in names))
+
+
+def index_davis(root: Path, year: str, split: str) -> list[DiskVideo]:
+    """List a split of DAVIS (https://davischallenge.org): 2016, or 2017 with its objects merged.
+
+    Layout: ``ImageSets/<year>/<split>.txt``, ``JPEGImages/480p/<name>/*.jpg``,
+    ``Annotations/480p/<name>/*.png`` (a DAVIS-2017 archive's annotation holds object indices).
+
+    Raises:
+        DataError: root or split missing.
+    """
+    _folder(root, "DAVIS, with ImageSets, JPEGImages and Annotations")
+    images, masks = root / "JPEGImages" / "480p", root / "Annotations" / "480p"
+    return [
+        _paired(name, _images(images / name), masks / name, every=True) for name in _split_names(root, year, split)
+    ]
+
+
+def _paired(name: str, frames: Sequence[Path], masks: Path, *, every: bool) -> DiskVideo:
+    """Join frames and masks by file name; with ``every``, a frame must have a mask, there or not."""
+    wanted = [masks / f"{frame.stem}.png" for frame in frames]
+    return DiskVideo(name, tuple(frames), tuple(m if every or m.is_file() else None for m in wanted))
+
+
+def index_youtube_objects(root: Path, classes: Iterable[str] | None = None) -> list[DiskVideo]:
+    """List YouTube-Objects: ``JPEGImages/<class>/<video>/*.jpg``, ``Annotations/<class>/<video>/*.png``.
+
+    Only some frames (one in ten) are annotated. Names are ``<class>/<video>``.
+
+    Raises:
+        DataError: folders missing.
+    """
+    images = _folder(root / "JPEGImages", "YouTube-Objects: JPEGImages/<class>/<video>/*.jpg")
+    wanted = set(classes) if classes is not None else None
+    return [
+        _paired(f"{kind.name}/{video.name}", _images(video), root / "Annotations" / kind.name / video.name, every=False)
+        for kind in sorted(p for p in images.iterdir() if p.is_dir())
+        if wanted is None or kind.name in wanted
+        for video in sorted(p for p in kind.iterdir() if p.is_dir())
+    ]
+
+
+def index_folder(root: Path) -> list[DiskVideo]:
+    """List frames in a plain folder, or in one folder a video; masks are taken from a ``masks`` folder beside.
+
+    Layout: ``<root>/*.jpg``, or ``<root>/<video>/*.jpg``, or ``<root>/images/[<video>/]*.jpg`` with
+    ``<root>/masks/[<video>/]*.png``.
+
+    Raises:
+        DataError: no such folder, or no image in it.
+    """
+    _folder(root, "images, or one folder of images a video")
+    images = root / "images" if (root / "images").is_dir() else root
+    masks = root / "masks"
+    folders = [p for p in sorted(images.iterdir()) if p.is_dir() and p != masks and _images(p)]
+    if folders:
+        return [_paired(p.name, _images(p), masks / p.name, every=masks.is_dir()) for p in folders]
+    if not _images(images):
+        raise DataError(f"{images}: holds no image ({', '.join(IMAGE_SUFFIXES)}) and no folder of images")
+    return [_paired(root.name, _images(images), masks, every=masks.is_dir())]
+
+
+def select(videos: Sequence[DiskVideo], sequences: Iterable[str] | None) -> list[DiskVideo]:
+    """Keep the named sequences, in the order of ``videos``.
+
+    Raises:
+        DataError: a name that is not there.
+    """
+    if sequences is None:
+        return list(videos)
+    wanted = list(sequences)
+    unknown = sorted(set(wanted) - {v.name for v in videos})
+    if unknown:
+        raise DataError(
+            f"data.sequences: no {', '.join(unknown)} here; there are {', '.join(v.name for v in videos)}"
+        )
+    return [v for v in videos if v.name in wanted]
+
+
+def check(videos: Sequence[DiskVideo], frames: int) -> None:
+    """Check that videos are whole, all at once: headers and file ends are read, no pixels.
+
+    Args:
+        videos: what an index function returned.
+        frames: N'; a video must have as many.
+
+    Raises:
+        DataError: listing every missing, unreadable or truncated file, size mismatch, and empty or too
+            short video.
+    """
+    problems = [f"{v.name}: no frames" for v in videos if not len(v)]
+    problems += [
+        f"{v.name}: {len(v)} frames, fewer than model.frames={frames}" for v in videos if 0 < len(v) < frames
+    ]
+    with ThreadPoolExecutor() as pool:
+        for found in pool.map(_problems, videos):
+            problems += found
+    if not videos:
+        problems.append("no videos")
+    if problems:
+        shown = problems[:50] + ([f"… and {len(problems) - 50} more"] if len(problems) > 50 else [])
+        raise DataError(f"{len(problems)} problem(s) in the data set:\n  " + "\n  ".join(shown))
+
+
+def _problems(video: DiskVideo) -> list[str]:
+    found: list[str] = []
+    expected: tuple[int, int] | None = None
+    for frame, mask in zip(video.frames, video.masks, strict=True):
+        size, problem = _file_size(frame)
+        if problem:
+            found.append(problem)
+        elif size != expected and expected is not None:
+            found.append(f"{frame}: size {size}, but the video began with {expected}")
+        expected = expected or size
+        if mask is None:
+            continue
+        mask_size, problem = _file_size(mask)
+        if problem:
+            found.append(problem)
+        elif size is not None and mask_size != size:
+            found.append(f"{mask}: size {mask_size} (height, width), but its frame has {size}")
+    return found
+
+
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # closing bytes; some writers pad after them
+
+
+def _file_size(path: Path) -> tuple[tuple[int, int] | None, str | None]:
+    """Return (height, width) of an image file, or what is wrong with it."""
+    if not path.is_file():
+        return None, f"{path}: missing"
+    try:
+        with Image.open(path) as file:
+            kind, (width, height) = file.format or "", file.size
+        with path.open("rb") as raw:
+            raw.seek(max(0, path.stat().st_size - 64))
+            tail = raw.read()
+    except (OSError, UnidentifiedImageError) as error:
+        return None, f"{path}: unreadable ({error})"
+    if kind in _ENDS and _ENDS[kind] not in tail:
+        return None, f"{path}: truncated (no end of {kind} data)"
+    return (height, width), None

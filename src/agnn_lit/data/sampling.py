@@ -1,0 +1,107 @@
+"""Which frames go into a graph: pure functions of numbers, no files and no pixels (AGNN, section 4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Frames that are segmented together at test time.
+
+    Attributes:
+        frames: indices whose masks are kept.
+        references: further indices that complete the graph; their masks come from other subsets.
+    """
+
+    frames: tuple[int, ...]
+    references: tuple[int, ...] = ()
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """All indices of the graph, the kept ones first."""
+        return self.frames + self.references
+
+
+def segments(length: int, frames: int) -> list[range]:
+    """Split ``length`` frames into ``frames`` segments in order whose sizes differ by at most one.
+
+    Raises:
+        ValueError: when a segment would be empty.
+    """
+    if not 1 <= frames <= length:
+        raise ValueError(f"a video of {length} frames cannot be split into {frames} segments: N' must be 1..{length}")
+    edges = [k * length // frames for k in range(frames + 1)]
+    return [range(edges[k], edges[k + 1]) for k in range(frames)]
+
+
+def draw_clip(length: int, frames: int, *, seed: int, epoch: int, clip: int) -> tuple[int, ...]:
+    """Draw one frame from each of ``frames`` equal segments, in order.
+
+    The draw is a pure function of (seed, epoch, clip): the same for any number of workers or devices,
+    and after a resume.
+
+    Raises:
+        ValueError: when the video has fewer frames than asked for.
+    """
+    rng = np.random.default_rng([seed, epoch, clip])
+    return tuple(int(rng.integers(part.start, part.stop)) for part in segments(length, frames))
+
+
+def clip_order(clips: int, *, seed: int, epoch: int) -> list[int]:
+    """Return the order in which an epoch visits its clips: a permutation of 0..clips-1."""
+    return [int(i) for i in np.random.default_rng([seed, epoch]).permutation(clips)]
+
+
+def hold_out(videos: int, share: float, *, seed: int) -> tuple[list[int], list[int]]:
+    """Split indices of training videos into those to train on and those held out for model selection.
+
+    A share above 0 holds out at least one video, and always leaves one to train on.
+
+    Returns:
+        Both lists in rising order.
+
+    Raises:
+        ValueError: a share above 0 and fewer than two videos.
+    """
+    if share <= 0:
+        return list(range(videos)), []
+    if videos < 2:
+        raise ValueError(
+            f"clips.val_share={share} holds out validation videos, but there are only {videos}: "
+            "add videos, or set clips.val_share=0 to train without validation"
+        )
+    count = min(max(1, round(share * videos)), videos - 1)
+    held = sorted(int(i) for i in np.random.default_rng([seed, videos]).permutation(videos)[:count])
+    return [i for i in range(videos) if i not in set(held)], held
+
+
+def partition(length: int, frames: int) -> list[Subset]:
+    """Partition a video for testing: T = ceil(N / N') subsets, subset t holds frames t, t + T, t + 2T, …
+
+    Every frame is kept exactly once. A subset that comes out short is completed with references, frames
+    of the video that it does not hold, those already covered by earlier subsets first; a video shorter
+    than N' is completed by repeating frames.
+
+    Raises:
+        ValueError: an empty video, or N' below 1.
+    """
+    if length < 1 or frames < 1:
+        raise ValueError(f"cannot partition {length} frames into graphs of {frames}: both must be 1 or more")
+    step = -(-length // frames)  # T
+    subsets = []
+    for t in range(step):
+        kept = tuple(range(t, length, step))
+        subsets.append(Subset(kept, _references(kept, length, step, frames - len(kept))))
+    return subsets
+
+
+def _references(kept: tuple[int, ...], length: int, step: int, missing: int) -> tuple[int, ...]:
+    if missing <= 0:
+        return ()
+    covered = [i for i in range(length) if i % step < kept[0] % step]
+    others = covered or [i for i in range(length) if i not in kept] or list(kept)
+    spread = [others[(2 * k + 1) * len(others) // (2 * missing)] for k in range(missing)]
+    return tuple(spread)

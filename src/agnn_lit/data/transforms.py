@@ -1,0 +1,64 @@
+"""From the frames and masks of a clip to input tensors: the same geometry for all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import agnn_lit.torchvision_ops  # noqa: F401 - before torchvision
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+#: Channel statistics of ImageNet, which torchvision's pretrained weights expect.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+def normalise(frames: Tensor) -> Tensor:
+    """Map RGB frames (..., 3, H, W) of bytes to floats of zero mean and unit variance a channel."""
+    mean, std = (torch.tensor(v, device=frames.device).view(3, 1, 1) for v in (MEAN, STD))
+    return (frames.float() / 255 - mean) / std
+
+
+def to_input(frames: list[NDArray[np.uint8]], size: tuple[int, int]) -> Tensor:
+    """Resize RGB frames (H, W, 3), each of its own size, to one normalised clip (N, 3, *size)."""
+    resized = [v2.functional.resize(torch.from_numpy(f).permute(2, 0, 1), list(size)) for f in frames]
+    return normalise(torch.stack(resized))
+
+
+class ClipTransform:
+    """Joint augmentation of a clip: flip, zoom, crop, normalise. One draw serves all frames.
+
+    Args:
+        size: height and width of the result.
+        flip: probability of a horizontal flip.
+        scale: range of the zoom relative to ``size``; smaller results are padded with the mean colour and
+            background, larger ones cropped at a random place.
+    """
+
+    def __init__(self, size: tuple[int, int], flip: float = 0.5, scale: tuple[float, float] = (0.7, 1.3)) -> None:
+        fill = {tv_tensors.Image: [round(255 * m) for m in MEAN], tv_tensors.Mask: 0}
+        steps: list[torch.nn.Module] = [v2.Resize(list(size)), v2.RandomHorizontalFlip(flip)]
+        if scale != (1.0, 1.0):
+            steps.append(v2.ScaleJitter(size, scale_range=scale))
+            steps.append(v2.RandomCrop(list(size), pad_if_needed=True, fill=fill))
+        self._geometry = v2.Compose(steps)
+
+    def __call__(self, frames: Tensor, masks: Tensor, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Augment a clip.
+
+        Args:
+            frames: (N, 3, H, W) RGB bytes.
+            masks: (N, H, W) bytes, 0 or 1.
+            seed: every random choice is a function of these numbers; the caller's random state is kept.
+
+        Returns:
+            Normalised frames (N, 3, *size) and masks (N, *size), both floats.
+        """
+        entropy = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(entropy)
+            image, mask = self._geometry(tv_tensors.Image(frames), tv_tensors.Mask(masks))
+        return normalise(image.as_subclass(Tensor)), mask.as_subclass(Tensor).float()

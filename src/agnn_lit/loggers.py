@@ -1,0 +1,125 @@
+"""Where a run's numbers go: a CSV file always, Weights & Biases when wanted."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import agnn_lit.torchvision_ops  # noqa: F401 - before pytorch_lightning imports torchvision
+from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+from agnn_lit.config import LoggerConfig, LoggerMode
+from agnn_lit.runs import write_atomically
+
+
+class CsvLogger(Logger):
+    """All metrics in one ``metrics.csv``, a row a step; a resumed run goes on in the same file.
+
+    The header is the union of the metrics logged so far; a metric that was not logged at a step leaves its
+    cell empty. The file is replaced as a whole, never half written.
+
+    Args:
+        folder: run folder.
+        resume: keep the rows of the file that is there.
+    """
+
+    def __init__(self, folder: Path, resume: bool = False) -> None:
+        super().__init__()
+        self.file = folder / "metrics.csv"
+        self._rows: dict[int, dict[str, Any]] = {}
+        self._columns: list[str] = ["step", "epoch"]
+        if resume and self.file.is_file():
+            with self.file.open(newline="") as file:
+                for row in csv.DictReader(file):
+                    self._add({k: v for k, v in row.items() if v != ""}, int(row["step"]))
+
+    @property
+    def name(self) -> str:
+        """Part of Lightning's paths; unused."""
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        """Part of Lightning's paths; unused."""
+        return ""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the configuration is in ``config.yaml``."""
+
+    def forget_after(self, step: int) -> None:
+        """Drop rows above ``step``: a resumed run writes them anew."""
+        self._rows = {s: row for s, row in self._rows.items() if s <= step}
+
+    def _add(self, metrics: dict[str, Any], step: int) -> None:
+        self._rows.setdefault(step, {}).update({**metrics, "step": step})
+        self._columns += [name for name in metrics if name not in self._columns]
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Note metrics at a step."""
+        self._add(dict(metrics), int(step or 0))
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the file."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows[step] for step in sorted(self._rows))
+        write_atomically(self.file, text.getvalue())
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:  # noqa: ARG002 - Lightning's call
+        """Write the file at the end of training."""
+        self.save()
+
+
+def wandb_is_online(mode: LoggerMode) -> bool:
+    """Decide between online and offline without ever asking: online when asked for, or with a key at hand."""
+    if mode is not LoggerMode.auto:
+        return mode is LoggerMode.online
+    if os.environ.get("WANDB_MODE"):
+        return os.environ["WANDB_MODE"] == "online"
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    import requests  # a dependency of wandb
+
+    netrc = os.environ.get("NETRC") or "~/.netrc"
+    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    return Path(netrc).expanduser().is_file() and requests.utils.get_netrc_auth(host) is not None
+
+
+def build_loggers(
+    cfg: LoggerConfig, folder: Path, name: str, config: dict[str, Any], wandb_id: str | None
+) -> tuple[CsvLogger, WandbLogger | None]:
+    """Return the CSV logger, and the W&B one unless it is disabled.
+
+    Args:
+        cfg: W&B settings.
+        folder: run folder; W&B's files go into ``wandb/`` there.
+        name: of the run.
+        config: resolved, stored with the W&B run.
+        wandb_id: of the W&B run to continue; None starts one.
+    """
+    csv_logger = CsvLogger(folder, resume=wandb_id is not None or (folder / "metrics.csv").is_file())
+    if cfg.mode is LoggerMode.disabled:
+        return csv_logger, None
+    os.environ.setdefault("WANDB_SILENT", "true")
+    wandb_logger = WandbLogger(
+        name=name,
+        save_dir=folder,
+        id=wandb_id,
+        offline=not wandb_is_online(cfg.mode),
+        project=cfg.project,
+        entity=cfg.entity,
+        group=cfg.group,
+        tags=cfg.tags or None,
+        config=config,
+        resume="allow",
+        log_model=False,
+    )
+    return csv_logger, wandb_logger

@@ -1,0 +1,115 @@
+"""The attentive graph neural network: frames in, masks out (AGNN, ICCV 2019, section 3)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from agnn_lit.config import Aggregation, Gate, LineEdge, LoopEdge, Readout, Update
+from agnn_lit.model import edges
+from agnn_lit.model.conv_gru import ConvGRU, Replace
+from agnn_lit.model.messages import Aggregate, build_gate, neighbour_messages
+from agnn_lit.model.readout import ReadOut
+
+
+class AGNN(nn.Module):
+    """Segment the primary objects in all frames of a clip together.
+
+    Frames are the nodes of a fully connected graph. For K rounds each node receives gated messages over
+    its loop edge and over the line edges from all other nodes, and a ConvGRU takes them in; all nodes of a
+    round read only states of the round before. The same weights serve every round and every pair.
+    With one frame there is no neighbour, and with K = 0 no graph: the read-out sees h^0 alone.
+
+    Args:
+        encoder: maps images (M, 3, H, W) to nodes (M, C, H', W').
+        channels: C.
+        frames: N', which only ``aggregation=concat`` fixes.
+        rounds: K.
+        loop_edge: in every round, once after the encoder, or nowhere.
+        loop_reduction: the loop edge attends in C / loop_reduction channels.
+        line_edge: symmetric W_c, or directed.
+        gate: of each message: per channel, per position, or none.
+        aggregation: sum, mean or concat.
+        update: ConvGRU with 3×3 or 1×1 kernels, or replacement by the message.
+        readout: conv3 or bn.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        channels: int = 256,
+        frames: int = 3,
+        rounds: int = 3,
+        *,
+        loop_edge: LoopEdge = LoopEdge.every_round,
+        loop_reduction: int = 8,
+        line_edge: LineEdge = LineEdge.symmetric,
+        gate: Gate = Gate.channel,
+        aggregation: Aggregation = Aggregation.sum,
+        update: Update = Update.gru3x3,
+        readout: Readout = Readout.conv3,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.rounds = rounds
+        self.loop_every_round = loop_edge is LoopEdge.every_round
+        # The rooms of the graph exist only when it is used: a parameter that no gradient
+        # reaches would be an error of the configuration (and of DistributedDataParallel).
+        self.loop_edge: nn.Module | None = None
+        if loop_edge is LoopEdge.encoder or (self.loop_every_round and rounds and not self._ignores_own(aggregation)):
+            self.loop_edge = edges.LoopEdge(channels, max(1, channels // loop_reduction))
+        if rounds:
+            self.line_edge = edges.LineEdge(channels, symmetric=line_edge is LineEdge.symmetric)
+            self.gate = build_gate(gate, channels)
+            self.aggregate = Aggregate(aggregation, channels, frames)
+            self.update = _build_update(update, channels)
+        self.readout = ReadOut(readout, channels)
+
+    @staticmethod
+    def _ignores_own(aggregation: Aggregation) -> bool:
+        return aggregation is Aggregation.concat
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Embed images (B, N, 3, H, W) as nodes h^0 (B, N, C, H', W')."""
+        h: Tensor = self.encoder(images.flatten(0, 1))  # (B·N, C, H', W')
+        if self.loop_edge is not None and not self.loop_every_round:
+            h = self.loop_edge(h)
+        return h.unflatten(0, images.shape[:2])  # (B, N, C, H', W')
+
+    def propagate(self, h: Tensor) -> Tensor:
+        """Pass messages for K rounds: nodes h^0 to h^K, both (B, N, C, H', W')."""
+        for _ in range(self.rounds):
+            h = self._round(h)
+        return h
+
+    def _round(self, h: Tensor) -> Tensor:
+        b, n = h.shape[:2]
+        own = None
+        if self.loop_edge is not None and self.loop_every_round:
+            own = self.gate(self.loop_edge(h.flatten(0, 1))).unflatten(0, (b, n))  # (B, N, C, H', W')
+        if n > 1:
+            messages = neighbour_messages(self.line_edge, h)  # (B, N, N-1, C, H', W')
+            neighbours = self.gate(messages.flatten(0, 2)).unflatten(0, messages.shape[:3])
+        else:
+            neighbours = h.new_zeros((b, 1, 0, *h.shape[2:]))
+        message = self.aggregate(neighbours, own)
+        updated: Tensor = self.update(message.flatten(0, 1), h.flatten(0, 1))  # (B·N, C, H', W')
+        return updated.unflatten(0, (b, n))
+
+    def read_out(self, last: Tensor, first: Tensor, size: tuple[int, int]) -> Tensor:
+        """Logits (B, N, H, W) of ``size`` from h^K and h^0, both (B, N, C, H', W')."""
+        logits = self.readout(last.flatten(0, 1), first.flatten(0, 1))  # (B·N, 1, H', W')
+        logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        return logits.squeeze(1).unflatten(0, last.shape[:2])  # (B, N, H, W)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map clips (B, N, 3, H, W), normalised, to mask logits (B, N, H, W)."""
+        first = self.encode(images)
+        height, width = images.shape[-2:]
+        return self.read_out(self.propagate(first), first, (height, width))
+
+
+def _build_update(kind: Update, channels: int) -> nn.Module:
+    if kind is Update.replace:
+        return Replace()
+    return ConvGRU(channels, kernel=3 if kind is Update.gru3x3 else 1)

@@ -1,0 +1,37 @@
+"""The node update: a gated recurrent unit with convolutions (Ballas et al., ICLR 2016, section 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ConvGRU(nn.Module):
+    """h' = (1 − z) ⊙ h + z ⊙ ĥ, with z, r = σ(W * [m, h]) and ĥ = tanh(W_ĥ * [m, r ⊙ h]) (AGNN, eq. 8).
+
+    Args:
+        channels: C of state and message.
+        kernel: side of the convolutions, odd.
+    """
+
+    def __init__(self, channels: int, kernel: int = 3) -> None:
+        super().__init__()
+        self.update = nn.Conv2d(2 * channels, channels, kernel, padding=kernel // 2)
+        self.reset = nn.Conv2d(2 * channels, channels, kernel, padding=kernel // 2)
+        self.candidate = nn.Conv2d(2 * channels, channels, kernel, padding=kernel // 2)
+
+    def forward(self, message: Tensor, state: Tensor) -> Tensor:
+        """Return the new state; ``message``, ``state`` and result are (M, C, H, W)."""
+        both = torch.cat([message, state], dim=1)  # (M, 2C, H, W)
+        z = torch.sigmoid(self.update(both))
+        r = torch.sigmoid(self.reset(both))
+        proposed = torch.tanh(self.candidate(torch.cat([message, r * state], dim=1)))
+        return (1 - z) * state + z * proposed
+
+
+class Replace(nn.Module):
+    """The ablation without a unit: the message becomes the state."""
+
+    def forward(self, message: Tensor, state: Tensor) -> Tensor:  # noqa: ARG002 - same call as ConvGRU
+        """Return ``message``."""
+        return message

@@ -1,0 +1,165 @@
+"""The LightningModule: model, loss and scores wired into Lightning; no maths of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+import agnn_lit.torchvision_ops  # noqa: F401 - before pytorch_lightning imports torchvision
+import pytorch_lightning as pl
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+
+from agnn_lit.config import OptimConfig, OptimName, Schedule
+from agnn_lit.data.dataset import Clip
+from agnn_lit.data.index import Video
+from agnn_lit.inference import predict_video
+from agnn_lit.metrics.protocols import PROTOCOLS, SequenceScore, score_sequence, summarise
+from agnn_lit.model import AGNN
+from agnn_lit.overlay import draw_overlay
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How held-out videos are predicted and scored.
+
+    Attributes:
+        frames: N' of a graph.
+        size: height and width of the network's input.
+        batch_size: graphs at a time.
+        threshold: a pixel is foreground above this probability.
+        protocol: name of the scores' protocol.
+    """
+
+    frames: int
+    size: tuple[int, int]
+    batch_size: int = 1
+    threshold: float = 0.5
+    protocol: str = "simple"
+
+
+class AGNNModule(pl.LightningModule):
+    """Trains an :class:`AGNN` and validates it on whole videos.
+
+    Logs ``train/loss`` each step, ``val/J``, ``val/F``, ``val/T`` (means over held-out videos) and
+    ``lr/<group>``.
+
+    Args:
+        model: the network.
+        loss: maps logits and masks, both (B, N', H, W), to a scalar.
+        optim: optimiser settings.
+        validation: how held-out videos are scored.
+        config: the resolved configuration as plain containers, kept in the checkpoint.
+        overlays: number of held-out videos whose middle frame is drawn at each validation.
+    """
+
+    def __init__(
+        self,
+        model: AGNN,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        optim: OptimConfig,
+        validation: Validation,
+        config: dict[str, Any],
+        overlays: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters({"config": config})
+        self.model = model
+        self.loss = loss
+        self.optim = optim
+        self.validation = validation
+        self.overlays = overlays
+        self.pictures: dict[str, np.ndarray] = {}  # of the last validation: name -> (H, W, 3) RGB
+        self._scores: list[SequenceScore] = []
+
+    def training_step(self, batch: Clip, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's call
+        """Loss of a batch of clips."""
+        images, masks = batch
+        # The loss is taken in fp32 whatever the precision of the network.
+        loss = self.loss(self.model(images).float(), masks)
+        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=len(images))
+        for scheduler_group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
+            self.log(f"lr/{scheduler_group['name']}", scheduler_group["lr"], on_step=True, on_epoch=False)
+        return loss
+
+    def validation_step(self, batch: Video, batch_idx: int) -> None:
+        """Predict one whole video and score it."""
+        settings = self.validation
+        masks = predict_masks(
+            self.model,
+            batch,
+            frames=settings.frames,
+            size=settings.size,
+            batch_size=settings.batch_size,
+            threshold=settings.threshold,
+        )
+        if batch_idx < self.overlays:
+            middle = len(batch) // 2
+            picture = draw_overlay(batch.frame(middle), masks[middle], batch.mask(middle))
+            self.pictures[f"{batch.name}/{batch.frame_name(middle)}"] = picture
+        names = [batch.frame_name(i) for i in range(len(batch))]
+        annotations = (batch.mask(i) for i in range(len(batch)))
+        self._scores.append(score_sequence(batch.name, names, masks, annotations, PROTOCOLS[settings.protocol]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over the videos."""
+        summary = summarise(self._scores, PROTOCOLS[self.validation.protocol])
+        self._scores.clear()
+        for key, name in (("J_mean", "val/J"), ("F_mean", "val/F"), ("T", "val/T")):
+            value = summary[key]
+            if isinstance(value, float):
+                self.log(name, value, prog_bar=name == "val/J", batch_size=1, sync_dist=True)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Two groups, backbone and graph, with one schedule over the planned steps."""
+        cfg = self.optim
+        groups = parameter_groups(self.model, cfg)
+        optimiser: torch.optim.Optimizer
+        if cfg.name is OptimName.sgd:
+            optimiser = torch.optim.SGD(groups, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
+        else:
+            optimiser = torch.optim.AdamW(groups, lr=cfg.lr, weight_decay=cfg.weight_decay)
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = LambdaLR(optimiser, lambda step: learning_rate_factor(step, total, cfg))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def predict_masks(
+    model: AGNN, video: Video, *, frames: int, size: tuple[int, int], batch_size: int, threshold: float
+) -> list[np.ndarray]:
+    """Masks (H, W) of a whole video in the order of its frames, 0 or 1."""
+    masks: list[np.ndarray | None] = [None] * len(video)
+    for index, probability in predict_video(model, video, frames=frames, size=size, batch_size=batch_size):
+        masks[index] = (probability > threshold).astype(np.uint8)
+    return [mask for mask in masks if mask is not None]
+
+
+def parameter_groups(model: AGNN, cfg: OptimConfig) -> list[dict[str, Any]]:
+    """Split parameters into the groups "backbone" and "graph" (edges, gate, update and read-out).
+
+    Raises:
+        RuntimeError: a parameter that no group holds.
+    """
+    backbone = list(model.encoder.parameters())
+    held = {id(p) for p in backbone}
+    graph = [p for p in model.parameters() if id(p) not in held]
+    groups = [
+        {"name": "backbone", "params": backbone, "lr": cfg.lr * cfg.backbone_lr_factor},
+        {"name": "graph", "params": graph, "lr": cfg.lr},
+    ]
+    if len(backbone) + len(graph) != len(list(model.parameters())):
+        raise RuntimeError("a parameter belongs to no optimiser group")
+    return groups
+
+
+def learning_rate_factor(step: int, total: int, cfg: OptimConfig) -> float:
+    """Factor on the learning rate at a step: linear warm-up, then constant or (1 − step/total)^power."""
+    warm = min(1.0, (step + 1) / (cfg.warmup_steps + 1))
+    if cfg.schedule is Schedule.constant:
+        return warm
+    return float(warm * max(0.0, 1 - step / max(1, total)) ** cfg.power)

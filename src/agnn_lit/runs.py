@@ -1,0 +1,166 @@
+"""What a run is on disk: its folder's name, its state, where it came from, and how it is resumed.
+
+A run folder holds ``config.yaml`` (resolved), ``status.json``, ``metrics.csv``, ``checkpoints/best.ckpt``
+and ``checkpoints/last.ckpt``, ``overlays/`` (validation frames), ``wandb/`` and ``evaluations/``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+
+from agnn_lit.config import ConfigError, TrainConfig, plain, typed
+
+_UNNAMED = ("experiment", "name", "runs_dir", "overwrite", "run", "trainer.progress")
+_PACKAGES = ("agnn-lit", "torch", "torchvision", "pytorch-lightning", "hydra-core", "wandb", "numpy")
+
+
+def run_name(overrides: list[str]) -> str:
+    """Name a run by its overrides: sorted, without those that do not change its result.
+
+    Characters that a folder name should not have become ``-``. No overrides give ``default``.
+    """
+    kept = sorted(o.lstrip("+~") for o in overrides if o.lstrip("+~").split("=")[0] not in _UNNAMED)
+    return re.sub(r"[^A-Za-z0-9_.,=+-]+", "-", ",".join(kept)).strip("-")[:200] or "default"
+
+
+def run_dir(root: str, name: str, overrides: list[str]) -> str:
+    """Folder of a run: ``<root>/<name>/<overrides>``, or the folder that ``run=`` names."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key == "run" and value not in ("", "null"):
+            return value.strip("'\"")
+    return str(Path(root) / name / run_name(overrides))
+
+
+def register_resolvers() -> None:
+    """Make ``${agnn.run_name:…}`` and ``${agnn.run_dir:…}`` known to OmegaConf, for ``conf/hydra``."""
+    OmegaConf.register_new_resolver("agnn.run_name", lambda overrides: run_name(list(overrides)), replace=True)
+    OmegaConf.register_new_resolver(
+        "agnn.run_dir", lambda root, name, overrides: run_dir(root, name, list(overrides)), replace=True
+    )
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def git_revision() -> str:
+    """Revision of the checkout that the code runs from, ``+changes`` when it is not clean; else ``unknown``."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True).stdout
+
+    try:
+        if not git("ls-files", Path(__file__).name).strip():
+            return "unknown"  # installed inside somebody else's repository
+        return git("rev-parse", "HEAD").strip() + ("+changes" if git("status", "--porcelain").strip() else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+class Run:
+    """A run folder.
+
+    Args:
+        folder: where it is, or is to be.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._started = time.monotonic()
+        self._earlier = float(self.status.get("seconds", 0.0))
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint of the best validation; without validation, of the last epoch."""
+        return self.folder / "checkpoints" / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint of the last epoch."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """Contents of status.json; empty where there is none yet."""
+        file = self.folder / "status.json"
+        return json.loads(file.read_text()) if file.is_file() else {}
+
+    def update(self, **changes: Any) -> None:
+        """Change entries of status.json; the time spent is added up over resumes."""
+        seconds = round(self._earlier + time.monotonic() - self._started, 1)
+        status = {**self.status, **changes, "seconds": seconds}
+        write_atomically(self.folder / "status.json", json.dumps(status, indent=2) + "\n")
+
+    def begin(self, cfg: TrainConfig) -> None:
+        """Write the resolved config and where the code came from."""
+        write_atomically(self.folder / "config.yaml", yaml.safe_dump(plain(cfg), sort_keys=False))
+        self.update(
+            state="running", error=None, git=git_revision(), versions=versions(), command=" ".join(sys.argv)
+        )
+
+    def load_config(self) -> TrainConfig:
+        """Read back the configuration.
+
+        Raises:
+            ConfigError: the folder is not a run.
+        """
+        file = self.folder / "config.yaml"
+        if not file.is_file():
+            raise ConfigError(f"run={self.folder}: no {file.name} in it; expected a folder made by agnn-train")
+        cfg = typed(OmegaConf.load(file), TrainConfig)  # type: ignore[arg-type]
+        assert isinstance(cfg, TrainConfig)
+        return cfg
+
+    def clear(self) -> None:
+        """Remove what an earlier run left in the folder.
+
+        Raises:
+            ConfigError: the folder holds files, and they are not a run's.
+        """
+        if not self.folder.exists() or not any(self.folder.iterdir()):
+            return
+        if not (self.folder / "status.json").is_file():
+            raise ConfigError(f"overwrite=true: {self.folder} holds files that no run has written; left alone")
+        shutil.rmtree(self.folder)
+        self._earlier = 0.0
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """List the keys whose values differ between two plain configs, as ``key: old -> new``."""
+    found: list[str] = []
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {a} -> {b}")
+    return found

@@ -1,0 +1,169 @@
+"""``agnn-train``: train a model, or continue an interrupted run."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from agnn_lit.build import build_datamodule, build_module, open_training_videos
+from agnn_lit.config import (
+    CONF_DIR,
+    ConfigError,
+    TrainConfig,
+    check_train,
+    plain,
+    register_schemas,
+    typed,
+)
+from agnn_lit.data.index import DataError
+from agnn_lit.runs import Run, differences, register_resolvers
+
+register_schemas()
+register_resolvers()
+
+
+def train(cfg: TrainConfig, run: Run) -> dict[str, float]:
+    """Train as configured, in a run folder; goes on from ``last.ckpt`` when the folder has one.
+
+    Returns:
+        The last values of the logged metrics.
+
+    Raises:
+        ConfigError, DataError: before anything is trained.
+    """
+    check_train(cfg)
+    videos, held_out = open_training_videos(cfg)
+    resumed = run.last.is_file()
+    run.begin(cfg)
+    try:
+        metrics = _fit(cfg, run, videos, held_out, resumed)
+    except KeyboardInterrupt:
+        run.update(state="interrupted")
+        raise
+    except BaseException:
+        run.update(state="failed", error=traceback.format_exc())
+        raise
+    run.update(state="done", metrics=metrics)
+    return metrics
+
+
+def _fit(cfg: TrainConfig, run: Run, videos: list[Any], held_out: list[Any], resumed: bool) -> dict[str, float]:
+    import torch
+
+    import agnn_lit.torchvision_ops  # noqa: F401 - before pytorch_lightning imports torchvision
+    import pytorch_lightning as pl
+
+    from agnn_lit.callbacks import Overlays, checkpoints, progress
+    from agnn_lit.loggers import build_loggers
+
+    t = cfg.trainer
+    if t.threads is not None:
+        torch.set_num_threads(t.threads)
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    module = build_module(cfg, pretrained=not resumed)
+    parameters = sum(p.numel() for p in module.model.parameters())
+    provenance = {k: run.status[k] for k in ("git", "versions", "command")}
+    extra = {**provenance, "parameters": parameters}
+    name = f"{cfg.name}/{run.folder.name}"
+    csv, wandb = build_loggers(cfg.logger, run.folder, name, {**plain(cfg), **extra}, run.status.get("wandb_id"))
+    run.update(parameters=parameters, wandb_id=None if wandb is None else wandb.experiment.id)
+    print(
+        f"{run.folder}: {parameters:,} parameters, {len(videos)} training and {len(held_out)} held-out videos"
+        + (f", continued from {run.last}" if resumed else ""),
+        flush=True,
+    )
+    trainer = pl.Trainer(
+        accelerator=t.accelerator,
+        devices=t.devices,
+        strategy=t.strategy,
+        precision=t.precision,  # type: ignore[arg-type]
+        max_epochs=t.max_epochs,
+        max_time=None if t.max_minutes is None else timedelta(minutes=t.max_minutes),
+        gradient_clip_val=t.gradient_clip,
+        accumulate_grad_batches=t.accumulate,
+        check_val_every_n_epoch=t.check_val_every,
+        log_every_n_steps=t.log_every,
+        deterministic="warn" if t.deterministic else None,
+        limit_val_batches=None if held_out else 0,
+        num_sanity_val_steps=0,
+        logger=[csv] if wandb is None else [csv, wandb],
+        callbacks=[
+            *checkpoints(run.folder / "checkpoints", validated=bool(held_out)),
+            Overlays(run.folder / "overlays"),
+            *([progress()] if t.progress else []),
+        ],
+        enable_progress_bar=t.progress and sys.stdout.isatty(),
+        enable_model_summary=False,
+        default_root_dir=run.folder,
+    )
+    data = build_datamodule(cfg, videos, held_out)
+    try:
+        trainer.fit(module, data, ckpt_path=str(run.last) if resumed else None)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+    finally:
+        if wandb is not None:
+            wandb.experiment.finish()
+    return {key: float(value) for key, value in trainer.callback_metrics.items()}
+
+
+def _prepare(cfg: TrainConfig, run: Run, overrides: list[str]) -> TrainConfig | None:
+    """Decide between a new run, a continued one, and nothing to do (None)."""
+    if cfg.run is not None:
+        others = [o for o in overrides if not o.startswith("run=")]
+        if others:
+            raise ConfigError(f"run={cfg.run} continues a run as it was configured; leave out {' '.join(others)}")
+        return run.load_config()
+    if cfg.overwrite:
+        check_train(cfg)
+        run.clear()
+        return cfg
+    if not (run.folder / "config.yaml").is_file():
+        return cfg
+    ignored = ("run", "overwrite", "trainer.progress")
+    old, new = plain(run.load_config()), plain(cfg)
+    changed = [line for line in differences(old, new) if not line.startswith(tuple(f"{k}:" for k in ignored))]
+    if changed:
+        raise ConfigError(
+            f"{run.folder} holds a run with another configuration:\n  " + "\n  ".join(changed) + "\n"
+            "continue that one with run=DIR, train anew with overwrite=true, or give this one another name=…"
+        )
+    if run.status.get("state") == "done":
+        print(f"{run.folder}: already trained; overwrite=true trains again")
+        return None
+    return cfg
+
+
+@hydra.main(config_path=CONF_DIR, config_name="train", version_base="1.3")
+def _main(cfg: DictConfig) -> float | None:
+    hydra_cfg = HydraConfig.get()
+    run = Run(Path(hydra_cfg.runtime.output_dir))
+    try:
+        prepared = _prepare(typed(cfg, TrainConfig), run, list(hydra_cfg.overrides.task))
+        metrics = run.status.get("metrics", {}) if prepared is None else train(prepared, run)
+    except (ConfigError, DataError) as error:
+        if hydra_cfg.mode is RunMode.MULTIRUN:
+            raise
+        print(f"agnn-train: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except KeyboardInterrupt as error:
+        print(f"\ninterrupted; continue with: agnn-train run={run.folder}", file=sys.stderr)
+        raise SystemExit(130) from error
+    return metrics.get("val/J")
+
+
+def main() -> None:
+    """Entry point of the command."""
+    _main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""What several rooms of tests share: paths to real footage, and tiny configurations."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)  # tests run side by side; results do not depend on it
+
+
+@pytest.fixture(scope="session")
+def davis_root() -> Path:
+    root = os.environ.get("AGNN_DAVIS_ROOT")
+    if not root:
+        pytest.skip("AGNN_DAVIS_ROOT is not set: needs DAVIS footage")
+    return Path(root)
+
+
+@pytest.fixture(autouse=True)
+def _no_wandb_network(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "wandb-cache"))
