@@ -17,13 +17,17 @@ from agnn_lit.module import AGNNModule
 from agnn_lit.overlay import jpeg
 
 
+class LastCheckpoint(ModelCheckpoint):
+    """A class of its own, since Lightning tells the states of two checkpoint callbacks apart by it."""
+
+
 def checkpoints(folder: Path, *, validated: bool) -> list[ModelCheckpoint]:
     """Keep ``best.ckpt`` (highest val/J; the latest without validation) and ``last.ckpt`` in a folder."""
     common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_top_k": 1}
     monitored: dict[str, Any] = {"monitor": "val/J", "mode": "max"} if validated else {"monitor": None}
     return [
         ModelCheckpoint(filename="best", **monitored, **common),
-        ModelCheckpoint(filename="last", save_on_train_epoch_end=True, every_n_epochs=1, **common),
+        LastCheckpoint(filename="last", save_on_train_epoch_end=True, every_n_epochs=1, **common),
     ]
 
 

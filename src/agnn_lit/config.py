@@ -411,3 +411,4 @@ def check_evaluate(cfg: EvaluateConfig) -> None:
     _require(cfg.batch_size >= 1, f"batch_size={cfg.batch_size}: must be 1 or more")
     _require(cfg.split in ("test", "train", "val"), f"split={cfg.split}: must be test, train or val")
     _require(cfg.precision in _PRECISIONS, f"precision={cfg.precision}: must be one of {_PRECISIONS}")
+    _require(cfg.threads is None or cfg.threads >= 1, f"threads={cfg.threads}: must be 1 or more")

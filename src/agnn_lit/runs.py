@@ -6,6 +6,7 @@ and ``checkpoints/last.ckpt``, ``overlays/`` (validation frames), ``wandb/`` and
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -23,16 +24,22 @@ from omegaconf import OmegaConf
 from agnn_lit.config import ConfigError, TrainConfig, plain, typed
 
 _UNNAMED = ("experiment", "name", "runs_dir", "overwrite", "run", "trainer.progress")
+_LONGEST = 150  # characters of a folder name; file systems allow 255 bytes
 _PACKAGES = ("agnn-lit", "torch", "torchvision", "pytorch-lightning", "hydra-core", "wandb", "numpy")
 
 
 def run_name(overrides: list[str]) -> str:
-    """Name a run by its overrides: sorted, without those that do not change its result.
+    """Name a run by its overrides, as ``model.rounds-3+seed-1``: sorted, without those that change no result.
 
-    Characters that a folder name should not have become ``-``. No overrides give ``default``.
+    Only characters remain that need no quoting in a shell or in a Hydra override such as ``run=DIR``.
+    No overrides give ``default``.
     """
     kept = sorted(o.lstrip("+~") for o in overrides if o.lstrip("+~").split("=")[0] not in _UNNAMED)
-    return re.sub(r"[^A-Za-z0-9_.,=+-]+", "-", ",".join(kept)).strip("-")[:200] or "default"
+    words = (re.sub(r"[^A-Za-z0-9_.]+", "-", o).strip("-") for o in kept)
+    name = "+".join(words) or "default"
+    if len(name) > _LONGEST:
+        name = f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name
 
 
 def run_dir(root: str, name: str, overrides: list[str]) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
+import warnings
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -55,6 +58,17 @@ def train(cfg: TrainConfig, run: Run) -> dict[str, float]:
     return metrics
 
 
+def _quieten() -> None:
+    """Keep Lightning's advertisements and notes to itself out of the output."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in (
+        ".*treespec, LeafSpec.*",  # Lightning's own call of a deprecated torch function
+        ".*does not have many workers.*",  # validation reads video by video, see VideoDataModule
+        ".*Checkpoint directory .* exists and is not empty.*",  # that is what continuing a run is
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
 def _fit(cfg: TrainConfig, run: Run, videos: list[Any], held_out: list[Any], resumed: bool) -> dict[str, float]:
     import torch
 
@@ -64,6 +78,7 @@ def _fit(cfg: TrainConfig, run: Run, videos: list[Any], held_out: list[Any], res
     from agnn_lit.callbacks import Overlays, checkpoints, progress
     from agnn_lit.loggers import build_loggers
 
+    _quieten()
     t = cfg.trainer
     if t.threads is not None:
         torch.set_num_threads(t.threads)
@@ -145,13 +160,16 @@ def _prepare(cfg: TrainConfig, run: Run, overrides: list[str]) -> TrainConfig | 
 @hydra.main(config_path=CONF_DIR, config_name="train", version_base="1.3")
 def _main(cfg: DictConfig) -> float | None:
     hydra_cfg = HydraConfig.get()
-    run = Run(Path(hydra_cfg.runtime.output_dir))
+    folder = Path(hydra_cfg.runtime.output_dir)
+    run = Run(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
     try:
         prepared = _prepare(typed(cfg, TrainConfig), run, list(hydra_cfg.overrides.task))
         metrics = run.status.get("metrics", {}) if prepared is None else train(prepared, run)
     except (ConfigError, DataError) as error:
         if hydra_cfg.mode is RunMode.MULTIRUN:
             raise
+        with suppress(OSError):
+            run.folder.rmdir()  # made by Hydra; stays when a run is in it
         print(f"agnn-train: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     except KeyboardInterrupt as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -94,21 +94,24 @@ def _mask(video: Video, index: int) -> np.ndarray:
 class EpochSampler(Sampler[ClipKey]):
     """Visits every clip of an epoch once, in an order that is a function of (seed, epoch).
 
-    The epoch travels inside the key, so loader processes that live on need no telling. Lightning calls
-    :meth:`set_epoch` at the start of each epoch, after a resume too.
+    The epoch travels inside the key, so loader processes that live on need no telling. It is asked for when
+    an iteration starts: told beforehand, as by ``set_epoch``, it would come too late after a resume, when
+    loader processes already fetch ahead.
+
+    Args:
+        clips: number of clips in an epoch.
+        seed: of the order.
+        epoch: returns the current epoch.
     """
 
-    def __init__(self, clips: int, seed: int) -> None:
+    def __init__(self, clips: int, seed: int, epoch: Callable[[], int]) -> None:
         self.clips = clips
         self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration draws."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return self.clips
 
     def __iter__(self) -> Iterator[ClipKey]:
-        return iter([ClipKey(self.epoch, i) for i in clip_order(self.clips, seed=self.seed, epoch=self.epoch)])
+        epoch = self.epoch()
+        return iter([ClipKey(epoch, i) for i in clip_order(self.clips, seed=self.seed, epoch=epoch)])

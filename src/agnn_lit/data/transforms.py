@@ -61,4 +61,6 @@ class ClipTransform:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(entropy)
             image, mask = self._geometry(tv_tensors.Image(frames), tv_tensors.Mask(masks))
-        return normalise(image.as_subclass(Tensor)), mask.as_subclass(Tensor).float()
+        # One memory layout, whatever the steps made of it: a loader process would copy to it anyhow, and
+        # the last digits of a convolution depend on it.
+        return normalise(image.as_subclass(Tensor)).contiguous(), mask.as_subclass(Tensor).float().contiguous()

@@ -1,0 +1,61 @@
+# agnn_lit: `make help` lists the targets.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+RUN    ?= runs/demo/default
+SEEDS  ?= 1
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo train eval sweep report test test-slow test-gpu lint clean
+
+help:  ## list the targets
+	@awk 'BEGIN {FS = ":.*##"} /^[a-z-]+:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "ARGS='key=value ...' passes settings on: make train ARGS='backbone=tiny seed=1'"
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else \
+	  "Python %d.%d found; agnn_lit needs 3.10 to 3.13: make setup PYTHON=/path/to/python" % v[:2])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+setup: $(STAMP)  ## create .venv and install everything; fast when nothing changed
+
+demo: $(STAMP)  ## train on built-in videos for four minutes, evaluate, and make the report
+	$(BIN)/agnn-train experiment=demo $(ARGS)
+	$(BIN)/agnn-evaluate run=$(RUN) batch_size=4
+	$(BIN)/agnn-report 'runs=[$(RUN)]' out=runs/demo/report
+
+train: $(STAMP)  ## train on DAVIS-2017: AGNN_DAVIS_ROOT=DIR make train ARGS='model.rounds=3'
+	$(BIN)/agnn-train $(ARGS)
+
+eval: $(STAMP)  ## score a run: make eval RUN=runs/NAME/SETTINGS ARGS='protocol=davis2016'
+	$(BIN)/agnn-evaluate run=$(RUN) $(ARGS)
+
+sweep: $(STAMP)  ## one run for each value: make sweep ARGS='experiment=demo model.rounds=0,3 seed=0,1'
+	$(BIN)/agnn-train --multirun $(ARGS)
+
+report: $(STAMP)  ## one page on a run: make report RUN=runs/NAME/SETTINGS
+	$(BIN)/agnn-report 'runs=[$(RUN)]' $(ARGS)
+
+test: $(STAMP)  ## lint and run the tests; set AGNN_DAVIS_ROOT to include those on real footage
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2 -m 'not slow and not gpu' --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+
+test-slow: $(STAMP)  ## the tests that train for minutes
+	$(BIN)/pytest -m slow $(ARGS)
+
+test-gpu: $(STAMP)  ## the tests that need a CUDA device
+	$(BIN)/pytest -m gpu $(ARGS)
+
+lint: $(STAMP)  ## fix what ruff can fix, and check types
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/mypy
+
+clean:  ## remove the environment and caches; runs/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov dist build

@@ -1,0 +1,189 @@
+"""What is kept of scored sequences: their statistics, the summary of a data set, and the three files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agnn_lit.metrics import statistics
+
+if TYPE_CHECKING:
+    from agnn_lit.metrics.protocols import Protocol
+
+STATISTICS = ("J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay")
+
+
+class ScoreError(ValueError):
+    """Masks that cannot be scored as asked; the message names the file, sequence or frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceScore:
+    """Scores of one sequence, or of one object of it.
+
+    Attributes:
+        name: of the sequence; ``<sequence>_<id>`` for an object.
+        frames: names of the n counted frames.
+        J: region similarity of each (n,).
+        F: boundary accuracy of each (n,).
+        T: temporal stability; NaN where the protocol does not count it.
+        resized: predictions that were resized to their annotation.
+        left_out: annotated frames left out because their annotation is empty.
+    """
+
+    name: str
+    frames: tuple[str, ...]
+    J: NDArray[np.float64]
+    F: NDArray[np.float64]
+    T: float = float("nan")
+    resized: int = 0
+    left_out: int = 0
+
+    @property
+    def J_mean(self) -> float:  # noqa: N802
+        """Mean of J over the counted frames."""
+        return statistics.mean(self.J)
+
+    @property
+    def J_recall(self) -> float:  # noqa: N802
+        """Share of frames with J > 0.5."""
+        return statistics.recall(self.J)
+
+    @property
+    def J_decay(self) -> float:  # noqa: N802
+        """J lost from the first to the last quarter."""
+        return statistics.decay(self.J)
+
+    @property
+    def F_mean(self) -> float:  # noqa: N802
+        """Mean of F over the counted frames."""
+        return statistics.mean(self.F)
+
+    @property
+    def F_recall(self) -> float:  # noqa: N802
+        """Share of frames with F > 0.5."""
+        return statistics.recall(self.F)
+
+    @property
+    def F_decay(self) -> float:  # noqa: N802
+        """F lost from the first to the last quarter."""
+        return statistics.decay(self.F)
+
+
+def _class_of(score: SequenceScore) -> str:
+    return score.name.split("/")[0]
+
+
+def _averages(scores: Sequence[SequenceScore]) -> dict[str, float | int | str]:
+    """Frame, video and class means of J and F, and each class's value: the mean of its videos' means."""
+    averages: dict[str, float | int | str] = {}
+    classes = sorted({_class_of(score) for score in scores})
+    for letter in "JF":
+        values = [getattr(score, letter) for score in scores]
+        averages[f"{letter}_frame_mean"] = statistics.mean(np.concatenate(values))
+        videos = {c: [statistics.mean(v) for s, v in zip(scores, values, strict=True) if _class_of(s) == c] for c in classes}
+        averages[f"{letter}_video_mean"] = statistics.mean([v for means in videos.values() for v in means])
+        averages[f"{letter}_class_mean"] = statistics.mean([statistics.mean(means) for means in videos.values()])
+        averages |= {f"{letter}_class/{name}": statistics.mean(means) for name, means in videos.items()}
+    averages["frames_left_out"] = sum(score.left_out for score in scores)
+    averages["frames_resized"] = sum(score.resized for score in scores)
+    return averages
+
+
+def summarise(scores: Sequence[SequenceScore], protocol: Protocol) -> dict[str, float | int | str]:
+    """Average over sequences (objects, where the protocol tells them apart), unweighted.
+
+    Returns:
+        ``J_mean J_recall J_decay F_mean F_recall F_decay JF_mean T protocol sequences frames``. T is the mean over
+        the sequences that have one, NaN without any. ``youtube_objects`` adds its frame, video and class means.
+
+    Raises:
+        ScoreError: no scores.
+    """
+    if not scores:
+        raise ScoreError("no sequence was scored: at least one is needed for a summary")
+    summary: dict[str, float | int | str] = {
+        key: statistics.mean([getattr(score, key) for score in scores]) for key in STATISTICS
+    }
+    summary["JF_mean"] = (float(summary["J_mean"]) + float(summary["F_mean"])) / 2
+    summary["T"] = statistics.mean([score.T for score in scores])
+    summary |= {
+        "protocol": protocol.name,
+        "sequences": len(scores),
+        "frames": sum(len(score.frames) for score in scores),
+    }
+    return summary | _averages(scores) if protocol.by_class else summary
+
+
+def notes(scores: Sequence[SequenceScore]) -> list[str]:
+    """What a reader of the scores should know: sequences where the official decay wraps, resized and omitted frames."""
+    said = []
+    long = [s.name for s in scores if len(s.frames) > statistics.OFFICIAL_DECAY_LIMIT]
+    if long:
+        said.append(
+            f"decay of {', '.join(long)}: the official code keeps its quarters in 8 bits, which wraps above "
+            f"{statistics.OFFICIAL_DECAY_LIMIT} counted frames; here the quarters cover the whole sequence"
+        )
+    for count, what in (
+        (sum(s.resized for s in scores), "predictions resized to the size of their annotation (nearest)"),
+        (sum(s.left_out for s in scores), "annotated frames left out because their annotation is empty"),
+    ):
+        if count:
+            said.append(f"{count} {what}")
+    return said
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.10g}"
+
+
+def _csv(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_scores(out: Path, scores: Sequence[SequenceScore], protocol: Protocol) -> dict[str, float | int | str | None]:
+    """Write ``per_frame.csv``, ``per_sequence.csv`` and ``summary.json`` into a folder, each whole or not at all.
+
+    Returns:
+        The summary as written: a value that does not exist is None.
+    """
+    summary = {
+        key: None if isinstance(value, float) and math.isnan(value) else value
+        for key, value in summarise(scores, protocol).items()
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    frames = (
+        (score.name, frame, _number(j), _number(f))
+        for score in scores
+        for frame, j, f in zip(score.frames, score.J, score.F, strict=True)
+    )
+    columns = (*STATISTICS, "T")
+    sequences = ((s.name, *(_number(getattr(s, column)) for column in columns)) for s in scores)
+    _replace(out / "per_frame.csv", _csv(("sequence", "frame", "J", "F"), frames))
+    _replace(out / "per_sequence.csv", _csv(("sequence", *columns), sequences))
+    _replace(out / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    return summary

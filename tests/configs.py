@@ -1,0 +1,49 @@
+"""Configurations of the tests, composed as the commands compose them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+from agnn_lit import config, runs
+
+config.register_schemas()
+runs.register_resolvers()
+
+#: A run of seconds: generated videos, tiny backbone.
+SMALL = (
+    "backbone=tiny",
+    "data=synthetic",
+    "optim=adamw",
+    "trainer=cpu",
+    "logger=none",
+    "model.channels=8",
+    "model.rounds=1",
+    "clips.size=[32,32]",
+    "clips.workers=0",
+    "clips.val_share=0.2",
+    "data.synthetic.train_videos=10",
+    "data.synthetic.test_videos=3",
+    "data.synthetic.length=6",
+    "data.synthetic.size=[32,32]",
+    "trainer.max_epochs=2",
+    "trainer.log_every=1",
+    "trainer.progress=false",
+)
+
+
+def train_config(*overrides: str, small: bool = True) -> config.TrainConfig:
+    with initialize_config_dir(config.CONF_DIR, version_base="1.3"):
+        composed = compose("train", overrides=[*(SMALL if small else ()), *overrides])
+    return config.typed(composed, config.TrainConfig)
+
+
+def evaluate_config(*overrides: str) -> config.EvaluateConfig:
+    with initialize_config_dir(config.CONF_DIR, version_base="1.3"):
+        composed = compose("evaluate", overrides=["progress=false", *overrides])
+    return config.typed(composed, config.EvaluateConfig)
+
+
+def experiments() -> list[str]:
+    return sorted(p.stem for p in (Path(config.CONF_DIR) / "experiment").glob("*.yaml"))

@@ -1,0 +1,50 @@
+"""Miniature data sets in the real folder layouts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from agnn_lit.data.synthetic import synthetic_videos
+
+
+def _write(frames: Path, masks: Path, number: int, length: int, size: tuple[int, int], every: int = 1) -> None:
+    frames.mkdir(parents=True)
+    masks.mkdir(parents=True)
+    (video,) = synthetic_videos("train", 1, length=length, size=size, seed=number)
+    for i in range(length):
+        cv2.imwrite(str(frames / f"{i:05d}.jpg"), video.frame(i)[..., ::-1])
+        if i % every == 0:
+            mask = Image.fromarray(video.mask(i) * (1 + i % 2), mode="L")
+            palette = mask.convert("P")
+            palette.putdata(list(np.asarray(mask).ravel()))
+            palette.save(masks / f"{i:05d}.png")
+
+
+def make_davis(root: Path, names=("bear", "bus", "car", "dog"), length=5, size=(48, 64), year="2016", val=1) -> Path:
+    for number, name in enumerate(names):
+        _write(
+            root / "JPEGImages" / "480p" / name, root / "Annotations" / "480p" / name, number, length, size
+        )
+    lists = root / "ImageSets" / year
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("\n".join(names[:-val]) + "\n")
+    (lists / "val.txt").write_text("\n".join(names[-val:]) + "\n")
+    return root
+
+
+def make_youtube_objects(root: Path, classes=("cat", "dog"), length=11, size=(48, 64)) -> Path:
+    for number, kind in enumerate(classes):
+        _write(
+            root / "JPEGImages" / kind / "0001", root / "Annotations" / kind / "0001", number, length, size, every=10
+        )
+    return root
+
+
+def make_folder(root: Path, videos=("one", "two"), length=4, size=(48, 64)) -> Path:
+    for number, name in enumerate(videos):
+        _write(root / "images" / name, root / "masks" / name, number, length, size)
+    return root

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from agnn_lit.data.datamodule import VideoDataModule
+from agnn_lit.data.dataset import ClipDataset, ClipKey, EpochSampler
+from agnn_lit.data.index import DataError, DiskVideo, index_youtube_objects
+from agnn_lit.data.synthetic import synthetic_videos
+from agnn_lit.data.transforms import MEAN, STD, ClipTransform, normalise, to_input
+from tests.data.disk import make_youtube_objects
+
+
+def clips(count: int = 6, **options) -> ClipDataset:
+    videos = synthetic_videos("train", count, length=6, size=(32, 48))
+    return ClipDataset(videos, 3, ClipTransform((32, 32)), seed=3, **options)
+
+
+def test_a_clip_is_a_pure_function_of_its_key():
+    a, b = clips(), clips()
+    torch.manual_seed(1)
+    first = a[ClipKey(2, 4)]
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    second = b[ClipKey(2, 4)]
+    assert torch.equal(torch.get_rng_state(), state)  # the caller's random numbers are left alone
+    assert torch.equal(first.images, second.images)
+    assert torch.equal(first.masks, second.masks)
+    assert first.images.shape == (3, 3, 32, 32)
+    assert first.masks.shape == (3, 32, 32)
+    assert not torch.equal(first.images, a[ClipKey(3, 4)].images)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_any_number_of_workers_gives_the_same_batches(workers):
+    def batches(count):
+        module = VideoDataModule(clips(clips_per_video=2), [], batch_size=4, workers=count)
+        found = []
+        loader = module.train_dataloader()
+        for epoch in (0, 1):
+            loader.sampler.epoch = lambda epoch=epoch: epoch
+            found += [batch.images for batch in loader]
+        return torch.stack(found)
+
+    expected = batches(0)
+    assert torch.equal(batches(workers), expected)
+    assert not torch.equal(expected[:3], expected[3:])
+
+
+def test_an_epoch_has_every_clip_once_and_epochs_differ():
+    sampler = EpochSampler(10, seed=0, epoch=lambda: 5)
+    keys = list(sampler)
+    assert sorted(keys) == [ClipKey(5, i) for i in range(10)]
+    assert [k.clip for k in EpochSampler(10, seed=0, epoch=lambda: 6)] != [k.clip for k in keys]
+
+
+def test_frames_without_annotation_are_not_drawn(tmp_path):
+    (video, _) = index_youtube_objects(make_youtube_objects(tmp_path))
+    dataset = ClipDataset([video], 2, ClipTransform((32, 32)), seed=0)
+    assert dataset.annotated == [[0, 10]]
+    assert dataset[ClipKey(0, 0)].masks.shape == (2, 32, 32)
+
+
+def test_a_mask_that_is_not_there_is_an_error(tmp_path):
+    class Unmarked:
+        name = "plain"
+
+        def __len__(self):
+            return 3
+
+        def frame_name(self, index):
+            return str(index)
+
+        def frame(self, index):
+            return np.zeros((8, 8, 3), np.uint8)
+
+        def mask(self, index):
+            return None
+
+    with pytest.raises(DataError, match="plain: frame 0 has no annotation"):
+        ClipDataset([Unmarked()], 3, ClipTransform((8, 8)), seed=0)[ClipKey(0, 0)]
+    assert isinstance(DiskVideo("x", (), ()), DiskVideo)
+
+
+def test_normalised_mean_colour_is_zero():
+    frame = torch.tensor([round(255 * m) for m in MEAN], dtype=torch.uint8).view(1, 3, 1, 1)
+    assert normalise(frame).abs().max() < 0.5 / 255 / min(STD) + 1e-6
+
+
+def test_images_and_masks_share_their_geometry():
+    """A mask drawn as an image must stay aligned with itself through flip, zoom and crop."""
+    rng = np.random.default_rng(0)
+    square = np.zeros((2, 40, 40), np.uint8)
+    square[0, 5:15, 8:30], square[1, 20:35, 3:12] = 1, 1
+    frames = torch.from_numpy(np.repeat(square[:, None] * 255, 3, axis=1))
+    transform = ClipTransform((40, 40), flip=0.5, scale=(0.7, 1.3))
+    for n in rng.integers(0, 1000, 20):
+        image, mask = transform(frames, torch.from_numpy(square), seed=(int(n),))
+        bright = image[:, 0] * STD[0] + MEAN[0] > 0.75
+        inside = mask > 0
+        assert (bright & ~inside).sum() <= 0.15 * inside.sum() + 12
+        assert (inside & ~(image[:, 0] * STD[0] + MEAN[0] > 0.25)).sum() <= 0.15 * inside.sum() + 12
+
+
+def test_scale_one_and_no_flip_is_a_resize():
+    frames = torch.randint(0, 255, (2, 3, 16, 16), dtype=torch.uint8)
+    image, mask = ClipTransform((16, 16), 0.0, (1.0, 1.0))(frames, torch.ones(2, 16, 16, dtype=torch.uint8), (0,))
+    assert torch.equal(image, normalise(frames))
+    assert mask.min() == 1
+
+
+def test_to_input_brings_frames_of_any_size_together():
+    frames = [np.zeros((10, 20, 3), np.uint8), np.zeros((30, 15, 3), np.uint8)]
+    assert to_input(frames, (16, 24)).shape == (2, 3, 16, 24)

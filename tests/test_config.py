@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from hydra.errors import HydraException
+
+from agnn_lit import config
+from agnn_lit.build import build_model
+from agnn_lit.config import ConfigError
+from tests.configs import evaluate_config, experiments, train_config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        (["model.rounds=-1"], "model.rounds=-1: K must be 0 or more"),
+        (["model.frames=0"], "model.frames=0: N' must be 1 or more"),
+        (["model.frames=7"], "model.frames=7 is above the videos' length: data.synthetic.length=6"),
+        (["model.channels=0"], "model.channels=0"),
+        (["model.loop_reduction=99"], "model.loop_reduction=99: must lie in 1..model.channels=8"),
+        (["model.frames=1", "model.aggregation=concat"], "model.aggregation=concat"),
+        (["backbone.stride=16"], "backbone.stride=16: tiny has stride 4 or 8"),
+        (["backbone.weights=x.pth"], "backbone.weights=x.pth: the tiny backbone"),
+        (["clips.size=[2,32]"], "clips.size=[2, 32]"),
+        (["clips.scale=[0.01,1]"], "leaves no pixels for a feature stride of 4"),
+        (["clips.scale=[1.2,1.0]"], "clips.scale=[1.2, 1.0]: must be 0 < smallest <= largest"),
+        (["clips.batch_size=0"], "clips.batch_size=0"),
+        (["clips.clips_per_video=0"], "clips.clips_per_video=0"),
+        (["clips.workers=-1"], "clips.workers=-1"),
+        (["clips.val_share=1.0"], "clips.val_share=1.0: must lie in [0, 1)"),
+        (["clips.flip=2"], "clips.flip=2.0"),
+        (["data.synthetic.size=[8,8]"], "data.synthetic.size=[8, 8]"),
+        (["data.synthetic.length=0"], "data.synthetic.length=0"),
+        (["data.synthetic.train_videos=0"], "data.synthetic.train_videos=0"),
+        (["data.synthetic.test_videos=0"], "data.synthetic.test_videos=0"),
+        (["data=folder"], "data.root is not set: the folder of folder"),
+        (["data=as_trained"], "data.name is not set"),
+        (["trainer.max_epochs=0"], "trainer.max_epochs=0"),
+        (["trainer.devices=0"], "trainer.devices=0"),
+        (["trainer.accumulate=0"], "trainer.accumulate=0"),
+        (["trainer.precision=half"], "trainer.precision=half: must be one of"),
+        (["precision=fp16"], "trainer.precision=16-mixed needs a GPU"),
+        (["optim.lr=0"], "optim.lr=0.0"),
+        (["optim.warmup_steps=-1"], "optim.warmup_steps=-1"),
+        (["loss.reduction=median"], "loss.reduction=median: must be mean or sum"),
+    ],
+    ids=lambda v: v[0] if isinstance(v, list) else "",
+)
+def test_what_cannot_be_trained_is_refused_with_its_key(overrides, part):
+    with pytest.raises(ConfigError) as caught:
+        config.check_train(train_config(*overrides))
+    assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        (["model.rouns=3"], "model.rouns"),
+        (["model.rounds=abc"], "model.rounds"),
+        (["model.gate=chanel"], "model.gate"),
+        (["trainer.max_epochs=1.5"], "trainer.max_epochs"),
+        (["backbone=resnet5"], "resnet5"),
+    ],
+)
+def test_misspelt_and_mistyped_keys_are_refused(overrides, part):
+    with pytest.raises(HydraException) as caught:
+        train_config(*overrides)
+    assert part in f"{caught.value} {caught.value.__cause__}"
+
+
+def test_backbone_must_be_chosen():
+    cfg = train_config()
+    with pytest.raises(ConfigError, match=r"backbone\.name is not set"):
+        config.check_train(replace(cfg, backbone=config.BackboneConfig()))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        ([], "give one of them"),
+        (["run=a", "ckpt=b"], "give one of them"),
+        (["run=a", "threshold=1"], "threshold=1.0"),
+        (["run=a", "frames=0"], "frames=0"),
+        (["run=a", "batch_size=0"], "batch_size=0"),
+        (["run=a", "split=all"], "split=all"),
+        (["run=a", "threads=0"], "threads=0"),
+    ],
+)
+def test_impossible_evaluations_are_refused(overrides, part):
+    with pytest.raises(ConfigError) as caught:
+        config.check_evaluate(evaluate_config(*overrides))
+    assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("name", experiments())
+def test_every_experiment_composes_validates_and_builds(name, monkeypatch):
+    monkeypatch.setenv("AGNN_DAVIS_ROOT", "/data/DAVIS")
+    cfg = train_config(f"experiment={name}", small=False)
+    config.check_train(cfg)
+    assert build_model(cfg, pretrained=False).rounds == cfg.model.rounds
+
+
+@pytest.mark.parametrize("backbone", [b.value for b in config.BackboneName])
+def test_every_backbone_file_is_of_the_backbone_it_names(backbone):
+    assert train_config(f"backbone={backbone}", small=False).backbone.name.value == backbone
+
+
+def test_a_config_survives_plain_and_back():
+    cfg = train_config("model.gate=spatial")
+    assert config.typed(config.plain(cfg), config.TrainConfig) == cfg
+
+
+@pytest.mark.parametrize("wrong", ["model.rouns=3", "model.rounds=-1"])
+def test_the_command_refuses_before_torch_is_loaded(wrong, tmp_path):
+    """Asked for: in the first second. Time on a busy machine varies, so the imports are what is checked."""
+    code = (
+        "import sys; sys.argv = ['agnn-train', *sys.argv[1:]]\n"
+        "from agnn_lit.train import main\n"
+        "try: main()\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code, "backbone=tiny", "data=synthetic", wrong],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert wrong.split("=")[0] in done.stderr
+    assert done.stdout.strip() == "False"
+    assert time.monotonic() - started < 10
+    assert list(tmp_path.rglob("*.json")) == []
+
+
+def test_help_is_for_people():
+    done = subprocess.run([sys.executable, "-m", "agnn_lit.train", "--help"], capture_output=True, text=True, check=True)
+    for part in ("usage: agnn-train", "experiment=demo", "backbone: deeplabv3_mobilenet_v3_large", "rounds: 3"):
+        assert part in done.stdout

@@ -1,0 +1,231 @@
+"""Training end to end, through the code that the command runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from agnn_lit.config import ConfigError
+from agnn_lit.data.index import DataError
+from agnn_lit.runs import Run
+from agnn_lit.train import _prepare, train
+from tests.configs import SMALL, train_config
+from tests.data.disk import make_davis, make_folder
+
+
+def weights(run: Run, name: str = "last") -> dict[str, torch.Tensor]:
+    return torch.load(run.folder / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+
+
+def rows(run: Run) -> list[dict[str, str]]:
+    with (run.folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    run = Run(tmp_path_factory.mktemp("trained"))
+    train(train_config(), run)
+    return run
+
+
+def test_a_run_leaves_what_it_promises(trained):
+    assert {"config.yaml", "metrics.csv", "status.json", "checkpoints", "overlays"} <= {
+        p.name for p in trained.folder.iterdir()
+    }
+    assert {p.name for p in (trained.folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert len(list((trained.folder / "overlays").glob("*.jpg"))) == 2
+    status = trained.status
+    assert status["state"] == "done"
+    assert status["parameters"] > 1000
+    assert status["versions"]["torch"] == torch.__version__
+    assert trained.load_config() == train_config()
+    logged = rows(trained)
+    assert {"train/loss", "lr/graph", "lr/backbone"} <= set(logged[0])
+    assert sum(bool(row["train/loss"]) for row in logged) == 8  # 2 epochs of 4 batches
+    scored = [row for row in logged if row["val/J"]]
+    assert len(scored) == 2
+    assert all(0 <= float(row[f"val/{k}"]) <= 1 for row in scored for k in "JF")
+
+
+def test_the_learning_rate_decays_to_the_end(trained):
+    rates = [float(row["lr/graph"]) for row in rows(trained) if row["lr/graph"]]
+    expected = [1e-3 * (1 - step / 8) ** 0.9 for step in range(8)]
+    assert rates == pytest.approx(expected, rel=1e-5)
+
+
+def test_two_runs_with_one_seed_give_identical_weights_and_numbers(trained, tmp_path):
+    again, other = Run(tmp_path / "again"), Run(tmp_path / "other")
+    train(train_config(), again)
+    assert same(weights(trained), weights(again))
+    assert rows(trained) == rows(again)
+    train(train_config("seed=1"), other)
+    assert not same(weights(trained), weights(other))
+
+
+def test_loader_processes_do_not_change_the_result(trained, tmp_path):
+    run = Run(tmp_path / "workers")
+    train(train_config("clips.workers=1"), run)
+    assert same(weights(trained), weights(run))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_interrupted_run_continues_to_the_same_weights(tmp_path, workers):
+    whole, parts = Run(tmp_path / "whole"), Run(tmp_path / "parts")
+    common = ("optim.schedule=constant", f"clips.workers={workers}")
+    constant = (*common, "trainer.max_epochs=3")
+    train(train_config(*constant), whole)
+    train(train_config(*common, "trainer.max_epochs=1"), parts)
+    assert not same(weights(whole), weights(parts))
+    train(train_config(*constant), Run(parts.folder))
+    assert same(weights(whole), weights(parts))
+    assert rows(whole) == rows(parts)
+
+
+def test_without_held_out_videos_best_is_the_last(tmp_path):
+    run = Run(tmp_path)
+    train(train_config("clips.val_share=0"), run)
+    assert same(weights(run, "best"), weights(run, "last"))
+    assert "val/J" not in rows(run)[0]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("precision=bf16",),
+        ("model.rounds=0",),
+        ("model.loop_edge=encoder", "model.line_edge=directed", "model.gate=spatial", "model.aggregation=concat"),
+        ("model.update=replace", "model.gate=none", "model.loop_edge=none", "model.aggregation=mean"),
+        ("model.update=gru1x1", "model.readout=bn", "optim=sgd", "loss.reduction=sum"),
+        ("model.frames=1",),
+        ("trainer.accumulate=2", "trainer.gradient_clip=0.5", "clips.clips_per_video=2"),
+    ],
+    ids=" ".join,
+)
+def test_every_axis_trains(overrides, tmp_path):
+    metrics = train(train_config("trainer.max_epochs=1", *overrides), Run(tmp_path))
+    assert metrics["train/loss"] == pytest.approx(metrics["train/loss"])  # a number, not NaN
+    assert 0 <= metrics["val/J"] <= 1
+
+
+def test_davis_and_folders_train(tmp_path):
+    make_davis(tmp_path / "davis")
+    make_folder(tmp_path / "folder")
+    common = ("trainer.max_epochs=1", "clips.val_share=0.4", "clips.scale=[0.7,1.3]")
+    for number, data in enumerate(
+        (f"data=davis2016,data.root={tmp_path}/davis", f"data=folder,data.root={tmp_path}/folder")
+    ):
+        run = Run(tmp_path / f"run{number}")
+        assert 0 <= train(train_config(*common, *data.split(",")), run)["val/J"] <= 1
+
+
+def test_the_reported_split_is_never_opened_for_training(tmp_path):
+    """Model selection holds videos out of the training list; the test list may even be broken."""
+    root = make_davis(tmp_path / "davis")
+    for file in (root / "JPEGImages" / "480p" / "dog").iterdir():
+        file.unlink()
+    cfg = train_config("trainer.max_epochs=1", "data=davis2016", f"data.root={root}", "clips.val_share=0.4")
+    train(cfg, Run(tmp_path / "run"))
+    assert not any("dog" in p.name for p in (tmp_path / "run" / "overlays").iterdir())
+
+
+def test_broken_data_stops_before_training(tmp_path):
+    root = make_davis(tmp_path / "davis")
+    (root / "Annotations" / "480p" / "bear" / "00001.png").unlink()
+    run = Run(tmp_path / "run")
+    with pytest.raises(DataError, match=r"bear/00001\.png: missing"):
+        train(train_config("data=davis2016", f"data.root={root}"), run)
+    assert not run.folder.exists()
+
+
+def test_videos_without_masks_cannot_be_trained_on(tmp_path):
+    root = make_folder(tmp_path / "set")
+    cfg = train_config("data=folder", f"data.root={root / 'images'}")
+    with pytest.raises(DataError, match="0 annotated frames"):
+        train(cfg, Run(tmp_path / "run"))
+
+
+def test_a_failure_is_written_down(tmp_path, monkeypatch):
+    monkeypatch.setattr("agnn_lit.train.build_module", lambda *a, **k: 1 / 0)
+    run = Run(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        train(train_config(), run)
+    assert run.status["state"] == "failed"
+    assert "ZeroDivisionError" in run.status["error"]
+
+
+def test_the_same_command_again_does_nothing_and_another_config_is_refused(trained, capsys):
+    assert _prepare(train_config(), trained, []) is None
+    assert "already trained" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"seed: 0 -> 1"):
+        _prepare(train_config("seed=1"), trained, [])
+
+
+def test_run_continues_as_configured_and_takes_nothing_else(trained):
+    cfg = train_config(f"run={trained.folder}")
+    assert _prepare(cfg, trained, [f"run={trained.folder}"]) == train_config()
+    with pytest.raises(ConfigError, match="leave out seed=3"):
+        _prepare(cfg, trained, [f"run={trained.folder}", "seed=3"])
+
+
+def test_run_must_be_a_run(tmp_path):
+    with pytest.raises(ConfigError, match=r"no config\.yaml in it"):
+        _prepare(train_config(f"run={tmp_path}"), Run(tmp_path), [f"run={tmp_path}"])
+
+
+def test_overwrite_clears_runs_and_nothing_else(tmp_path):
+    run = Run(tmp_path / "run")
+    train(train_config("trainer.max_epochs=1"), run)
+    assert _prepare(train_config("overwrite=true"), run, []) is not None
+    assert not run.folder.exists()
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="left alone"):
+        _prepare(train_config("overwrite=true"), Run(tmp_path), [])
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def command(*words: str, cwd, module: str = "train") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", f"agnn_lit.{module}", *words], capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+def test_the_command_trains_repeats_and_continues(tmp_path):
+    words = [*SMALL, "trainer.max_epochs=1", "name=try", "trainer.progress=true"]
+    first = command(*words, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "epoch 1/1" in first.stdout
+    (folder,) = (p.parent for p in tmp_path.rglob("status.json"))
+    assert folder.parent == tmp_path / "runs" / "try"
+    assert "already trained" in command(*words, cwd=tmp_path).stdout
+    resumed = command(f"run={folder.relative_to(tmp_path)}", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "continued from" in resumed.stdout
+    assert len(list(tmp_path.rglob("status.json"))) == 1
+
+
+def test_a_wrong_setting_is_one_line_and_leaves_no_folder(tmp_path):
+    done = command("backbone=tiny", "data=synthetic", "model.rounds=-2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.strip() == "agnn-train: model.rounds=-2: K must be 0 or more"
+    assert not list(tmp_path.glob("runs/*/*"))
+
+
+def test_multirun_gives_a_folder_a_value(tmp_path):
+    words = ("backbone=tiny", "data=synthetic", "trainer=cpu", "logger=none", "trainer.max_epochs=1", "name=rounds")
+    tiny = ("model.channels=8", "clips.size=[16,16]", "clips.workers=0", "data.synthetic.train_videos=4")
+    done = command("-m", *words, *tiny, "model.rounds=0,1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    states = {p.parent.name: json.loads(p.read_text())["state"] for p in tmp_path.rglob("status.json")}
+    assert len(states) == 2
+    assert set(states.values()) == {"done"}
+    assert {"model.rounds-0" in name for name in states} == {True, False}
