@@ -88,6 +88,7 @@ def test_backbone_must_be_chosen():
         (["run=a", "batch_size=0"], "batch_size=0"),
         (["run=a", "split=all"], "split=all"),
         (["run=a", "threads=0"], "threads=0"),
+        (["run=a", "dtype=int8"], "dtype=int8"),
     ],
 )
 def test_impossible_evaluations_are_refused(overrides, part):
@@ -139,6 +140,13 @@ def test_the_command_refuses_before_torch_is_loaded(wrong, tmp_path):
 
 
 def test_help_is_for_people():
-    done = subprocess.run([sys.executable, "-m", "agnn_lit.train", "--help"], capture_output=True, text=True, check=True)
-    for part in ("usage: agnn-train", "experiment=demo", "backbone: deeplabv3_mobilenet_v3_large", "rounds: 3"):
+    done = subprocess.run(
+        [sys.executable, "-m", "agnn_lit.train", "--help"], capture_output=True, text=True, check=True
+    )
+    for part in (
+        "usage: agnn-train",
+        "experiment=demo",
+        "backbone: deeplabv3_mobilenet_v3_large",
+        "rounds: 3",
+    ):
         assert part in done.stdout

@@ -103,7 +103,12 @@ def test_without_held_out_videos_best_is_the_last(tmp_path):
     [
         ("precision=bf16",),
         ("model.rounds=0",),
-        ("model.loop_edge=encoder", "model.line_edge=directed", "model.gate=spatial", "model.aggregation=concat"),
+        (
+            "model.loop_edge=encoder",
+            "model.line_edge=directed",
+            "model.gate=spatial",
+            "model.aggregation=concat",
+        ),
         ("model.update=replace", "model.gate=none", "model.loop_edge=none", "model.aggregation=mean"),
         ("model.update=gru1x1", "model.readout=bn", "optim=sgd", "loss.reduction=sum"),
         ("model.frames=1",),
@@ -195,7 +200,11 @@ def test_overwrite_clears_runs_and_nothing_else(tmp_path):
 
 def command(*words: str, cwd, module: str = "train") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", f"agnn_lit.{module}", *words], capture_output=True, text=True, cwd=cwd, check=False
+        [sys.executable, "-m", f"agnn_lit.{module}", *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
     )
 
 
@@ -221,7 +230,14 @@ def test_a_wrong_setting_is_one_line_and_leaves_no_folder(tmp_path):
 
 
 def test_multirun_gives_a_folder_a_value(tmp_path):
-    words = ("backbone=tiny", "data=synthetic", "trainer=cpu", "logger=none", "trainer.max_epochs=1", "name=rounds")
+    words = (
+        "backbone=tiny",
+        "data=synthetic",
+        "trainer=cpu",
+        "logger=none",
+        "trainer.max_epochs=1",
+        "name=rounds",
+    )
     tiny = ("model.channels=8", "clips.size=[16,16]", "clips.workers=0", "data.synthetic.train_videos=4")
     done = command("-m", *words, *tiny, "model.rounds=0,1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

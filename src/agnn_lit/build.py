@@ -55,9 +55,13 @@ def _index(cfg: DataConfig, split: str) -> list[DiskVideo]:
     if cfg.name is DataName.folder:
         return index.index_folder(root)
     listed = cfg.train_split if split == "train" else cfg.test_split
-    if listed is None:
-        raise ConfigError(f"data.{split}_split is not set: the name of a list in {root / 'ImageSets'}")
-    return index.index_davis(root, "2016" if cfg.name is DataName.davis2016 else "2017", listed)
+    if listed is None and cfg.sequences is None:
+        raise ConfigError(
+            f"data.{split}_split is not set: the name of a list in {root / 'ImageSets'}, "
+            "or null with data.sequences=[…] to name the videos themselves"
+        )
+    year = "2016" if cfg.name is DataName.davis2016 else "2017"
+    return index.index_davis(root, index.split_names(root, year, listed) if listed else cfg.sequences or [])
 
 
 def open_training_videos(cfg: TrainConfig) -> tuple[list[Video], list[Video]]:
@@ -106,8 +110,14 @@ def build_model(cfg: TrainConfig, *, pretrained: bool = True) -> AGNN:
     )
 
 
-def build_module(cfg: TrainConfig, *, pretrained: bool = True) -> AGNNModule:
-    """Return the LightningModule."""
+def planned_steps(cfg: TrainConfig, clips: int) -> int:
+    """Optimiser steps of a whole run over ``clips`` clips an epoch."""
+    batches = max(1, clips // (cfg.clips.batch_size * cfg.trainer.devices))
+    return cfg.trainer.max_epochs * -(-batches // cfg.trainer.accumulate)
+
+
+def build_module(cfg: TrainConfig, *, steps: int = 1, pretrained: bool = True) -> AGNNModule:
+    """Return the LightningModule; ``steps`` is the length of the learning rate schedule."""
     from agnn_lit.losses import weighted_bce
     from agnn_lit.module import AGNNModule, Validation
 
@@ -115,6 +125,7 @@ def build_module(cfg: TrainConfig, *, pretrained: bool = True) -> AGNNModule:
         build_model(cfg, pretrained=pretrained),
         partial(weighted_bce, eta=cfg.loss.eta, reduction=cfg.loss.reduction),
         cfg.optim,
+        steps,
         Validation(cfg.model.frames, cfg.clips.size, cfg.clips.batch_size),
         plain(cfg),
         overlays=cfg.logger.overlays,

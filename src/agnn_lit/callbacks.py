@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import agnn_lit.torchvision_ops  # noqa: F401 - before pytorch_lightning imports torchvision
+
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import WandbLogger

@@ -271,7 +271,7 @@ class EvaluateConfig:
     frames: int | None = None  # N' at test time; null: as in training
     batch_size: int = 1  # graphs at a time
     accelerator: str = "auto"
-    precision: str = "32-true"
+    dtype: str = "fp32"  # of the network: fp32, bf16 or fp16 (autocast)
     threads: int | None = None
     overlays: int = 3  # pictures of each kind: best, median, worst frames
     out: str | None = None  # folder; null: evaluations/<data>-<split>-<protocol> in the run folder
@@ -410,5 +410,5 @@ def check_evaluate(cfg: EvaluateConfig) -> None:
     _require(cfg.frames is None or cfg.frames >= 1, f"frames={cfg.frames}: N' must be 1 or more")
     _require(cfg.batch_size >= 1, f"batch_size={cfg.batch_size}: must be 1 or more")
     _require(cfg.split in ("test", "train", "val"), f"split={cfg.split}: must be test, train or val")
-    _require(cfg.precision in _PRECISIONS, f"precision={cfg.precision}: must be one of {_PRECISIONS}")
+    _require(cfg.dtype in ("fp32", "bf16", "fp16"), f"dtype={cfg.dtype}: must be fp32, bf16 or fp16")
     _require(cfg.threads is None or cfg.threads >= 1, f"threads={cfg.threads}: must be 1 or more")

@@ -29,7 +29,7 @@ from agnn_lit.config import (
     register_schemas,
     typed,
 )
-from agnn_lit.data.index import DataError, Video
+from agnn_lit.data.index import DataError, DiskVideo, Video
 from agnn_lit.metrics.protocols import PROTOCOLS, SequenceScore, score_sequence, write_scores
 from agnn_lit.overlay import draw_overlay, jpeg
 from agnn_lit.runs import Run, write_atomically
@@ -71,7 +71,10 @@ def load_checkpoint(file: Path) -> tuple[TrainConfig, AGNNModule]:
 
     if not file.is_file():
         raise ConfigError(f"{file}: no such checkpoint; agnn-train writes checkpoints/best.ckpt into its run folder")
-    content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    try:
+        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever a torn file leads its unpickler into
+        raise ConfigError(f"{file}: cannot be read as a checkpoint ({error})") from error
     try:
         config, state = content["hyper_parameters"]["config"], content["state_dict"]
     except (KeyError, TypeError) as error:
@@ -84,7 +87,11 @@ def load_checkpoint(file: Path) -> tuple[TrainConfig, AGNNModule]:
 
 def _videos(cfg: EvaluateConfig, trained: TrainConfig, data: DataConfig) -> Sequence[Video]:
     if cfg.split != "val":
-        return open_videos(data, cfg.split, 1)
+        videos = open_videos(data, cfg.split, 1)
+        bare = [v.name for v in videos if isinstance(v, DiskVideo) and not any(v.masks)]
+        if bare:
+            raise ConfigError(f"nothing to score against, no annotation for: {', '.join(bare)}")
+        return videos
     if data != trained.data:
         raise ConfigError("split=val is the share held out of the run's own training videos; leave data as trained")
     held = open_training_videos(trained)[1]
@@ -100,7 +107,7 @@ def _run_video(module: AGNNModule, video: Video, cfg: EvaluateConfig, trained: T
     from agnn_lit.module import predict_masks
 
     device = next(module.parameters()).device
-    dtype = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}.get(cfg.precision)
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(cfg.dtype)
     with torch.autocast(device.type, dtype, enabled=dtype is not None):
         masks = predict_masks(
             module.model,
@@ -120,12 +127,20 @@ def _run_video(module: AGNNModule, video: Video, cfg: EvaluateConfig, trained: T
 def _write_overlays(videos: Sequence[Video], scores: Sequence[SequenceScore], out: Path, count: int) -> None:
     """Draw the best, median and worst frames by J."""
     ranked = sorted(
-        ((float(j), float(f), n, frame) for n, s in enumerate(scores) for j, f, frame in zip(s.J, s.F, s.frames, strict=True)),
+        (
+            (float(j), float(f), n, frame)
+            for n, s in enumerate(scores)
+            for j, f, frame in zip(s.J, s.F, s.frames, strict=True)
+        ),
         key=lambda entry: -entry[0],
     )
     count = min(count, len(ranked) // 3)
     middle = (len(ranked) - count) // 2
-    chosen = {"best": ranked[:count], "median": ranked[middle : middle + count], "worst": ranked[-count:] if count else []}
+    chosen = {
+        "best": ranked[:count],
+        "median": ranked[middle : middle + count],
+        "worst": ranked[-count:] if count else [],
+    }
     entries = []
     for kind, frames in chosen.items():
         for number, (j, f, n, frame) in enumerate(frames):

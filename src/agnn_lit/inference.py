@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import groupby, islice
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from agnn_lit.data.transforms import to_input
 from agnn_lit.model import AGNN
 
 
-class Prediction(NamedTuple):
+@dataclass(frozen=True)
+class Prediction:
     """What the network says of one frame.
 
     Attributes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import agnn_lit.torchvision_ops  # noqa: F401 - before pytorch_lightning imports torchvision
+
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 

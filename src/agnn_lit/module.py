@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import agnn_lit.torchvision_ops  # noqa: F401 - before pytorch_lightning imports torchvision
+
 import numpy as np
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
-
-import agnn_lit.torchvision_ops  # noqa: F401 - before pytorch_lightning imports torchvision
-import pytorch_lightning as pl
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 
 from agnn_lit.config import OptimConfig, OptimName, Schedule
 from agnn_lit.data.dataset import Clip
@@ -53,6 +53,7 @@ class AGNNModule(pl.LightningModule):
         model: the network.
         loss: maps logits and masks, both (B, N', H, W), to a scalar.
         optim: optimiser settings.
+        steps: of the optimiser in the whole run, which the schedule runs over.
         validation: how held-out videos are scored.
         config: the resolved configuration as plain containers, kept in the checkpoint.
         overlays: number of held-out videos whose middle frame is drawn at each validation.
@@ -63,6 +64,7 @@ class AGNNModule(pl.LightningModule):
         model: AGNN,
         loss: Callable[[Tensor, Tensor], Tensor],
         optim: OptimConfig,
+        steps: int,
         validation: Validation,
         config: dict[str, Any],
         overlays: int = 0,
@@ -72,6 +74,7 @@ class AGNNModule(pl.LightningModule):
         self.model = model
         self.loss = loss
         self.optim = optim
+        self.steps = steps
         self.validation = validation
         self.overlays = overlays
         self.pictures: dict[str, np.ndarray] = {}  # of the last validation: name -> (H, W, 3) RGB
@@ -124,8 +127,8 @@ class AGNNModule(pl.LightningModule):
             optimiser = torch.optim.SGD(groups, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
         else:
             optimiser = torch.optim.AdamW(groups, lr=cfg.lr, weight_decay=cfg.weight_decay)
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = LambdaLR(optimiser, lambda step: learning_rate_factor(step, total, cfg))
+        # Not trainer.estimated_stepping_batches: it opens the loaders before a checkpoint is restored.
+        schedule = LambdaLR(optimiser, lambda step: learning_rate_factor(step, self.steps, cfg))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -134,8 +137,8 @@ def predict_masks(
 ) -> list[np.ndarray]:
     """Masks (H, W) of a whole video in the order of its frames, 0 or 1."""
     masks: list[np.ndarray | None] = [None] * len(video)
-    for index, probability in predict_video(model, video, frames=frames, size=size, batch_size=batch_size):
-        masks[index] = (probability > threshold).astype(np.uint8)
+    for prediction in predict_video(model, video, frames=frames, size=size, batch_size=batch_size):
+        masks[prediction.index] = (prediction.probability > threshold).astype(np.uint8)
     return [mask for mask in masks if mask is not None]
 
 

@@ -11,7 +11,10 @@ ANNOTATION = (0, 200, 90)  # RGB, green contour
 
 
 def draw_overlay(
-    frame: NDArray[np.uint8], prediction: NDArray[np.uint8], annotation: NDArray[np.uint8] | None, width: int = 320
+    frame: NDArray[np.uint8],
+    prediction: NDArray[np.uint8],
+    annotation: NDArray[np.uint8] | None,
+    width: int = 320,
 ) -> NDArray[np.uint8]:
     """Tint the predicted foreground and outline the annotated one.
 

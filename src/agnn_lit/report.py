@@ -89,8 +89,23 @@ def _main(cfg: DictConfig) -> None:
         raise SystemExit(2) from error
 
 
+def quote_entries(argument: str) -> str:
+    """Quote the entries of ``runs=…`` and ``scores=…``, which Hydra's grammar would trip over at ``=``.
+
+    ``scores=[a=DIR,b=DIR]`` becomes ``scores=["a=DIR","b=DIR"]``, and a single ``runs=DIR`` a list of one.
+    An argument with quotes in it is left as it is.
+    """
+    key, _, value = argument.partition("=")
+    if key not in ("runs", "scores") or not value or any(quote in value for quote in "'\""):
+        return argument
+    listed = value.startswith("[") and value.endswith("]")
+    entries = value[1:-1].split(",") if listed else [value]
+    return f"{key}=[" + ",".join(f'"{entry.strip()}"' for entry in entries if entry.strip()) + "]"
+
+
 def main() -> None:
     """Entry point of the command."""
+    sys.argv[1:] = [quote_entries(argument) for argument in sys.argv[1:]]
     _main()
 
 

@@ -18,7 +18,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
 
 from agnn_lit.config import ConfigError, TrainConfig, plain, typed
@@ -129,10 +128,8 @@ class Run:
 
     def begin(self, cfg: TrainConfig) -> None:
         """Write the resolved config and where the code came from."""
-        write_atomically(self.folder / "config.yaml", yaml.safe_dump(plain(cfg), sort_keys=False))
-        self.update(
-            state="running", error=None, git=git_revision(), versions=versions(), command=" ".join(sys.argv)
-        )
+        write_atomically(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain(cfg))))
+        self.update(state="running", error=None, git=git_revision(), versions=versions(), command=" ".join(sys.argv))
 
     def load_config(self) -> TrainConfig:
         """Read back the configuration.

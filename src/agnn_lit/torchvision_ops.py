@@ -26,7 +26,7 @@ def _real_operators_load() -> bool:
         return True  # nothing to repair: the import will say that torchvision is missing
     for file in Path(spec.origin).parent.glob("_C.*"):
         try:
-            torch.ops.load_library(str(file))
+            torch.ops.load_library(str(file))  # type: ignore[no-untyped-call]
         except (OSError, RuntimeError):
             return False
         return True
@@ -40,9 +40,9 @@ def declare_missing_operators() -> bool:
         return True
     if _real_operators_load():
         return False
-    _library = torch.library.Library("torchvision", "DEF")
+    _library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for schema in _SCHEMAS.values():
-        _library.define(schema)
+        _library.define(schema)  # type: ignore[no-untyped-call]
     return True
 
 

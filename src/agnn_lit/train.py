@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from agnn_lit.build import build_datamodule, build_module, open_training_videos
+from agnn_lit.build import build_datamodule, build_module, open_training_videos, planned_steps
 from agnn_lit.config import (
     CONF_DIR,
     ConfigError,
@@ -70,10 +70,10 @@ def _quieten() -> None:
 
 
 def _fit(cfg: TrainConfig, run: Run, videos: list[Any], held_out: list[Any], resumed: bool) -> dict[str, float]:
-    import torch
-
     import agnn_lit.torchvision_ops  # noqa: F401 - before pytorch_lightning imports torchvision
+
     import pytorch_lightning as pl
+    import torch
 
     from agnn_lit.callbacks import Overlays, checkpoints, progress
     from agnn_lit.loggers import build_loggers
@@ -83,7 +83,8 @@ def _fit(cfg: TrainConfig, run: Run, videos: list[Any], held_out: list[Any], res
     if t.threads is not None:
         torch.set_num_threads(t.threads)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    module = build_module(cfg, pretrained=not resumed)
+    steps = planned_steps(cfg, len(videos) * cfg.clips.clips_per_video)
+    module = build_module(cfg, steps=steps, pretrained=not resumed)
     parameters = sum(p.numel() for p in module.model.parameters())
     provenance = {k: run.status[k] for k in ("git", "versions", "command")}
     extra = {**provenance, "parameters": parameters}

@@ -26,9 +26,7 @@ def _write(frames: Path, masks: Path, number: int, length: int, size: tuple[int,
 
 def make_davis(root: Path, names=("bear", "bus", "car", "dog"), length=5, size=(48, 64), year="2016", val=1) -> Path:
     for number, name in enumerate(names):
-        _write(
-            root / "JPEGImages" / "480p" / name, root / "Annotations" / "480p" / name, number, length, size
-        )
+        _write(root / "JPEGImages" / "480p" / name, root / "Annotations" / "480p" / name, number, length, size)
     lists = root / "ImageSets" / year
     lists.mkdir(parents=True)
     (lists / "train.txt").write_text("\n".join(names[:-val]) + "\n")
@@ -39,7 +37,12 @@ def make_davis(root: Path, names=("bear", "bus", "car", "dog"), length=5, size=(
 def make_youtube_objects(root: Path, classes=("cat", "dog"), length=11, size=(48, 64)) -> Path:
     for number, kind in enumerate(classes):
         _write(
-            root / "JPEGImages" / kind / "0001", root / "Annotations" / kind / "0001", number, length, size, every=10
+            root / "JPEGImages" / kind / "0001",
+            root / "Annotations" / kind / "0001",
+            number,
+            length,
+            size,
+            every=10,
         )
     return root
 

@@ -9,9 +9,13 @@ from agnn_lit.data.index import DataError
 from tests.data.disk import make_davis, make_folder, make_youtube_objects
 
 
+def davis(root, split="train"):
+    return index.index_davis(root, index.split_names(root, "2016", split))
+
+
 def test_davis_splits_frames_and_merged_masks(tmp_path):
     make_davis(tmp_path)
-    train, val = index.index_davis(tmp_path, "2016", "train"), index.index_davis(tmp_path, "2016", "val")
+    train, val = davis(tmp_path), davis(tmp_path, "val")
     assert [v.name for v in train] == ["bear", "bus", "car"]
     assert [v.name for v in val] == ["dog"]
     index.check(train, 3)
@@ -27,15 +31,15 @@ def test_official_2016_lists_of_file_pairs_are_read_as_names(tmp_path):
     make_davis(tmp_path)
     lines = [f"/JPEGImages/480p/dog/{i:05d}.jpg /Annotations/480p/dog/{i:05d}.png" for i in range(3)]
     (tmp_path / "ImageSets" / "2016" / "val.txt").write_text("\n".join(lines))
-    assert [v.name for v in index.index_davis(tmp_path, "2016", "val")] == ["dog"]
+    assert [v.name for v in davis(tmp_path, "val")] == ["dog"]
 
 
 def test_a_missing_split_names_those_that_exist(tmp_path):
     make_davis(tmp_path)
     with pytest.raises(DataError, match=r"test\.txt: no such split; found there: train, val"):
-        index.index_davis(tmp_path, "2016", "test")
+        davis(tmp_path, "test")
     with pytest.raises(DataError, match="no such folder"):
-        index.index_davis(tmp_path / "nowhere", "2016", "train")
+        davis(tmp_path / "nowhere")
 
 
 def test_youtube_objects_annotates_every_tenth_frame(tmp_path):
@@ -69,7 +73,7 @@ def test_one_bit_and_colour_masks_are_foreground_above_zero(tmp_path):
 
 
 def test_selection_refuses_unknown_names(tmp_path):
-    videos = index.index_davis(make_davis(tmp_path), "2016", "train")
+    videos = davis(make_davis(tmp_path))
     assert [v.name for v in index.select(videos, ["car", "bear"])] == ["bear", "car"]
     with pytest.raises(DataError, match=r"no whale here; there are bear, bus, car"):
         index.select(videos, ["whale"])
@@ -88,7 +92,7 @@ def test_every_problem_is_reported_at_once_with_its_path(tmp_path):
     for i in (2, 3, 4):
         (images / "dog" / f"{i:05d}.jpg").unlink()
     with pytest.raises(DataError) as caught:
-        index.check(index.index_davis(tmp_path, "2016", "train"), 3)
+        index.check(davis(tmp_path), 3)
     text = str(caught.value)
     assert "6 problem(s)" in text
     for part in (
@@ -106,12 +110,12 @@ def test_frames_of_another_size_than_the_first_are_reported(tmp_path):
     make_davis(tmp_path)
     Image.new("RGB", (10, 8)).save(tmp_path / "JPEGImages" / "480p" / "bus" / "00002.jpg")
     with pytest.raises(DataError, match=r"00002\.jpg: size \(8, 10\), but the video began with \(48, 64\)"):
-        index.check(index.index_davis(tmp_path, "2016", "train"), 3)
+        index.check(davis(tmp_path), 3)
 
 
 def test_an_unreadable_file_names_itself_when_it_is_read(tmp_path):
     make_davis(tmp_path)
-    video = index.index_davis(tmp_path, "2016", "val")[0]
+    video = davis(tmp_path, "val")[0]
     video.frames[0].write_bytes(b"\xff\xd8 broken")
     video.masks[0].write_bytes(b"broken")
     with pytest.raises(DataError, match=r"00000\.jpg: cannot be read"):
@@ -126,6 +130,6 @@ def test_an_empty_list_of_videos_is_a_problem():
 
 
 def test_real_footage_is_whole(davis_root):
-    videos = index.index_davis(davis_root, "2016", "train")
+    videos = davis(davis_root)
     index.check(videos, 3)
     assert all(v.size == (480, 854) for v in videos)

@@ -95,7 +95,11 @@ def test_references_are_other_frames_and_covered_ones_where_there_are_any(length
 
 def test_a_partition_in_numbers():
     assert [s.nodes for s in partition(6, 3)] == [(0, 2, 4), (1, 3, 5)]
-    assert [(s.frames, s.references) for s in partition(7, 3)] == [((0, 3, 6), ()), ((1, 4), (3,)), ((2, 5), (3,))]
+    assert [(s.frames, s.references) for s in partition(7, 3)] == [
+        ((0, 3, 6), ()),
+        ((1, 4), (3,)),
+        ((2, 5), (3,)),
+    ]
     assert partition(1, 3)[0].nodes == (0, 0, 0)
 
 

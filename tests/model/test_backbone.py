@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import agnn_lit.torchvision_ops  # noqa: F401 - before torchvision
+
 import pytest
 import torch
-import agnn_lit.torchvision_ops  # noqa: F401, I001 - before torchvision
 from torchvision.models import mobilenet_v3_large, resnet50
 from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large, deeplabv3_resnet50
 
@@ -82,7 +83,10 @@ def test_segmentation_weights_fill_everything_from_a_file(tmp_path, name, make):
 
 @pytest.mark.parametrize(
     ("name", "make"),
-    [(BackboneName.deeplabv3_resnet50, resnet50), (BackboneName.deeplabv3_mobilenet_v3_large, mobilenet_v3_large)],
+    [
+        (BackboneName.deeplabv3_resnet50, resnet50),
+        (BackboneName.deeplabv3_mobilenet_v3_large, mobilenet_v3_large),
+    ],
     ids=["resnet50", "mobilenet"],
 )
 def test_classification_weights_fill_the_body_only(tmp_path, name, make):
@@ -103,7 +107,11 @@ def test_weights_that_do_not_fit_list_what_is_wrong(tmp_path):
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(WeightsError) as caught:
         load_backbone_weights(build_backbone(BackboneName.deeplabv3_resnet50, 64), str(tmp_path / "w.pth"))
-    for part in ("missing: body.conv1.weight", "unexpected: body.extra", "shape (256, 256, 3, 3), expected (64, 256"):
+    for part in (
+        "missing: body.conv1.weight",
+        "unexpected: body.extra",
+        "shape (256, 256, 3, 3), expected (64, 256",
+    ):
         assert part in str(caught.value)
 
 
@@ -131,7 +139,8 @@ def test_no_network_says_which_file_to_put_where(tmp_path, monkeypatch):
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     with pytest.raises(WeightsError) as caught:
         load_backbone_weights(
-            build_backbone(BackboneName.deeplabv3_resnet50, 256), "DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1"
+            build_backbone(BackboneName.deeplabv3_resnet50, 256),
+            "DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1",
         )
     assert "deeplabv3_resnet50_coco-cd0a2569.pth" in str(caught.value)
     assert f"into {tmp_path}/checkpoints" in str(caught.value)

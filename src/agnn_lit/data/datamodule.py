@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import agnn_lit.torchvision_ops  # noqa: F401 - before pytorch_lightning imports torchvision
+
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
@@ -32,7 +33,8 @@ class VideoDataModule(pl.LightningDataModule):
         self.workers = workers
 
     def _epoch(self) -> int:
-        return 0 if self.trainer is None else self.trainer.fit_loop.epoch_progress.current.processed
+        # trainer.current_epoch still counts the finished epoch when a resumed run starts
+        return 0 if self.trainer is None else self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
 
     def train_dataloader(self) -> DataLoader[Clip]:
         """Batches of clips: images (B, N', 3, H, W) and masks (B, N', H, W)."""

@@ -46,7 +46,12 @@ class ClipDataset(Dataset[Clip]):
     """
 
     def __init__(
-        self, videos: Sequence[Video], frames: int, transform: ClipTransform, seed: int, clips_per_video: int = 1
+        self,
+        videos: Sequence[Video],
+        frames: int,
+        transform: ClipTransform,
+        seed: int,
+        clips_per_video: int = 1,
     ) -> None:
         self.videos = videos
         self.frames = frames

@@ -128,7 +128,13 @@ def _folder(path: Path, what: str) -> Path:
     return path
 
 
-def _split_names(root: Path, year: str, split: str) -> list[str]:
+def split_names(root: Path, year: str, split: str) -> list[str]:
+    """Read the list of a DAVIS split, ``ImageSets/<year>/<split>.txt``.
+
+    Raises:
+        DataError: no such list; the message names those that are there.
+    """
+    _folder(root, "DAVIS, with ImageSets, JPEGImages and Annotations")
     file = root / "ImageSets" / year / f"{split}.txt"
     if not file.is_file():
         found = sorted(p.stem for p in file.parent.glob("*.txt")) if file.parent.is_dir() else []
@@ -138,20 +144,18 @@ def _split_names(root: Path, year: str, split: str) -> list[str]:
     return list(dict.fromkeys(Path(name).parent.name if "/" in name else name for name in names))
 
 
-def index_davis(root: Path, year: str, split: str) -> list[DiskVideo]:
-    """List a split of DAVIS (https://davischallenge.org): 2016, or 2017 with its objects merged.
+def index_davis(root: Path, names: Iterable[str]) -> list[DiskVideo]:
+    """List sequences of DAVIS (https://davischallenge.org), 2016, or 2017 with its objects merged.
 
-    Layout: ``ImageSets/<year>/<split>.txt``, ``JPEGImages/480p/<name>/*.jpg``,
-    ``Annotations/480p/<name>/*.png`` (a DAVIS-2017 archive's annotation holds object indices).
+    Layout: ``JPEGImages/480p/<name>/*.jpg``, ``Annotations/480p/<name>/*.png`` (a DAVIS-2017 archive's
+    annotation holds object indices).
 
     Raises:
-        DataError: root or split missing.
+        DataError: no such folder.
     """
     _folder(root, "DAVIS, with ImageSets, JPEGImages and Annotations")
     images, masks = root / "JPEGImages" / "480p", root / "Annotations" / "480p"
-    return [
-        _paired(name, _images(images / name), masks / name, every=True) for name in _split_names(root, year, split)
-    ]
+    return [_paired(name, _images(images / name), masks / name, every=True) for name in names]
 
 
 def _paired(name: str, frames: Sequence[Path], masks: Path, *, every: bool) -> DiskVideo:
@@ -171,7 +175,12 @@ def index_youtube_objects(root: Path, classes: Iterable[str] | None = None) -> l
     images = _folder(root / "JPEGImages", "YouTube-Objects: JPEGImages/<class>/<video>/*.jpg")
     wanted = set(classes) if classes is not None else None
     return [
-        _paired(f"{kind.name}/{video.name}", _images(video), root / "Annotations" / kind.name / video.name, every=False)
+        _paired(
+            f"{kind.name}/{video.name}",
+            _images(video),
+            root / "Annotations" / kind.name / video.name,
+            every=False,
+        )
         for kind in sorted(p for p in images.iterdir() if p.is_dir())
         if wanted is None or kind.name in wanted
         for video in sorted(p for p in kind.iterdir() if p.is_dir())
@@ -209,9 +218,7 @@ def select(videos: Sequence[DiskVideo], sequences: Iterable[str] | None) -> list
     wanted = list(sequences)
     unknown = sorted(set(wanted) - {v.name for v in videos})
     if unknown:
-        raise DataError(
-            f"data.sequences: no {', '.join(unknown)} here; there are {', '.join(v.name for v in videos)}"
-        )
+        raise DataError(f"data.sequences: no {', '.join(unknown)} here; there are {', '.join(v.name for v in videos)}")
     return [v for v in videos if v.name in wanted]
 
 
@@ -227,9 +234,7 @@ def check(videos: Sequence[DiskVideo], frames: int) -> None:
             short video.
     """
     problems = [f"{v.name}: no frames" for v in videos if not len(v)]
-    problems += [
-        f"{v.name}: {len(v)} frames, fewer than model.frames={frames}" for v in videos if 0 < len(v) < frames
-    ]
+    problems += [f"{v.name}: {len(v)} frames, fewer than model.frames={frames}" for v in videos if 0 < len(v) < frames]
     with ThreadPoolExecutor() as pool:
         for found in pool.map(_problems, videos):
             problems += found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import agnn_lit.torchvision_ops  # noqa: F401 - before torchvision
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-import agnn_lit.torchvision_ops  # noqa: F401 - before torchvision
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 

@@ -62,9 +62,7 @@ def _distance_in_row(marked: NDArray[np.bool_], limit: int, out: NDArray[np.int3
 
 
 @compiled
-def _count_near(
-    marked: NDArray[np.bool_], distance: NDArray[np.int32], reach: NDArray[np.int32], radius: int
-) -> int:
+def _count_near(marked: NDArray[np.bool_], distance: NDArray[np.int32], reach: NDArray[np.int32], radius: int) -> int:
     """Number of marked pixels (H, W) with a pixel of row distance zero inside the disk of this radius.
 
     ``reach[d]`` is the half width of the disk d rows from its centre.

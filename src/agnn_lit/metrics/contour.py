@@ -1,279 +1,208 @@
-"""The longest outline of a mask as a polygon, in the way of DAVIS-2016's temporal stability.
+"""Closed outlines of a mask along the cracks between its pixels, corner by corner.
 
-The outline runs along the cracks between pixels, from corner to corner. Directions are numbered 0 right, 1 down, 2 left, 3 up.
+Directions are numbered 0 right, 1 down, 2 left, 3 up; corner (y, x) is the upper left one of pixel (y, x). A
+junction is a corner where four cracks meet, between two pixels that touch only there.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agnn_lit.metrics.compiled import compiled
-from agnn_lit.metrics.region import Binary, Mask, binary, foreground_window
+from agnn_lit.metrics.region import Binary
 
 Corners = NDArray[np.int32]
-Points = NDArray[np.float64]
 
-#: Tolerances of the simplification, in half pixels: straight lines first, then the real one.
-TOLERANCES = (0.1, 3.0)
-#: Longest segment after upsampling, in pixels.
-LONGEST_SEGMENT = 3.0
+_JUNCTION = 16
 
 
 @compiled
 def _cracks(inside: Binary) -> NDArray[np.uint8]:
-    """Which of the four cracks leave each corner, as bits.
+    """Mark the directions in which cracks leave each corner.
 
     Args:
         inside: mask (H, W) of zeros and ones with a border of zeros.
 
     Returns:
-        bits (H+1, W+1); corner (y, x) is the upper left one of pixel (y, x).
+        bits (H+1, W+1): bit d set for a crack in direction d, bit 4 at junctions.
     """
     height, width = inside.shape
     bits = np.zeros((height + 1, width + 1), np.uint8)
-    for y in range(height):
+    for y in range(1, height):
         for x in range(1, width):
             if inside[y, x] != inside[y, x - 1]:
                 bits[y, x] |= 2
                 bits[y + 1, x] |= 8
-    for y in range(1, height):
-        for x in range(width):
             if inside[y, x] != inside[y - 1, x]:
                 bits[y, x] |= 1
                 bits[y, x + 1] |= 4
+    for y in range(1, height):
+        for x in range(1, width):
+            if bits[y, x] == 15:
+                bits[y, x] |= _JUNCTION
     return bits
 
 
 @compiled
-def _trace(bits, y, x, direction, corners, at):
-    """Follow cracks from a corner until a junction or the start, using them up; return where the list ends and
-    the last direction. ``corners`` gets the corners from the start to the end, both included."""
+def _follow(bits: NDArray[np.uint8], y: int, x: int, direction: int, corners: Corners, at: int) -> tuple[int, int]:
+    """Follow the cracks from a corner to a junction or back to it, using them up.
+
+    The corners on the way, both ends included, are written to ``corners[at:]``.
+
+    Returns:
+        where the next corner would be written, and the direction of the last step.
+    """
+    first_y, first_x = y, x
     corners[at, 0], corners[at, 1] = y, x
-    start_y, start_x = y, x
-    at += 1
     while True:
-        bits[y, x] &= ~(1 << direction) & 0xFF
-        if direction == 0:
-            x += 1
-        elif direction == 1:
-            y += 1
-        elif direction == 2:
-            x -= 1
-        else:
-            y -= 1
-        bits[y, x] &= ~(1 << ((direction + 2) % 4)) & 0xFF
-        corners[at, 0], corners[at, 1] = y, x
+        bits[y, x] &= 255 - (1 << direction)
+        y += (direction == 1) - (direction == 3)
+        x += (direction == 0) - (direction == 2)
+        bits[y, x] &= 255 - (1 << (direction + 2) % 4)
         at += 1
-        if (bits[y, x] & 16) or (y == start_y and x == start_x):
-            return at, direction
+        corners[at, 0], corners[at, 1] = y, x
+        if bits[y, x] & _JUNCTION or (y == first_y and x == first_x):
+            return at + 1, direction
         direction = 0
         while not bits[y, x] & (1 << direction):
             direction += 1
 
 
 @compiled
-def _pieces(bits):
-    """Cut the cracks into pieces: from junction to junction, and loops without any.
+def _cut(bits: NDArray[np.uint8]) -> tuple[Corners, NDArray[np.int32], int]:
+    """Cut the cracks into pieces from junction to junction and loops without junctions; uses ``bits`` up.
 
-    returns corners, offsets, starts, ends...
+    Pieces are numbered from the lowest junction up, and around each from direction 3 to 0; loops follow from their
+    topmost, then leftmost corner, downwards first.
+
+    Returns:
+        corners of all pieces (c, 2); a row for each piece (p, 3): end of its corners, first and last direction; and
+        the number of pieces that are no loops.
     """
     height, width = bits.shape
-    total = 0
-    njunctions = 0
+    cracks = 0
     for y in range(height):
         for x in range(width):
-            b = bits[y, x]
-            total += (b & 1) + ((b >> 1) & 1)
-            if b == 15:
-                njunctions += 1
-                bits[y, x] = 31
-    junctions = np.empty((njunctions, 2), np.int32)
-    n = 0
-    for y in range(height):
-        for x in range(width):
-            if bits[y, x] == 31:
-                junctions[n, 0], junctions[n, 1] = y, x
-                n += 1
-    corners = np.empty((2 * total + 1, 2), np.int32)
-    info = np.empty((total + 1, 3), np.int32)  # end offset, first direction, last direction
-    at, count = 0, 0
-    for j in range(njunctions - 1, -1, -1):
-        y, x = junctions[j]
-        for direction in range(3, -1, -1):
-            if bits[y, x] & (1 << direction):
-                at, last = _trace(bits, y, x, direction, corners, at)
-                info[count, 0], info[count, 1], info[count, 2] = at, direction, last
-                count += 1
+            cracks += (bits[y, x] & 1) + (bits[y, x] >> 1 & 1)
+    corners = np.empty((2 * cracks, 2), np.int32)
+    pieces = np.empty((cracks, 3), np.int32)
+    at = count = 0
+    for y in range(height - 1, -1, -1):
+        for x in range(width - 1, -1, -1):
+            if bits[y, x] & _JUNCTION:
+                for direction in range(3, -1, -1):
+                    if bits[y, x] >> direction & 1:
+                        at, last = _follow(bits, y, x, direction, corners, at)
+                        pieces[count, 0], pieces[count, 1], pieces[count, 2] = at, direction, last
+                        count += 1
     between = count
     for y in range(height):
         for x in range(width):
             if bits[y, x] & 2:
-                at, last = _trace(bits, y, x, 1, corners, at)
-                info[count, 0], info[count, 1], info[count, 2] = at, 1, last
+                at, last = _follow(bits, y, x, 1, corners, at)
+                pieces[count, 0], pieces[count, 1], pieces[count, 2] = at, 1, last
                 count += 1
-    return corners[:at], info[:count], between
+    return corners[:at], pieces[:count], between
 
 
-def _join(pieces, firsts, lasts):
-    """Join pieces between junctions to loops that turn at each junction and pass none twice."""
-    ends = [(tuple(p[0]), tuple(p[-1])) for p in pieces]
-    out = [(f, (l + 2) % 4) for f, l in zip(firsts, lasts)]
-    todo = {}
-    for number, (a, b) in enumerate(ends):
-        for j in (a, b):
-            todo.setdefault(j, set()).add(number)
-    loops = []
+@dataclass(frozen=True)
+class _Piece:
+    """Cracks from one junction to another.
 
-    def other(piece, junction):
-        a, b = ends[piece]
-        return b if a == junction else a
+    Attributes:
+        corners: from end to end (n, 2).
+        start: first corner.
+        end: last corner.
+        leaves_start: direction of the first crack, seen from the start.
+        leaves_end: direction of the last crack, seen from the end.
+    """
 
-    def leaves(piece, junction):
-        return out[piece][0] if ends[piece][0] == junction else out[piece][1]
+    corners: Corners
+    start: tuple[int, int]
+    end: tuple[int, int]
+    leaves_start: int
+    leaves_end: int
 
-    def use(piece):
-        for j in set(ends[piece]):
-            todo[j].discard(piece)
+    def other(self, junction: tuple[int, int]) -> tuple[int, int]:
+        return self.end if junction == self.start else self.start
 
-    def close(walk, junction):
-        cut = next(i for i, (j, _) in enumerate(walk) if j == junction)
-        parts = []
-        for j, piece in walk[cut:]:
-            p = pieces[piece]
-            parts.append((p if ends[piece][0] == j else p[::-1])[:-1])
-        loops.append(np.concatenate([*parts, parts[0][:1]]))
-        del walk[cut:]
+    def leaves(self, junction: tuple[int, int]) -> int:
+        return self.leaves_start if junction == self.start else self.leaves_end
 
-    for junction in sorted(todo, reverse=True):
-        while todo[junction]:
-            piece = min(todo[junction])
-            use(piece)
-            walk = [(junction, piece)]
-            here = other(piece, junction)
-            if any(j == here for j, _ in walk):
-                close(walk, here)
-                piece = walk[-1][1] if walk else -1
-            while walk:
-                choices = sorted(todo[here])
-                a = leaves(piece, here)
-                pick = choices[0]
-                if (leaves(pick, here) - a) % 2 == 0 and len(choices) > 1:
-                    pick = choices[1]
-                piece = pick
-                use(piece)
-                walk.append((here, piece))
-                here = other(piece, here)
-                if any(j == here for j, _ in walk):
-                    close(walk, here)
-                    piece = walk[-1][1] if walk else -1
-    return loops
+    def from_(self, junction: tuple[int, int]) -> Corners:
+        return self.corners if junction == self.start else self.corners[::-1]
 
 
-@compiled
-def _simplify(points, tolerance):
-    n = len(points)
-    if n < 3:
-        return points
-    limit = tolerance * tolerance
-    kept = np.empty_like(points)
-    kept[0] = points[0]
-    count = 1
-    for i in range(1, n - 1):
-        dy, dx = kept[count - 1, 0] - points[i, 0], kept[count - 1, 1] - points[i, 1]
-        if dy * dy + dx * dx >= limit:
-            kept[count] = points[i]
-            count += 1
-    kept[count] = points[n - 1]
-    count += 1
-    key = np.zeros(count, np.bool_)
-    key[0] = key[count - 1] = True
-    stack = [(0, count - 1)]
-    while len(stack) > 0:
-        first, last = stack.pop()
-        best, where = 0.0, 0
-        vy, vx = kept[last, 0] - kept[first, 0], kept[last, 1] - kept[first, 1]
-        cv = vy * vy + vx * vx
-        for i in range(first + 1, last):
-            wy, wx = kept[i, 0] - kept[first, 0], kept[i, 1] - kept[first, 1]
-            cw = wy * vy + wx * vx
-            if cw <= 0:
-                d = wy * wy + wx * wx
-            elif cv <= cw:
-                dy, dx = kept[i, 0] - kept[last, 0], kept[i, 1] - kept[last, 1]
-                d = dy * dy + dx * dx
-            else:
-                share = np.float64(np.float32(cw) / np.float32(cv))
-                dy, dx = wy - share * vy, wx - share * vx
-                d = dy * dy + dx * dx
-            if d >= best:
-                best, where = d, i
-        if where and limit < best:
-            key[where] = True
-            stack.append((where, last))
-            stack.append((first, where))
-    return kept[:count][key]
+class _Network:
+    """Joins the pieces between junctions to loops that turn at each junction and pass none twice."""
+
+    def __init__(self, pieces: list[_Piece]) -> None:
+        self.pieces = pieces
+        self.free: dict[tuple[int, int], set[int]] = {}
+        for number, piece in enumerate(pieces):
+            for junction in (piece.start, piece.end):
+                self.free.setdefault(junction, set()).add(number)
+        self.walk: list[tuple[tuple[int, int], int]] = []
+        self.loops: list[Corners] = []
+
+    def join(self) -> list[Corners]:
+        """Return all loops (n, 2), first corner repeated at the end."""
+        for junction in sorted(self.free, reverse=True):
+            while self.free[junction]:
+                here = self._step(junction, min(self.free[junction]))
+                while self.walk:
+                    here = self._step(here, self._turn(here))
+        return self.loops
+
+    def _turn(self, junction: tuple[int, int]) -> int:
+        """Choose the first free piece at a junction that does not go straight on."""
+        came = self.pieces[self.walk[-1][1]].leaves(junction)
+        choices = sorted(self.free[junction])
+        turning = [n for n in choices if (self.pieces[n].leaves(junction) - came) % 2]
+        return (turning or choices)[0]
+
+    def _step(self, junction: tuple[int, int], number: int) -> tuple[int, int]:
+        """Walk along a piece, closing a loop when its other end was passed before; return that end."""
+        piece = self.pieces[number]
+        self.free[piece.start].discard(number)
+        self.free[piece.end].discard(number)
+        self.walk.append((junction, number))
+        end = piece.other(junction)
+        passed = [at for at, _ in self.walk]
+        if end in passed:
+            cut = passed.index(end)
+            parts = [self.pieces[n].from_(at)[:-1] for at, n in self.walk[cut:]]
+            self.loops.append(np.concatenate([*parts, parts[0][:1]]))
+            del self.walk[cut:]
+        return end
 
 
-@compiled
-def _upsample(points, longest):
-    n = len(points)
-    total = n
-    for i in range(n - 1):
-        dy, dx = points[i + 1, 0] - points[i, 0], points[i + 1, 1] - points[i, 1]
-        total += max(0, int(np.ceil(np.sqrt(dy * dy + dx * dx) / longest)) - 1)
-    out = np.empty((total, 2))
-    at = 0
-    for i in range(n):
-        out[at] = points[i]
-        at += 1
-        if i == n - 1:
-            break
-        dy, dx = points[i + 1, 0] - points[i, 0], points[i + 1, 1] - points[i, 1]
-        length = np.sqrt(dy * dy + dx * dx)
-        if length > longest:
-            parts = int(np.ceil(length / longest))
-            for _ in range(parts - 1):
-                out[at, 0] = out[at - 1, 0] + dy / parts
-                out[at, 1] = out[at - 1, 1] + dx / parts
-                at += 1
-    return out[:at]
+def crack_loops(inside: Binary) -> list[Corners]:
+    """Return the outlines of a mask as loops of corners.
 
+    Where four cracks meet the outline turns, never crosses, and no loop passes a corner twice. Loops without such a
+    corner start at their topmost, then leftmost corner and go down first; they come first, from the last found to
+    the first.
 
-def loops_of(mask):
-    m = binary(mask)
-    window = foreground_window(m, m)
-    inside = np.pad((m[window] != 0).view(np.uint8), 1)
-    corners, info, between = _pieces(_cracks(inside))
-    pieces = np.split(corners, info[:-1, 0])
-    loops = _join(pieces[:between], info[:between, 1], info[:between, 2]) if between else []
-    return inside, pieces[between:][::-1] + loops
+    Args:
+        inside: mask (H, W) of zeros and ones with a border of zeros.
 
-
-def polygons(mask, tolerances=TOLERANCES):
-    if not np.any(mask):
-        return []
-    inside, loops = loops_of(mask)
-    result = []
-    for loop in loops:
-        (y, x), (y1, x1) = loop[0], loop[1]
-        # pixel to the right of the first step
-        if y1 > y: px = (y, x - 1)
-        elif y1 < y: px = (y1, x)
-        elif x1 > x: px = (y, x)
-        else: px = (y - 1, x1)
-        pts = 2.0 * loop
-        for tol in tolerances:
-            pts = _simplify(pts, tol)
-        if not inside[px]:
-            pts = pts[::-1]
-        if len(pts) > 3:
-            result.append(pts / 2)
-    return result
-
-
-def longest_contour(mask, last=False):
-    polys = polygons(mask)
-    if not polys: return None
-    if last: polys = polys[::-1]
-    return _upsample(np.ascontiguousarray(max(polys, key=len)), LONGEST_SEGMENT)
+    Returns:
+        loops (n, 2) of corners (y, x), the first one repeated at the end.
+    """
+    corners, table, between = _cut(_cracks(inside))
+    parts = np.split(corners, table[:-1, 0])
+    pieces = [
+        _Piece(
+            part,
+            (int(part[0, 0]), int(part[0, 1])),
+            (int(part[-1, 0]), int(part[-1, 1])),
+            int(a),
+            (int(b) + 2) % 4,
+        )
+        for part, (_, a, b) in zip(parts[:between], table[:between], strict=True)
+    ]
+    return [*reversed(parts[between:]), *_Network(pieces).join()]

@@ -20,8 +20,18 @@ __all__ = [
 
 #: The sequences of DAVIS-2016 over which T is counted: those without fast motion or occlusion.
 T_SEQUENCES = frozenset(
-    "blackswan camel car-roundabout car-shadow cows drift-straight kite-surf paragliding-launch scooter-black "
-    "soapbox".split()
+    [
+        "blackswan",
+        "camel",
+        "car-roundabout",
+        "car-shadow",
+        "cows",
+        "drift-straight",
+        "kite-surf",
+        "paragliding-launch",
+        "scooter-black",
+        "soapbox",
+    ]
 )
 
 

@@ -91,7 +91,9 @@ def _averages(scores: Sequence[SequenceScore]) -> dict[str, float | int | str]:
     for letter in "JF":
         values = [getattr(score, letter) for score in scores]
         averages[f"{letter}_frame_mean"] = statistics.mean(np.concatenate(values))
-        videos = {c: [statistics.mean(v) for s, v in zip(scores, values, strict=True) if _class_of(s) == c] for c in classes}
+        videos = {
+            c: [statistics.mean(v) for s, v in zip(scores, values, strict=True) if _class_of(s) == c] for c in classes
+        }
         averages[f"{letter}_video_mean"] = statistics.mean([v for means in videos.values() for v in means])
         averages[f"{letter}_class_mean"] = statistics.mean([statistics.mean(means) for means in videos.values()])
         averages |= {f"{letter}_class/{name}": statistics.mean(means) for name, means in videos.items()}

@@ -74,7 +74,7 @@ class AGNN(nn.Module):
         h: Tensor = self.encoder(images.flatten(0, 1))  # (B·N, C, H', W')
         if self.loop_edge is not None and not self.loop_every_round:
             h = self.loop_edge(h)
-        return h.unflatten(0, images.shape[:2])  # (B, N, C, H', W')
+        return _split(h, images.shape[0])  # (B, N, C, H', W')
 
     def propagate(self, h: Tensor) -> Tensor:
         """Pass messages for K rounds: nodes h^0 to h^K, both (B, N, C, H', W')."""
@@ -86,27 +86,32 @@ class AGNN(nn.Module):
         b, n = h.shape[:2]
         own = None
         if self.loop_edge is not None and self.loop_every_round:
-            own = self.gate(self.loop_edge(h.flatten(0, 1))).unflatten(0, (b, n))  # (B, N, C, H', W')
+            own = _split(self.gate(self.loop_edge(h.flatten(0, 1))), b)  # (B, N, C, H', W')
         if n > 1:
             messages = neighbour_messages(self.line_edge, h)  # (B, N, N-1, C, H', W')
-            neighbours = self.gate(messages.flatten(0, 2)).unflatten(0, messages.shape[:3])
+            neighbours = self.gate(messages.flatten(0, 2)).reshape(messages.shape)
         else:
             neighbours = h.new_zeros((b, 1, 0, *h.shape[2:]))
         message = self.aggregate(neighbours, own)
         updated: Tensor = self.update(message.flatten(0, 1), h.flatten(0, 1))  # (B·N, C, H', W')
-        return updated.unflatten(0, (b, n))
+        return _split(updated, b)
 
     def read_out(self, last: Tensor, first: Tensor, size: tuple[int, int]) -> Tensor:
         """Logits (B, N, H, W) of ``size`` from h^K and h^0, both (B, N, C, H', W')."""
         logits = self.readout(last.flatten(0, 1), first.flatten(0, 1))  # (B·N, 1, H', W')
         logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-        return logits.squeeze(1).unflatten(0, last.shape[:2])  # (B, N, H, W)
+        return _split(logits.squeeze(1), last.shape[0])  # (B, N, H, W)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map clips (B, N, 3, H, W), normalised, to mask logits (B, N, H, W)."""
         first = self.encode(images)
         height, width = images.shape[-2:]
         return self.read_out(self.propagate(first), first, (height, width))
+
+
+def _split(frames: Tensor, clips: int) -> Tensor:
+    """Take the frames of a batch apart again: (B·N, …) to (B, N, …)."""
+    return frames.reshape(clips, -1, *frames.shape[1:])
 
 
 def _build_update(kind: Update, channels: int) -> nn.Module:

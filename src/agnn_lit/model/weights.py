@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+import agnn_lit.torchvision_ops  # noqa: F401 - before torchvision
+
 import torch
 from torch import Tensor, nn
-
-import agnn_lit.torchvision_ops  # noqa: F401 - before torchvision
 from torchvision.models import get_weight
 
 from agnn_lit.config import ConfigError
@@ -62,7 +62,11 @@ def _translate(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], bool]:
         if whole and key.startswith(_DROPPED):
             continue
         if whole:
-            for old, new in (("backbone.", "body."), ("classifier.0.", "aspp."), ("classifier.1.", "head.0.")):
+            for old, new in (
+                ("backbone.", "body."),
+                ("classifier.0.", "aspp."),
+                ("classifier.1.", "head.0."),
+            ):
                 key = new + key[len(old) :] if key.startswith(old) else key
             key = "head.1." + key[len("classifier.2.") :] if key.startswith("classifier.2.") else key
         elif key.startswith(("fc.", "classifier.")):

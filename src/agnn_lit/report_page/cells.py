@@ -80,9 +80,12 @@ def text_cell(text: str, *, mark: str = "", colour: int | None = None, tag: str 
 
 
 def mark_best(cells: Sequence[Cell], direction: int) -> list[Cell]:
-    """Mark the largest (``direction`` 1) or smallest (-1) of several numbers; ties share it, 0 marks none."""
+    """Mark the largest (``direction`` 1) or smallest (-1) of several numbers; ties share it.
+
+    None is marked when ``direction`` is 0 or all are equal.
+    """
     numbers = [cell.sort for cell in cells if isinstance(cell.sort, float)]
-    if direction == 0 or len(numbers) < 2:
+    if direction == 0 or len(set(numbers)) < 2:
         return list(cells)
     best = max(numbers) if direction > 0 else min(numbers)
     return [replace(c, mark="best") if isinstance(c.sort, float) and c.sort == best else c for c in cells]

@@ -120,9 +120,7 @@ def _read_rows(path: Path, columns: Sequence[str], maker: str) -> list[dict[str,
         raise ReportError(f"{path} is not a CSV file ({error}): it is written by {maker}") from error
     lacking = [c for c in columns if c not in header]
     if lacking:
-        raise ReportError(
-            f"{path} has no column {', '.join(lacking)}, only {', '.join(header)}; {maker} writes it"
-        )
+        raise ReportError(f"{path} has no column {', '.join(lacking)}, only {', '.join(header)}; {maker} writes it")
     return rows
 
 
@@ -162,9 +160,7 @@ def read_scores(path: Path, name: str | None = None, run: str | None = None) -> 
     if not path.is_dir():
         raise ReportError(f"{path} is not a folder; expected one written by {maker}")
     if not (path / "summary.json").is_file() and (path / "config.yaml").is_file():
-        raise ReportError(
-            f"{path} has config.yaml and no summary.json: it is a run folder, give it as runs=[{path}]"
-        )
+        raise ReportError(f"{path} has config.yaml and no summary.json: it is a run folder, give it as runs=[{path}]")
     summary = _read_json(path / "summary.json", maker)
     if not isinstance(summary, dict):
         raise ReportError(f"{path / 'summary.json'} holds a {type(summary).__name__}, not an object")

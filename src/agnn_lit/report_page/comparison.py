@@ -52,7 +52,7 @@ def _own_value(column: PublishedColumn, scores: Scores, categories: Mapping[str,
 
 
 def _method_rows(published: PublishedTable, groups: Sequence[Group], colours: Mapping[str, int]) -> Table:
-    """Table whose rows are methods: those of this report first, then the published ones."""
+    """Table whose rows are methods, those of this report among the published ones, best first."""
     digits = 1 if published.unit == "per cent" else 3
     rows: list[tuple[Cell, ...]] = []
     for group in groups:
@@ -63,6 +63,7 @@ def _method_rows(published: PublishedTable, groups: Sequence[Group], colours: Ma
             rows.append((name, *(value_cell(v, digits, mark="own") for v in values)))
     for printed_name, printed in published.rows:
         rows.append((text_cell(printed_name), *(value_cell(number(v), digits) for v in printed)))
+    rows.sort(key=lambda row: -row[1].sort if isinstance(row[1].sort, float) else math.inf)
     columns = (Column("method", numeric=False), *(Column(c.title) for c in published.columns))
     return Table(published.title, columns, tuple(rows))
 
@@ -95,14 +96,14 @@ def _warnings(published: PublishedTable, groups: Sequence[Group]) -> tuple[str, 
             count = len(have & set(published.sequences or ()))
             found.append(
                 f"{m.name} was scored on {count} of the {published.split} sequences"
-                + (f" and {len(have) - count} others" if len(have) > count else "")
+                + (f" and {len(have) - count} more" if len(have) > count else "")
                 + ": its means do not compare with the published ones."
             )
     if published.row_kind == "sequence" and groups:
         found.append("Compare sequence by sequence: the means cover different sets of sequences.")
         if any(g.data == "davis2016" for g in groups):
             found.append("Published on DAVIS-2017, scored here on DAVIS-2016: annotations may differ.")
-    if groups and all(g.data in (None, "folder") for g in groups):
+    if groups and published.split is None and all(g.data in (None, "folder") for g in groups):
         found.append("The folders do not name their data set; it was recognised by protocol and sequences.")
     return tuple(found)
 

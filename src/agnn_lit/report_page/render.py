@@ -32,7 +32,7 @@ def html(report: Report) -> str:
 def _markdown_group(section: GroupSection) -> list[str]:
     blocks = [f"## Scores: {section.group.title}"]
     blocks.append("\n".join(f"- {subject}: {text}" for subject, text in section.protocol_lines))
-    blocks += [f"> **Note.** {warning}" for warning in section.warnings]
+    blocks += [f"> **Note.** {warning}" for warning in section.group.notices]
     blocks += [markdown_table(section.ranking), f"### {section.sequences.caption}"]
     return [*blocks, markdown_table(section.sequences)]
 

@@ -136,7 +136,7 @@ def config_table(runs: Sequence[Run]) -> Table:
 
 
 def _short(revision: str) -> str:
-    """Shorten a git revision to twelve digits, keeping what follows a ``+``."""
+    """Shorten a git revision to twelve digits, with what follows a ``+`` set apart."""
     head, plus, rest = str(revision).partition("+")
     is_hash = len(head) == 40 and all(c in "0123456789abcdef" for c in head)
-    return head[:12] + plus + rest if is_hash else str(revision)
+    return head[:12] + (f" + {rest}" if plus else "") if is_hash else str(revision)

@@ -41,11 +41,6 @@ class GroupSection:
     cards: tuple[SequenceCard, ...]
     overlays: tuple[tuple[str, list[tuple[str, list[Picture]]]], ...]
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Sentences on what does not compare."""
-        return self.group.notices
-
 
 @dataclass(frozen=True)
 class RunSection:
@@ -86,11 +81,10 @@ def describe(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     if folders:
         parts.append(_plural(folders, "scored mask folder"))
     scored = [
-        f"{g.protocol} ({_plural(len(g.methods), 'method')}, {_plural(len(g.sequences), 'sequence')}"
-        + (f" of {g.data})" if g.data else ")")
+        f"{_plural(len(g.methods), 'method')} with protocol {g.title} ({_plural(len(g.sequences), 'sequence')})"
         for g in groups
     ]
-    tail = f" Protocol {'; '.join(scored)}." if scored else " Nothing has been evaluated yet."
+    tail = f" Scored: {'; '.join(scored)}." if scored else " Nothing has been evaluated yet."
     return " and ".join(parts).capitalize() + "." + tail
 
 
@@ -105,9 +99,7 @@ def _by_difficulty(group: Group) -> list[str]:
     return sorted(group.sequences, key=lambda s: (mean(s), s))
 
 
-def group_section(
-    group: Group, colours: Mapping[str, int], frames: Path | None, thumbnails: int
-) -> GroupSection:
+def group_section(group: Group, colours: Mapping[str, int], frames: Path | None, thumbnails: int) -> GroupSection:
     """Compute the section of a group; ``frames`` and ``thumbnails`` as in :func:`build_report`."""
     heats = [heat_table(group, measure, colours) for measure in ("J_mean", "F_mean", "T")]
     cards = [

@@ -15,9 +15,7 @@ from matplotlib.figure import Figure
 INK, MUTED, GRID = "#010101", "#010102", "#010103"
 COLOURS = 7
 DASHES = ("solid", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
-_VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--rule"} | {
-    f"#0200{i:02x}": f"--s{i}" for i in range(COLOURS)
-}
+_VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--rule"} | {f"#0200{i:02x}": f"--s{i}" for i in range(COLOURS)}
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: the page's font, selectable, readable by machines
     "svg.hashsalt": "agnn_lit",  # identifiers that do not change from run to run
@@ -75,9 +73,10 @@ def to_svg(figure: Figure, name: str, description: str) -> Markup:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r'href="#', f'href="#{name}-', text)
+    text = re.sub(r'(?:xlink:)?href="#', f'href="#{name}-', text)
     text = re.sub(r"url\(#", f"url(#{name}-", text)
-    text = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px", text)
+    text = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px", text)  # as matplotlib up to 3.9 writes it
+    text = re.sub(r"font-family: [^;\"]+;? *", "", text)
     for placeholder, variable in _VARIABLES.items():
         text = text.replace(placeholder, f"var({variable})")
     opening = re.match(r"<svg[^>]*?viewBox=\"([^\"]+)\"[^>]*>", text, flags=re.DOTALL)

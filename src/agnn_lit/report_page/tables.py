@@ -36,9 +36,7 @@ _TITLES = {
 }
 #: Averages that only ``youtube_objects`` has, side by side because none of them is agreed upon.
 _AVERAGES = {
-    f"{letter}_{unit}_mean": (letter, f"{unit} mean")
-    for letter in "JF"
-    for unit in ("frame", "video", "class")
+    f"{letter}_{unit}_mean": (letter, f"{unit} mean") for letter in "JF" for unit in ("frame", "video", "class")
 }
 
 
@@ -65,9 +63,7 @@ def ranking_table(group: Group, colours: Mapping[str, int]) -> Table:
         [text_cell(m.name, colour=colours.get(m.name)) for m in methods],
     ]
     if not group.uniform:
-        columns.append(
-            Column("J&F, common", hint=f"over the {len(group.common)} sequences that all methods have")
-        )
+        columns.append(Column("J&F, common", hint=f"over the {len(group.common)} sequences that all methods have"))
         body.append(mark_best([value_cell(group.score(m)) for m in methods], 1))
     for key in (*_TITLES, *_AVERAGES):
         column, direction = _measure_column(key, group.protocol)
@@ -82,9 +78,7 @@ def ranking_table(group: Group, colours: Mapping[str, int]) -> Table:
             body.append(values)
     stages = [text_cell(str(m.summary.get("stage", MISSING))) for m in methods]
     if _column_of(stages):
-        columns.append(
-            Column("stage", numeric=False, hint="what was done to the probabilities before the threshold")
-        )
+        columns.append(Column("stage", numeric=False, hint="what was done to the probabilities before the threshold"))
         body.append(stages)
     return Table(f"Ranking, {group.title}", tuple(columns), tuple(zip(*body, strict=True)))
 
@@ -100,18 +94,14 @@ def heat_of(protocol: str, measure: str, largest: float) -> Callable[[float], fl
 
 
 def heat_table(group: Group, measure: str, colours: Mapping[str, int]) -> Table:
-    """Heat map: methods by sequences, of ``J_mean``, ``F_mean`` or ``T``; darker is better."""
+    """Heat map of ``J_mean``, ``F_mean`` or ``T``, methods by sequences; a stronger tint is better."""
     names = [
         s
         for s in group.sequences
         if any(not math.isnan(m.sequences.get(s, {}).get(measure, math.nan)) for m in group.methods)
     ]
-    values = {
-        (m.name, s): m.sequences.get(s, {}).get(measure, math.nan) for m in group.methods for s in names
-    }
-    heat = heat_of(
-        group.protocol, measure, max((v for v in values.values() if not math.isnan(v)), default=0.0)
-    )
+    values = {(m.name, s): m.sequences.get(s, {}).get(measure, math.nan) for m in group.methods for s in names}
+    heat = heat_of(group.protocol, measure, max((v for v in values.values() if not math.isnan(v)), default=0.0))
 
     def cell(value: float, digits: int = 2) -> Cell:
         return value_cell(value, digits, heat=None if math.isnan(value) else heat(value))

@@ -1,0 +1,192 @@
+"""The command: files written, errors, and that nothing of a folder's text becomes markup."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from agnn_lit.report import ReportConfig, main, make_report, quote_entries
+from agnn_lit.report_page.cells import Cell, Column, Table, markdown_table
+from agnn_lit.report_page.collect import ReportError
+from agnn_lit.report_page.runtable import duration
+from tests.report.folders import overlays, run_folder, score_folder
+
+VOID = {"meta", "link", "img", "path", "use", "br"}
+
+
+class Checker(HTMLParser):
+    """Collects identifiers and addresses, and checks that elements are closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack: list[str] = []
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for key, value in attrs:
+            if key == "id":
+                self.ids.append(value or "")
+            if key in ("src", "href"):
+                self.addresses.append(value or "")
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.stack.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.stack.pop() == tag
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """Three runs: two evaluated, one failed."""
+    for k, j in ((0, 0.4), (3, 0.9)):
+        folder = run_folder(tmp_path / "sweep" / f"rounds={k}", rounds=k)
+        evaluation = folder / "evaluations" / "synthetic-test-simple"
+        score_folder(evaluation, protocol="simple", J=j, data="synthetic-test-simple", threshold=0.5, stage="raw")
+        overlays(evaluation)
+    run_folder(tmp_path / "sweep" / "rounds=5", rounds=5, state="failed", metrics=False)
+    return tmp_path / "sweep"
+
+
+def test_page_of_a_sweep(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "report"
+    page = make_report(ReportConfig(runs=[str(sweep)], out=str(out), title="A <sweep>"))
+    assert sorted(p.name for p in out.iterdir()) == ["index.html", "report.md", "scores.csv"]
+    printed = capsys.readouterr().out
+    assert str(page.resolve()) in printed.replace("\n", "")
+    assert "rounds=3" in printed
+    text = page.read_text(encoding="utf-8")
+    checker = Checker()
+    checker.feed(text)
+    assert checker.stack == []
+    assert len(checker.ids) == len(set(checker.ids))
+    assert all(a.startswith(("#", "data:")) for a in checker.addresses)  # nothing is loaded from elsewhere
+    assert {a[1:] for a in checker.addresses if a.startswith("#")} <= set(checker.ids)
+    assert checker.tags.count("img") == 12
+    assert "A &lt;sweep&gt;" in text
+    assert "CUDA out of memory &lt;b&gt;" in text
+    assert "state-failed" in text
+    assert "3 training runs (1 not finished)" in text
+    assert "do not compare with those above" in text
+
+
+def test_markdown_and_csv(sweep: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    make_report(ReportConfig(runs=[str(sweep)], out=str(out)))
+    text = (out / "report.md").read_text(encoding="utf-8")
+    for heading in (
+        "# AGNN report",
+        "## Scores: simple on synthetic",
+        "## Runs",
+        "### Configuration",
+        "## Published",
+    ):
+        assert heading in text
+    assert "| COSNet | 0.805 | 0.795 | 0.184 |" in text
+    assert "✕ failed" in text
+    rows = list(csv.DictReader((out / "scores.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(r["method"], r["sequence"]) for r in rows] == [
+        ("rounds=3", "blackswan"), ("rounds=3", "dog"), ("rounds=0", "blackswan"), ("rounds=0", "dog"),
+    ]  # fmt: skip
+    assert float(rows[0]["J_mean"]) > float(rows[2]["J_mean"])
+
+
+def test_same_input_gives_the_same_bytes(sweep: Path, tmp_path: Path) -> None:
+    pages = [make_report(ReportConfig(runs=[str(sweep)], out=str(tmp_path / name))).read_bytes() for name in ("a", "b")]
+    assert pages[0] == pages[1]
+
+
+def test_scores_beside_runs_of_another_protocol(sweep: Path, tmp_path: Path) -> None:
+    folder = score_folder(tmp_path / "pdb", T=None)
+    page = make_report(ReportConfig(runs=[str(sweep)], scores=[f"pdb={folder}"], out=str(tmp_path / "out")))
+    text = page.read_text(encoding="utf-8")
+    assert "Numbers of one block do not compare with those of another" in text
+    assert "2 of the 20 sequences" in text
+
+
+def test_run_without_evaluation(tmp_path: Path) -> None:
+    page = make_report(ReportConfig(runs=[str(run_folder(tmp_path / "r"))], out=str(tmp_path / "out")))
+    assert "Nothing has been evaluated yet" in page.read_text(encoding="utf-8")
+
+
+def test_refusals(tmp_path: Path) -> None:
+    folder = str(score_folder(tmp_path / "pdb"))
+    with pytest.raises(ReportError, match="frames=nowhere is not a folder"):
+        make_report(ReportConfig(scores=[folder], frames="nowhere", out=str(tmp_path / "o")))
+    with pytest.raises(ReportError, match="thumbnails=-1"):
+        make_report(ReportConfig(scores=[folder], thumbnails=-1, out=str(tmp_path / "o")))
+    assert not (tmp_path / "o").exists()
+
+
+def test_quoting_of_entries() -> None:
+    assert quote_entries("scores=[a=/x/y,b=z]") == 'scores=["a=/x/y","b=z"]'
+    assert quote_entries("runs=runs/rounds=3,seed=1") == 'runs=["runs/rounds=3,seed=1"]'
+    assert quote_entries("runs=[]") == "runs=[]"
+    assert quote_entries("runs=['a,b']") == "runs=['a,b']"
+    assert quote_entries("out=a=b") == "out=a=b"
+    assert quote_entries("--help") == "--help"
+
+
+def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "agnn_lit.report", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_command_line(sweep: Path, tmp_path: Path) -> None:
+    done = command("runs=sweep", "title=Rounds of message passing", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report" / "index.html").is_file()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report", "sweep"]  # Hydra leaves nothing behind
+    failed = command("scores=[mine=sweep/nothing]", cwd=tmp_path)
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("agnn-report: sweep/nothing is not a folder")
+    misspelt = command("socres=[x]", cwd=tmp_path)
+    assert misspelt.returncode != 0
+    assert "socres" in misspelt.stderr
+    assert "usage: agnn-report" in command("--help", cwd=tmp_path).stdout
+
+
+def test_main(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["agnn-report", "runs=sweep/rounds=3"])
+    main()
+    assert (tmp_path / "report" / "index.html").is_file()
+    monkeypatch.setattr(sys, "argv", ["agnn-report"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "agnn-report: nothing to report" in capsys.readouterr().err
+
+
+def test_torch_is_not_imported() -> None:
+    code = (
+        "import sys, agnn_lit.report, agnn_lit.report_page.sections, agnn_lit.report_page.render\n"
+        "assert 'torch' not in sys.modules, 'torch'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_markdown_escapes_and_groups() -> None:
+    table = Table("t", (Column("a|b", False), Column("x", group="G")), ((Cell("p|q"), Cell("1", 1.0, "best")),))
+    assert markdown_table(table) == "| a\\|b | G x |\n| --- | ---: |\n| p\\|q | **1** |"
+
+
+def test_duration() -> None:
+    assert [duration(s) for s in (12.2, 200, 7500, float("nan"))] == ["12 s", "3 min 20 s", "2 h 5 min", "–"]

@@ -1,0 +1,180 @@
+"""Evaluation end to end: partition, masks, scores, pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from agnn_lit import evaluate as ev
+from agnn_lit.config import ConfigError
+from agnn_lit.data.synthetic import synthetic_videos
+from agnn_lit.inference import predict_video
+from agnn_lit.runs import Run
+from agnn_lit.train import train
+from tests.configs import evaluate_config, train_config
+from tests.data.disk import make_davis, make_folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    run = Run(tmp_path_factory.mktemp("evaluated"))
+    train(train_config("trainer.max_epochs=1"), run)
+    return run
+
+
+def evaluated(run: Run, *overrides: str):
+    return ev.evaluate(evaluate_config(f"run={run.folder}", *overrides))
+
+
+def test_everything_promised_is_written(run, capsys):
+    summary, out = evaluated(run)
+    assert out == run.folder / "evaluations" / "synthetic-test-simple"
+    masks = sorted(out.rglob("masks/*/*.png"))
+    assert len(masks) == 3 * 6
+    with Image.open(masks[0]) as mask:
+        assert mask.mode == "P"
+        assert mask.size == (32, 32)
+        assert set(np.unique(np.asarray(mask))) <= {0, 1}
+    assert json.loads((out / "summary.json").read_text()) == summary
+    for key in [
+        "J_mean",
+        "J_recall",
+        "J_decay",
+        "F_mean",
+        "F_recall",
+        "F_decay",
+        "JF_mean",
+        "T",
+        "protocol",
+        "sequences",
+        "frames",
+        "threshold",
+    ]:
+        assert key in summary
+    with (out / "per_sequence.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert list(table[0]) == [
+        "sequence",
+        "J_mean",
+        "J_recall",
+        "J_decay",
+        "F_mean",
+        "F_recall",
+        "F_decay",
+        "T",
+    ]
+    assert [row["sequence"] for row in table] == ["test-0000", "test-0001", "test-0002"]
+    with (out / "per_frame.csv").open() as file:
+        frames = list(csv.DictReader(file))
+    assert len(frames) == 18
+    assert summary["J_mean"] == pytest.approx(np.mean([float(r["J"]) for r in frames]), abs=1e-6)
+    printed = capsys.readouterr().out
+    assert printed.index("frames") < printed.index("test-0000")
+
+
+def test_overlays_are_the_best_median_and_worst_frames(run):
+    _, out = evaluated(run)
+    entries = json.loads((out / "overlays" / "overlays.json").read_text())
+    assert [e["kind"] for e in entries] == ["best"] * 3 + ["median"] * 3 + ["worst"] * 3
+    values = [e["J"] for e in entries]
+    assert values == sorted(values, reverse=True)
+    for e in entries:
+        with Image.open(out / "overlays" / e["file"]) as picture:
+            assert picture.size == (320, 320)
+
+
+def test_scores_are_those_of_the_written_masks(run):
+    _, out = evaluated(run)
+    video = synthetic_videos("test", 3, length=6, size=(32, 32))[1]
+    with (out / "per_frame.csv").open() as file:
+        rows = {(r["sequence"], r["frame"]): float(r["J"]) for r in csv.DictReader(file)}
+    for i in range(6):
+        with Image.open(out / "masks" / video.name / f"{i:05d}.png") as file:
+            predicted = np.asarray(file) > 0
+        truth = video.mask(i) > 0
+        union = (predicted | truth).sum()
+        expected = (predicted & truth).sum() / union if union else 1.0
+        assert rows[video.name, f"{i:05d}"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_held_out_and_training_videos_can_be_evaluated(run):
+    assert evaluated(run, "split=val")[0]["sequences"] == 2
+    assert evaluated(run, "split=train")[0]["sequences"] == 10
+    with pytest.raises(ConfigError, match="leave data as trained"):
+        evaluated(run, "split=val", "data=davis2016", "data.root=/x")
+
+
+def test_the_checkpoint_is_enough(run, tmp_path):
+    by_run, _ = evaluated(run)
+    by_file, _ = ev.evaluate(evaluate_config(f"ckpt={run.best}", f"out={tmp_path}", "batch_size=2", "frames=3"))
+    assert by_file["J_mean"] == by_run["J_mean"]
+
+
+def test_another_data_set_and_another_number_of_frames(run, tmp_path):
+    make_davis(tmp_path / "davis", val=2)
+    words = (
+        "data=davis2016",
+        f"data.root={tmp_path}/davis",
+        f"out={tmp_path}/out",
+        "frames=2",
+        "protocol=davis2016",
+    )
+    summary, out = evaluated(run, *words)
+    assert summary["sequences"] == 2
+    assert summary["frames"] == 2 * 3  # first and last are not counted
+    with Image.open(next(out.rglob("masks/*/*.png"))) as mask:
+        assert mask.size == (64, 48)  # the footage's own size
+
+
+def test_bf16_agrees_with_fp32(run, tmp_path):
+    assert evaluated(run, "dtype=bf16", f"out={tmp_path}")[0]["J_mean"] == pytest.approx(
+        evaluated(run)[0]["J_mean"], abs=0.1
+    )
+
+
+def test_footage_without_masks_cannot_be_scored(run, tmp_path):
+    root = make_folder(tmp_path / "set")
+    with pytest.raises((ConfigError, RuntimeError, ValueError), match="annotat"):
+        evaluated(run, "data=folder", f"data.root={root / 'images'}", f"out={tmp_path}/out")
+
+
+def test_wrong_calls_say_what_they_received(run, tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere: no config\.yaml in it"):
+        ev.evaluate(evaluate_config(f"run={tmp_path}/nowhere"))
+    with pytest.raises(ConfigError, match="no such checkpoint"):
+        ev.evaluate(evaluate_config(f"ckpt={tmp_path}/absent.ckpt"))
+    torch.save({"weights": 1}, tmp_path / "foreign.ckpt")
+    with pytest.raises(ConfigError, match="not a checkpoint of agnn-train"):
+        ev.evaluate(evaluate_config(f"ckpt={tmp_path}/foreign.ckpt"))
+    (tmp_path / "torn.ckpt").write_bytes(run.best.read_bytes()[:1000])
+    with pytest.raises(ConfigError, match="cannot be read as a checkpoint"):
+        ev.evaluate(evaluate_config(f"ckpt={tmp_path}/torn.ckpt"))
+    with pytest.raises(ConfigError, match="protocol=best: must be one of simple"):
+        evaluated(run, "protocol=best")
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 5])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_every_frame_is_predicted_once_at_its_own_size(run, frames, batch_size):
+    _, module = ev.load_checkpoint(run.best)
+    (video,) = synthetic_videos("test", 1, length=7, size=(40, 56))
+    predictions = list(predict_video(module.model, video, frames=frames, size=(32, 32), batch_size=batch_size))
+    assert sorted(p.index for p in predictions) == list(range(7))
+    assert {p.probability.shape for p in predictions} == {(40, 56)}
+    assert all(p.probability.min() >= 0 and p.probability.max() <= 1 for p in predictions)
+
+
+def test_batches_of_graphs_do_not_change_the_prediction(run):
+    _, module = ev.load_checkpoint(run.best)
+    (video,) = synthetic_videos("test", 1, length=7, size=(32, 32))
+    one, many = (
+        {p.index: p.probability for p in predict_video(module.model, video, frames=3, size=(32, 32), batch_size=b)}
+        for b in (1, 3)
+    )
+    for index, probability in one.items():
+        np.testing.assert_allclose(many[index], probability, atol=1e-5)
