@@ -110,17 +110,21 @@ def build_loggers(
     if cfg.mode is LoggerMode.disabled:
         return csv_logger, None
     os.environ.setdefault("WANDB_SILENT", "true")
-    wandb_logger = WandbLogger(
+    if getattr(rank_zero_only, "rank", 0) != 0:  # another process of the same run writes
+        return csv_logger, WandbLogger(offline=True)
+    import wandb
+
+    # Begun here rather than by WandbLogger, which passes an option that W&B has retired and warns of.
+    experiment = wandb.init(
         name=name,
-        save_dir=folder,
+        dir=folder,
         id=wandb_id,
-        offline=not wandb_is_online(cfg.mode),
+        mode="online" if wandb_is_online(cfg.mode) else "offline",
         project=cfg.project,
         entity=cfg.entity,
         group=cfg.group,
         tags=cfg.tags or None,
         config=config,
         resume="allow",
-        log_model=False,
     )
-    return csv_logger, wandb_logger
+    return csv_logger, WandbLogger(experiment=experiment)

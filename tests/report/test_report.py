@@ -80,7 +80,7 @@ def test_page_of_a_sweep(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "CUDA out of memory &lt;b&gt;" in text
     assert "state-failed" in text
     assert "3 training runs (1 not finished)" in text
-    assert "do not compare with those above" in text
+    assert "do not compare with those of this report" in text
 
 
 def test_markdown_and_csv(sweep: Path, tmp_path: Path) -> None:

@@ -73,15 +73,15 @@ class Protocol:
         tolerance = "ceil(0.008 × image diagonal) px" if self.radius is None else f"{self.radius} px"
         stability = {
             "overlap": "IoU of successive predictions, higher is steadier",
-            "shape_context": f"shape contexts of successive predictions, lower is steadier, over {len(T_SEQUENCES)} "
-            "flagged sequences of DAVIS-2016",
+            "shape_context": "shape contexts of successive predictions, the first compared with the annotation before it; lower is "
+            f"steadier; over {len(T_SEQUENCES)} flagged sequences of DAVIS-2016",
             "none": "not counted",
         }[self.stability]
         unit = {
             "foreground": "sequences, unweighted; all objects merged to foreground",
             "given": "objects, unweighted; object ids are given",
             "assigned": "objects, unweighted; up to 20 proposals a sequence, assigned to the objects of the first "
-            "annotation by the largest mean of (J+F)/2",
+            "annotation by the largest mean of (J+F)/2 and numbered in the order of the proposals",
         }[self.objects]
         if self.by_class:
             unit = "over frames, over videos, and over classes (each the mean of its videos), side by side"
@@ -159,7 +159,10 @@ def score_sequence(
     annotations: Iterable[Mask | None],
     protocol: Protocol,
 ) -> SequenceScore:
-    """Score the foreground of one sequence; each mask is read once and not kept.
+    """Score the foreground of one sequence; each mask is read once, and none but the last is kept.
+
+    Where a protocol drops the first frame, its annotation stands before the first prediction for T: the change from
+    it is counted. That is how the benchmark's published values since 2017 come about.
 
     Args:
         name: of the sequence.
@@ -180,6 +183,8 @@ def score_sequence(
     kept, J, F, resized, left_out = [], [], [], 0, 0
     for index, (frame, prediction, annotation) in enumerate(zip(frames, predictions, annotations, strict=True)):
         if not counted(index, total, protocol):
+            if index == 0 and stability is not None and annotation is not None:
+                stability.push(annotation)
             continue
         if annotation is None or (protocol.annotated_only and not np.any(annotation)):
             if not protocol.annotated_only:

@@ -39,6 +39,7 @@ class SequenceScore:
         T: temporal stability; NaN where the protocol does not count it.
         resized: predictions that were resized to their annotation.
         left_out: annotated frames left out because their annotation is empty.
+        object_id: of the object in the annotation; None for a foreground.
     """
 
     name: str
@@ -48,6 +49,7 @@ class SequenceScore:
     T: float = float("nan")
     resized: int = 0
     left_out: int = 0
+    object_id: int | None = None
 
     @property
     def J_mean(self) -> float:  # noqa: N802

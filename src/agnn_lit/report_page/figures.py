@@ -42,12 +42,12 @@ def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]
     return mean
 
 
-def _draw_curve(axes: Axes, curve: Curve, index: int, *, train: bool) -> None:
+def _draw_curve(axes: Axes, curve: Curve, index: int, *, train: bool, marker: str = "o") -> None:
     colour, dash = series_colour(index), series_dash(index)
     x, y = np.array(curve.steps), np.array(curve.values)
     if not train:
         every = max(1, len(x) // 20)
-        axes.plot(x, y, color=colour, linestyle=dash, marker="o", markersize=3, markevery=every)
+        axes.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=3, markevery=every)
         return
     smooth = len(x) > _SMOOTH_ABOVE
     axes.plot(x, y, color=colour, linestyle=dash, linewidth=0.9, alpha=0.35 if smooth else 0.75)
@@ -78,7 +78,8 @@ def _training_plot(panel: str, metrics: list[str], runs: Sequence[Run], colours:
     for run in runs:
         for metric in metrics:
             if metric in run.curves:
-                _draw_curve(axes, run.curves[metric], colours[run.name], train=metric.startswith("train/"))
+                train, marker = metric.startswith("train/"), "" if panel == "lr" else "o"
+                _draw_curve(axes, run.curves[metric], colours[run.name], train=train, marker=marker)
     if panel in ("J", "F", "T"):
         axes.set_ylim(-0.02, 1.02)
     if panel == "lr":

@@ -18,7 +18,7 @@ MAIN_SETTINGS = (
     "trainer.accelerator",
 )  # fmt: skip
 _MEANING = {
-    "model.frames": "frames of a graph N′",
+    "model.frames": "frames of a graph N'",
     "model.rounds": "rounds K",
     "model.channels": "channels C",
     "data.name": "data set",

@@ -75,7 +75,8 @@ def to_svg(figure: Figure, name: str, description: str) -> Markup:
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(?:xlink:)?href="#', f'href="#{name}-', text)
     text = re.sub(r"url\(#", f"url(#{name}-", text)
-    text = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px", text)  # as matplotlib up to 3.9 writes it
+    # The short form of older versions of matplotlib, then the long one.
+    text = re.sub(r"font: (\d{3} )?([\d.]+px) [^;\"]+", r"font-weight: \1; font-size: \2", text)
     text = re.sub(r"font-family: [^;\"]+;? *", "", text)
     for placeholder, variable in _VARIABLES.items():
         text = text.replace(placeholder, f"var({variable})")

@@ -1,0 +1,174 @@
+"""Masks on disk: which folders are sequences, which files are their frames, and what their pixels mean."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from agnn_lit.metrics.protocols import Protocol, counted
+from agnn_lit.metrics.region import Mask
+from agnn_lit.metrics.summary import ScoreError
+
+_SUFFIX = ".png"
+
+
+def _read(path: Path) -> tuple[Mask, str, int]:
+    """Return the pixels of a PNG, its mode, and its number of bits a pixel."""
+    try:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            image.verify()
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image), image.mode, data[24]
+    except FileNotFoundError:
+        raise ScoreError(f"{path}: no such file") from None
+    except (OSError, SyntaxError, ValueError) as error:  # PIL raises all three for broken files
+        raise ScoreError(f"{path}: cannot be read as a PNG image ({error})") from error
+
+
+def read_foreground(path: Path) -> Mask:
+    """Read a mask file as foreground and background.
+
+    1-bit, 8-bit, 16-bit and palette files are taken as they are, any value or palette index > 0 being foreground; of
+    colour files any channel but transparency.
+
+    Returns:
+        mask (H, W), bool or an integer type.
+
+    Raises:
+        ScoreError: the file is missing or no readable PNG.
+    """
+    pixels, mode, _ = _read(path)
+    if pixels.ndim == 3:
+        pixels = pixels[..., : -1 if mode in ("RGBA", "LA") else None].max(axis=2)
+    return pixels
+
+
+def read_ids(path: Path) -> Mask:
+    """Read a mask file as object ids: palette indices, or grey values.
+
+    Returns:
+        ids (H, W), uint8.
+
+    Raises:
+        ScoreError: the file is missing, no readable PNG, or in colour without a palette.
+    """
+    pixels, mode, bits = _read(path)
+    if pixels.ndim == 3 or pixels.dtype not in (np.uint8, np.bool_):
+        raise ScoreError(f"{path}: image mode {mode}: object ids need a palette or 8-bit grey PNG")
+    if mode == "L" and bits < 8:  # grey values were stretched to 0..255
+        pixels = pixels // (255 // (2**bits - 1))
+    return pixels.astype(np.uint8, copy=False)
+
+
+def _natural(path: Path) -> tuple[list[tuple[int, str]], str]:
+    """Sort key that puts ``2.png`` before ``10.png``."""
+    words = re.split(r"(\d+)", path.stem)
+    return [(int(word), "") if word.isdigit() else (-1, word) for word in words], path.stem
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """Return the PNG files of a folder in the order of their frames."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() == _SUFFIX and not path.name.startswith("."))
+    return sorted(found, key=_natural)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _at_depth(folder: Path, depth: int) -> list[Path]:
+    if depth == 0:
+        return [folder]
+    return [path for child in _subfolders(folder) for path in _at_depth(child, depth - 1)]
+
+
+def find_sequences(key: str, folder: Path, depth: int) -> dict[str, Path]:
+    """Find the sequences below a folder.
+
+    Args:
+        key: what the folder was given as, for messages.
+        folder: holds ``<sequence>/*.png``, or ``<class>/<sequence>/*.png``.
+        depth: 1 or 2 accordingly.
+
+    Returns:
+        folder of each sequence by its name relative to ``folder``.
+
+    Raises:
+        ScoreError: no such folder, no masks in it, or masks at another depth; says where they are.
+    """
+    if not folder.is_dir():
+        raise ScoreError(f"{key}={folder}: no such folder")
+    found = _at_depth(folder, depth)
+    if any(frame_files(path) for path in found):
+        return {path.relative_to(folder).as_posix(): path for path in found}
+    layout = "/".join(["<class>"] * (depth - 1) + ["<sequence>", f"<frame>{_SUFFIX}"])
+    for deeper in _at_depth(folder, depth + 1):
+        if frame_files(deeper):
+            inner = deeper.parents[depth - 1]
+            raise ScoreError(f"{key}={folder}: the masks lie one folder deeper; give {key}={inner} (needed: {layout})")
+    for shallower in _at_depth(folder, depth - 1):
+        if frame_files(shallower):
+            raise ScoreError(f"{key}={folder}: the masks lie one folder higher; give {key}={folder.parent} ({layout})")
+    raise ScoreError(f"{key}={folder}: no {_SUFFIX} files found; expected {layout}")
+
+
+@dataclass(frozen=True)
+class SequenceFiles:
+    """Files of one sequence.
+
+    Attributes:
+        name: of the sequence.
+        frames: names of its N annotated frames, in order.
+        predictions: N files; None where there is none and the frame does not count.
+        annotations: N files.
+        extra: mask files without annotation, which are ignored.
+    """
+
+    name: str
+    frames: tuple[str, ...]
+    predictions: tuple[Path | None, ...]
+    annotations: tuple[Path, ...]
+    extra: int
+
+
+def pair_files(name: str, masks: Path, annotations: Path, protocol: Protocol) -> SequenceFiles:
+    """Pair the mask files of a sequence with its annotation files by name.
+
+    Raises:
+        ScoreError: a frame that counts has no mask; names the file.
+    """
+    annotated = frame_files(annotations)
+    predicted = {path.stem: path for path in frame_files(masks)} if masks.is_dir() else {}
+    frames = [path.stem for path in annotated]
+    missing = [frame for i, frame in enumerate(frames) if frame not in predicted and counted(i, len(frames), protocol)]
+    if missing:
+        more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ScoreError(
+            f"{masks / missing[0]}{_SUFFIX}: missing{more}; protocol {protocol.name} counts this frame "
+            f"({len(predicted)} masks for {len(frames)} annotated frames)"
+        )
+    return SequenceFiles(
+        name,
+        tuple(frames),
+        tuple(predicted.get(frame) for frame in frames),
+        tuple(annotated),
+        len(predicted.keys() - set(frames)),
+    )
+
+
+def read_masks(files: SequenceFiles, protocol: Protocol) -> tuple[Iterator[Mask | None], Iterator[Mask]]:
+    """Read predictions and annotations one by one, predictions only where their frame counts."""
+    read: Callable[[Path], Mask] = read_foreground if protocol.objects == "foreground" else read_ids
+    total = len(files.frames)
+    predictions = (
+        read(path) if path is not None and counted(i, total, protocol) else None
+        for i, path in enumerate(files.predictions)
+    )
+    return predictions, (read(path) for path in files.annotations)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import csv
+import os
+
+import pytest
+
+from agnn_lit.config import LoggerConfig, LoggerMode
+from agnn_lit.loggers import CsvLogger, build_loggers, wandb_is_online
+from agnn_lit.runs import Run
+from agnn_lit.train import train
+from tests.configs import train_config
+from tests.wandb_files import read_offline_run
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_csv_joins_what_is_logged_at_one_step(tmp_path):
+    logger = CsvLogger(tmp_path)
+    logger.log_metrics({"a": 1.0, "epoch": 0}, 3)
+    logger.log_metrics({"b": 2.0}, 3)
+    logger.log_metrics({"a": 5.0}, 1)
+    logger.finalize("success")
+    assert rows(tmp_path) == [
+        {"step": "1", "epoch": "", "a": "5.0", "b": ""},
+        {"step": "3", "epoch": "0", "a": "1.0", "b": "2.0"},
+    ]
+    assert list(tmp_path.iterdir()) == [tmp_path / "metrics.csv"]
+
+
+def test_csv_goes_on_after_a_resume_and_forgets_what_is_done_again(tmp_path):
+    first = CsvLogger(tmp_path)
+    for step in range(4):
+        first.log_metrics({"a": step}, step)
+    first.save()
+    again = CsvLogger(tmp_path, resume=True)
+    again.forget_after(1)
+    again.log_metrics({"a": 20}, 2)
+    again.save()
+    assert [row["a"] for row in rows(tmp_path)] == ["0", "1", "20"]
+    fresh = CsvLogger(tmp_path)
+    fresh.log_metrics({"a": 9}, 0)
+    fresh.save()
+    assert [row["a"] for row in rows(tmp_path)] == ["9"]
+
+
+def test_online_with_a_key_offline_without_and_never_a_question(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert not wandb_is_online(LoggerMode.auto)
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    assert wandb_is_online(LoggerMode.auto)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert not wandb_is_online(LoggerMode.auto)
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.delenv("WANDB_API_KEY")
+    (tmp_path / "netrc").write_text("machine api.wandb.ai login user password " + "0" * 40 + "\n")
+    os.chmod(tmp_path / "netrc", 0o600)
+    assert wandb_is_online(LoggerMode.auto)
+    assert wandb_is_online(LoggerMode.online)
+    assert not wandb_is_online(LoggerMode.offline)
+
+
+def test_disabled_has_no_wandb(tmp_path):
+    csv_logger, wandb_logger = build_loggers(LoggerConfig(mode=LoggerMode.disabled), tmp_path, "x", {}, None)
+    assert wandb_logger is None
+    assert csv_logger.file == tmp_path / "metrics.csv"
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:wandb.*", "ignore::ResourceWarning")
+def test_an_offline_run_holds_config_curves_and_overlays_and_resumes_under_its_id(tmp_path):
+    words = ("logger=wandb", "logger.group=tests", "logger.tags=[small]", "optim.schedule=constant")
+    run = Run(tmp_path / "run")
+    train(train_config(*words, "trainer.max_epochs=1"), run)
+    found = read_offline_run(run.folder)
+    assert found["config"]["model"]["rounds"] == 1
+    assert found["config"]["parameters"] == run.status["parameters"]
+    assert found["config"]["versions"]["torch"] == run.status["versions"]["torch"]
+    assert found["config"]["git"] == run.status["git"]
+    assert (found["group"], found["tags"], found["project"]) == ("tests", ["small"], "agnn_lit")
+    logged = {key for row in found["history"] for key in row}
+    assert {"train/loss", "lr/graph", "lr/backbone", "val/J", "val/F", "val/T", "epoch"} <= logged
+    assert any("overlays" in key for key in logged)
+    assert len(found["media"]) == 2
+    identity = run.status["wandb_id"]
+    assert found["ids"] == {identity}
+    train(train_config(*words, "trainer.max_epochs=2"), Run(run.folder))
+    assert read_offline_run(run.folder)["ids"] == {identity}
