@@ -18,22 +18,23 @@ from agnn_lit.runs import write_atomically
 
 
 class CsvLogger(Logger):
-    """All metrics in one ``metrics.csv``, a row a step; a resumed run goes on in the same file.
+    """All metrics in one ``metrics.csv``, a row a step; a continued run goes on in the file that is there.
+
+    Steps that a continued run does again replace their rows.
 
     The header is the union of the metrics logged so far; a metric that was not logged at a step leaves its
     cell empty. The file is replaced as a whole, never half written.
 
     Args:
         folder: run folder.
-        resume: keep the rows of the file that is there.
     """
 
-    def __init__(self, folder: Path, resume: bool = False) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__()
         self.file = folder / "metrics.csv"
         self._rows: dict[int, dict[str, Any]] = {}
         self._columns: list[str] = ["step", "epoch"]
-        if resume and self.file.is_file():
+        if self.file.is_file():
             with self.file.open(newline="") as file:
                 for row in csv.DictReader(file):
                     self._add({k: v for k, v in row.items() if v != ""}, int(row["step"]))
@@ -50,10 +51,6 @@ class CsvLogger(Logger):
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: the configuration is in ``config.yaml``."""
-
-    def forget_after(self, step: int) -> None:
-        """Drop rows above ``step``: a resumed run writes them anew."""
-        self._rows = {s: row for s, row in self._rows.items() if s <= step}
 
     def _add(self, metrics: dict[str, Any], step: int) -> None:
         self._rows.setdefault(step, {}).update({**metrics, "step": step})
@@ -106,7 +103,7 @@ def build_loggers(
         config: resolved, stored with the W&B run.
         wandb_id: of the W&B run to continue; None starts one.
     """
-    csv_logger = CsvLogger(folder, resume=wandb_id is not None or (folder / "metrics.csv").is_file())
+    csv_logger = CsvLogger(folder)
     if cfg.mode is LoggerMode.disabled:
         return csv_logger, None
     os.environ.setdefault("WANDB_SILENT", "true")

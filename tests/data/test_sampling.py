@@ -41,7 +41,7 @@ def test_every_frame_is_reachable(length, frames):
 
 
 def test_seed_epoch_and_clip_each_change_the_draw():
-    base = dict(seed=0, epoch=0, clip=0)
+    base = {"seed": 0, "epoch": 0, "clip": 0}
     draws = {key: [draw_clip(1000, 3, **{**base, key: v}) for v in range(20)] for key in base}
     assert all(len(set(drawn)) > 15 for drawn in draws.values())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,6 +161,44 @@ def pair_files(name: str, masks: Path, annotations: Path, protocol: Protocol) ->
         tuple(annotated),
         len(predicted.keys() - set(frames)),
     )
+
+
+def collect(
+    masks: Path, annotations: Path, protocol: Protocol, wanted: Sequence[str] | None
+) -> tuple[list[SequenceFiles], list[str]]:
+    """Find the sequences to score and pair their files.
+
+    Returns:
+        the sequences by name, and what was left aside, as sentences.
+
+    Raises:
+        ScoreError: a folder or file is missing or lies at another depth, or nothing is left to score.
+    """
+    depth = 2 if protocol.by_class else 1
+    annotated = find_sequences("annotations", annotations, depth)
+    predicted = find_sequences("masks", masks, depth)
+    names = sorted(annotated) if wanted is None else list(wanted)
+    unknown = [name for name in names if name not in annotated]
+    if unknown:
+        raise ScoreError(f"sequences={unknown[0]}: no such folder in annotations={annotations}")
+    skipped = [name for name in names if wanted is None and name not in predicted]
+    pairs = [
+        pair_files(name, predicted.get(name, masks / name), annotated[name], protocol)
+        for name in names
+        if name not in skipped
+    ]
+    empty = [files.name for files in pairs if not files.frames]
+    chosen = [files for files in pairs if files.frames]
+    if not chosen:
+        raise ScoreError(f"masks={masks}: none of its sequences is annotated in annotations={annotations}")
+    aside = {
+        "annotated sequences without masks NOT SCORED": skipped,
+        "sequences without annotations left out": empty,
+        "sequences of masks without annotations ignored": sorted(set(predicted) - set(annotated)),
+    }
+    said = [f"{len(which)} {what}: {', '.join(which)}" for what, which in aside.items() if which]
+    extra = sum(files.extra for files in chosen)
+    return chosen, [*said, *([f"{extra} mask files without annotation ignored"] if extra else [])]
 
 
 def read_masks(files: SequenceFiles, protocol: Protocol) -> tuple[Iterator[Mask | None], Iterator[Mask]]:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from agnn_lit.metrics.boundary import boundary_f
 from agnn_lit.metrics.protocols import Protocol, check_length, counted, fit
@@ -121,11 +120,13 @@ def _gather(
     scores = _same_rows(pairs, rows)
     chosen = objects = np.arange(len(ids))
     if protocol.objects == "assigned":
+        from scipy.optimize import linear_sum_assignment  # takes a while to import, and only this protocol needs it
+
         J, F = scores.mean(axis=0)
         chosen, objects = linear_sum_assignment((J + F) / 2, maximize=True)
     names = tuple(frames[index] for index in kept)
     return [
-        SequenceScore(f"{name}_{k}", names, scores[:, 0, row, at], scores[:, 1, row, at], object_id=ids[at])
+        SequenceScore(f"{name}_{k}", names, scores[:, 0, row, at], scores[:, 1, row, at], object_id=ids[int(at)])
         for k, (row, at) in enumerate(zip(chosen, objects, strict=True), start=1)
     ]
 

@@ -73,8 +73,8 @@ class Protocol:
         tolerance = "ceil(0.008 × image diagonal) px" if self.radius is None else f"{self.radius} px"
         stability = {
             "overlap": "IoU of successive predictions, higher is steadier",
-            "shape_context": "shape contexts of successive predictions, the first compared with the annotation before it; lower is "
-            f"steadier; over {len(T_SEQUENCES)} flagged sequences of DAVIS-2016",
+            "shape_context": "shape contexts of successive predictions, the first compared with the annotation before "
+            f"it; lower is steadier; over {len(T_SEQUENCES)} flagged sequences of DAVIS-2016",
             "none": "not counted",
         }[self.stability]
         unit = {

@@ -130,13 +130,19 @@ def summarise(scores: Sequence[SequenceScore], protocol: Protocol) -> dict[str, 
 
 
 def notes(scores: Sequence[SequenceScore]) -> list[str]:
-    """What a reader of the scores should know: sequences where the official decay wraps, resized and omitted frames."""
+    """What a reader of the scores should know: sequences whose official decay wraps, objects renumbered, frames."""
     said = []
     long = [s.name for s in scores if len(s.frames) > statistics.OFFICIAL_DECAY_LIMIT]
     if long:
         said.append(
             f"decay of {', '.join(long)}: the official code keeps its quarters in 8 bits, which wraps above "
             f"{statistics.OFFICIAL_DECAY_LIMIT} counted frames; here the quarters cover the whole sequence"
+        )
+    moved = [s for s in scores if s.object_id is not None and s.name.rpartition("_")[2] != str(s.object_id)]
+    if moved:
+        said.append(
+            "numbered in the order of the proposals, as in the official evaluation: "
+            + ", ".join(f"{s.name} is object {s.object_id}" for s in moved)
         )
     for count, what in (
         (sum(s.resized for s in scores), "predictions resized to the size of their annotation (nearest)"),
@@ -164,7 +170,7 @@ def _replace(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

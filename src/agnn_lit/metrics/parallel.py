@@ -1,0 +1,77 @@
+"""Sequences on disk scored one after another or in several processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+
+import cv2
+
+from agnn_lit.metrics.mask_files import SequenceFiles, read_masks
+from agnn_lit.metrics.objects import score_objects
+from agnn_lit.metrics.protocols import PROTOCOLS, T_SEQUENCES, Protocol, SequenceScore, score_sequence
+
+
+def score_files(files: SequenceFiles, protocol_name: str) -> list[SequenceScore]:
+    """Read and score one sequence: one score, or one an object.
+
+    Raises:
+        ScoreError: see :func:`~agnn_lit.metrics.protocols.score_sequence`; names the file that cannot be read.
+    """
+    protocol = PROTOCOLS[protocol_name]
+    predictions, annotations = read_masks(files, protocol)
+    if protocol.objects == "foreground":
+        return [score_sequence(files.name, files.frames, predictions, annotations, protocol)]
+    return score_objects(files.name, files.frames, predictions, annotations, protocol)
+
+
+def _begin_worker() -> None:
+    """Leave interruptions to the main process, and the other processors to the other workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes, stopped at once when anything is raised."""
+    # "spawn": a forked child of a process with threads may hang, and Python 3.12 warns of it
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    pool.shutdown()
+
+
+def _cost(files: SequenceFiles, protocol: Protocol) -> float:
+    """Rough time to score a sequence, in frames of J and F."""
+    with_contours = protocol.stability == "shape_context" and files.name in T_SEQUENCES
+    return len(files.frames) * (5.0 if with_contours else 1.0)
+
+
+def score_all(sequences: Sequence[SequenceFiles], protocol: Protocol, workers: int) -> Iterator[list[SequenceScore]]:
+    """Score sequences, the longest first, in this process or in several; yields each when it is done."""
+    ordered = sorted(sequences, key=lambda files: -_cost(files, protocol))
+    workers = min(workers, len(ordered))
+    if workers == 1:
+        yield from (score_files(files, protocol.name) for files in ordered)
+        return
+    with _pool(workers) as pool:
+        futures = [pool.submit(score_files, files, protocol.name) for files in ordered]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+def usable_processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

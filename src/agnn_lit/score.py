@@ -1,0 +1,166 @@
+"""``agnn-score``: score the masks of any method against annotations, sequences in parallel."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from agnn_lit.config import CONF_DIR, typed
+from agnn_lit.metrics.mask_files import collect
+from agnn_lit.metrics.parallel import score_all, usable_processors
+from agnn_lit.metrics.protocols import PROTOCOLS, ScoreError, SequenceScore, notes, write_scores
+
+_COLUMNS = ("J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "T")
+
+
+class WandbMode(Enum):
+    """Whether the tables are logged to Weights & Biases."""
+
+    disabled = "disabled"
+    offline = "offline"
+    online = "online"
+
+
+@dataclass
+class ScoreConfig:
+    """What is scored and how."""
+
+    masks: str = MISSING  # folder of the method's masks
+    annotations: str = MISSING  # folder of the annotations
+    protocol: str = MISSING  # one of agnn_lit.metrics.protocols.PROTOCOLS
+    out: str = MISSING  # folder for the three files
+    sequences: Any = None  # names, or a text file with one a line; null: all that have masks and annotations
+    workers: int | None = None  # processes; null: one for each processor this process may use
+    progress: bool = True
+    wandb: WandbMode = WandbMode.disabled
+    project: str = "agnn_lit"  # of the W&B run
+
+
+ConfigStore.instance().store(name="score_schema", node=ScoreConfig)
+
+
+def wanted_sequences(sequences: Any) -> list[str] | None:
+    """Read the names asked for: None for all, a list, one name, or a text file with a name a line."""
+    if sequences is None or isinstance(sequences, list):
+        return sequences
+    if Path(str(sequences)).is_file():
+        return Path(str(sequences)).read_text(encoding="utf-8").split()
+    return [str(sequences)]
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) and value == value else "–"
+
+
+def print_scores(scores: Sequence[SequenceScore], summary: dict[str, Any], console: Console) -> None:
+    """Print a row a sequence or object, and the averages."""
+    title = f"{summary['protocol']}: {summary['sequences']} sequences or objects, {summary['frames']} frames"
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("sequence", overflow="fold", min_width=min(20, max(len(score.name) for score in scores)))
+    for column in _COLUMNS:
+        letter, _, statistic = column.partition("_")
+        table.add_column(letter if statistic in ("", "mean") else statistic, justify="right", no_wrap=True)
+    for score in scores:
+        table.add_row(score.name, *(_cell(getattr(score, column)) for column in _COLUMNS))
+    table.add_section()
+    table.add_row("mean", *(_cell(summary[column]) for column in _COLUMNS), style="bold")
+    console.print(table)
+    for key, value in summary.items():
+        if key not in _COLUMNS and isinstance(value, float):
+            console.print(f"{key} {_cell(value)}", highlight=False)
+
+
+def log_to_wandb(scores: Sequence[SequenceScore], summary: dict[str, Any], cfg: ScoreConfig) -> None:
+    """Log the tables and the summary to a W&B run, with its files in the output folder."""
+    import wandb
+
+    rows = [[s.name, *(getattr(s, column) for column in _COLUMNS)] for s in scores]
+    frames = [
+        [s.name, frame, float(j), float(f)] for s in scores for frame, j, f in zip(s.frames, s.J, s.F, strict=True)
+    ]
+    config = {"masks": cfg.masks, "annotations": cfg.annotations, "protocol": cfg.protocol}
+    with wandb.init(
+        project=cfg.project, mode=cfg.wandb.value, dir=cfg.out, config=config, job_type="score", name=Path(cfg.out).name
+    ) as run:
+        run.log(
+            {
+                "per_sequence": wandb.Table(columns=["sequence", *_COLUMNS], data=rows),
+                "per_frame": wandb.Table(columns=["sequence", "frame", "J", "F"], data=frames),
+            }
+        )
+        run.summary.update({key: value for key, value in summary.items() if value is not None})
+
+
+def score(cfg: ScoreConfig) -> tuple[list[SequenceScore], dict[str, Any]]:
+    """Score a folder of masks as configured, and write the three files.
+
+    Returns:
+        the scores in the order of their sequences' names, and the summary.
+
+    Raises:
+        ScoreError: wrong settings, or files that cannot be scored.
+    """
+    if cfg.protocol not in PROTOCOLS:
+        raise ScoreError(f"protocol={cfg.protocol}: must be one of {', '.join(PROTOCOLS)}")
+    if cfg.workers is not None and cfg.workers < 1:
+        raise ScoreError(f"workers={cfg.workers}: must be 1 or more")
+    protocol, console = PROTOCOLS[cfg.protocol], Console()
+    console.print(protocol.describe(), highlight=False, soft_wrap=True)
+    files, aside = collect(Path(cfg.masks), Path(cfg.annotations), protocol, wanted_sequences(cfg.sequences))
+    for line in aside:
+        console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
+    done: dict[str, list[SequenceScore]] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not cfg.progress) as bar:
+        task = bar.add_task("sequences", total=len(files))
+        for result in score_all(files, protocol, cfg.workers or usable_processors()):
+            done[result[0].name] = result
+            bar.advance(task)
+    scores = [s for name in sorted(done) for s in done[name]]
+    summary = write_scores(Path(cfg.out), scores, protocol)
+    for line in notes(scores):
+        console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
+    print_scores(scores, summary, console)
+    if cfg.wandb is not WandbMode.disabled:
+        log_to_wandb(scores, summary, cfg)
+    console.print(f"written to {cfg.out}", highlight=False, soft_wrap=True)
+    return scores, summary
+
+
+def _stop(signum: int, frame: object) -> None:  # noqa: ARG001 - called by the interpreter
+    raise SystemExit(128 + signum)
+
+
+@hydra.main(config_path=CONF_DIR, config_name="score", version_base="1.3")
+def _main(cfg: DictConfig) -> None:
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        missing = sorted(OmegaConf.missing_keys(cfg))
+        if missing:
+            raise ScoreError(f"{missing[0]}= is needed; agnn-score --help shows how")
+        score(typed(cfg, ScoreConfig))
+    except ScoreError as error:
+        print(f"agnn-score: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+def main() -> None:
+    """Entry point of the command."""
+    _main()
+
+
+if __name__ == "__main__":
+    main()
