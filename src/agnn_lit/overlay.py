@@ -32,7 +32,7 @@ def draw_overlay(
     picture = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
     predicted = cv2.resize((prediction > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     tint = np.array(PREDICTION, dtype=np.float32)
-    picture[predicted] = (0.5 * picture[predicted] + 0.5 * tint).astype(np.uint8)
+    picture[predicted] = (0.65 * picture[predicted] + 0.35 * tint).astype(np.uint8)
     for mask, colour in ((predicted.astype(np.uint8), PREDICTION), (annotation, ANNOTATION)):
         if mask is not None:
             resized = cv2.resize((mask > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -85,6 +86,7 @@ def print_scores(scores: Sequence[SequenceScore], summary: dict[str, Any], conso
 
 def log_to_wandb(scores: Sequence[SequenceScore], summary: dict[str, Any], cfg: ScoreConfig) -> None:
     """Log the tables and the summary to a W&B run, with its files in the output folder."""
+    os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
     rows = [[s.name, *(getattr(s, column) for column in _COLUMNS)] for s in scores]

@@ -109,13 +109,11 @@ def find_sequences(key: str, folder: Path, depth: int) -> dict[str, Path]:
     if any(frame_files(path) for path in found):
         return {path.relative_to(folder).as_posix(): path for path in found}
     layout = "/".join(["<class>"] * (depth - 1) + ["<sequence>", f"<frame>{_SUFFIX}"])
-    for deeper in _at_depth(folder, depth + 1):
-        if frame_files(deeper):
-            inner = deeper.parents[depth - 1]
-            raise ScoreError(f"{key}={folder}: the masks lie one folder deeper; give {key}={inner} (needed: {layout})")
-    for shallower in _at_depth(folder, depth - 1):
-        if frame_files(shallower):
-            raise ScoreError(f"{key}={folder}: the masks lie one folder higher; give {key}={folder.parent} ({layout})")
+    for steps, where in ((1, "one folder deeper"), (2, "two folders deeper"), (-1, "one folder higher")):
+        for other in _at_depth(folder, depth + steps):
+            if frame_files(other):
+                give = other.parents[depth - 1]
+                raise ScoreError(f"{key}={folder}: the masks lie {where}; give {key}={give} (needed: {layout})")
     raise ScoreError(f"{key}={folder}: no {_SUFFIX} files found; expected {layout}")
 
 
