@@ -15,12 +15,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from agnn_lit.metrics.boundary import boundary_f, davis_radius
+from agnn_lit.metrics.boundary import davis_radius, region_and_boundary
 from agnn_lit.metrics.mask_files import collect
 from agnn_lit.metrics.parallel import score_all
 from agnn_lit.metrics.plain import Binary, plain_scores, plain_stability
 from agnn_lit.metrics.protocols import PROTOCOLS, T_SEQUENCES
-from agnn_lit.metrics.region import jaccard
 from agnn_lit.metrics.temporal import shape_context_stability
 
 _HEIGHT, _WIDTH = 480, 854
@@ -52,7 +51,7 @@ def plain_frames() -> list[tuple[float, float]]:
 
 def fast_frames() -> list[tuple[float, float]]:
     """J and F of the benchmark's frames."""
-    return [(jaccard(p, g), boundary_f(p, g, _RADIUS)) for p, g in _pairs()]
+    return [region_and_boundary(p, g, _RADIUS) for p, g in _pairs()]
 
 
 def plain_t() -> float:
@@ -84,16 +83,16 @@ def score_folder(folder: str, workers: int) -> list[float]:
 
 def _peak(function: Callable[..., object], args: tuple[object, ...]) -> float:
     function(*args)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return math.nan
-    own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return (own + children) / 1024
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return float(line.split()[1]) / 1024
+    return math.nan
 
 
 def _peak_mb(function: Callable[..., object], *args: object) -> float:
-    """Peak memory in MB of a fresh process that calls a function, and of its largest child; NaN where unknown."""
+    """Peak memory in MB of a fresh process that calls a function; NaN elsewhere than on Linux."""
+    if not Path("/proc/self/status").is_file():
+        return math.nan
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_peak, function, args).result()
 
@@ -133,7 +132,7 @@ def run_scoring(repeats: int = 3) -> dict[str, Any]:
         frames = _fastest(
             [
                 lambda: [plain_scores(p, g, _RADIUS) for p, g in pairs],
-                lambda: [(jaccard(p, g), boundary_f(p, g, _RADIUS)) for p, g in pairs],
+                lambda: [region_and_boundary(p, g, _RADIUS) for p, g in pairs],
             ],
             repeats,
         )

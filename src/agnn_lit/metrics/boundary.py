@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agnn_lit.metrics.compiled import compiled
-from agnn_lit.metrics.region import Binary, Mask, binary, check_shapes, foreground_window
+from agnn_lit.metrics.region import Inside, Mask, binary, cropped, overlap
 
 #: Tolerance of the DAVIS protocols as a share of the image diagonal.
 DAVIS_TOLERANCE = 0.008
+
+Indices = NDArray[np.int64]
 
 
 def davis_radius(height: int, width: int) -> int:
@@ -24,84 +26,63 @@ def boundary_map(mask: Mask) -> NDArray[np.bool_]:
 
     The last column compares only downwards, the last row only rightwards, the lower right corner is never set.
     """
-    inside = binary(mask) != 0
+    return _boundary(binary(mask) != 0)
+
+
+def _boundary(inside: Inside) -> Inside:
     out = np.zeros(inside.shape, np.bool_)
-    _mark_boundary(inside.view(np.uint8), out)
+    right, below = inside[:, :-1] ^ inside[:, 1:], inside[:-1] ^ inside[1:]
+    out[:, :-1] = right
+    out[:-1] |= below
+    out[:-1, :-1] |= below[:, :-1] ^ right[1:]
     return out
 
 
 @compiled
-def _mark_boundary(inside: Binary, out: NDArray[np.bool_]) -> int:
-    """Fill ``out`` (H, W, zeros) with the boundary map of ``inside`` (0 or 1) and return the number of pixels set."""
-    height, width = inside.shape
-    count = 0
-    for y in range(height):
-        below = y + 1 if y + 1 < height else y
-        for x in range(width - 1):
-            here = inside[y, x]
-            edge = (here != inside[y, x + 1]) | (here != inside[below, x]) | (here != inside[below, x + 1])
-            out[y, x] = edge
-            count += edge
-        if inside[y, width - 1] != inside[below, width - 1]:
-            out[y, width - 1] = True
-            count += 1
-    return count
+def _count_near(marked: Indices, others: Indices, height: int, width: int, radius: int) -> int:
+    """Number of marked pixels within ``radius`` of one of the others.
 
-
-@compiled
-def _distance_in_row(marked: NDArray[np.bool_], limit: int, out: NDArray[np.int32]) -> None:
-    """Distance of each pixel (H, W) to the nearest marked pixel of its row, ``limit`` where none is nearer."""
-    height, width = marked.shape
-    for y in range(height):
-        nearest = limit
-        for x in range(width):
-            nearest = 0 if marked[y, x] else min(nearest + 1, limit)
-            out[y, x] = nearest
-        for x in range(width - 2, -1, -1):
-            out[y, x] = min(out[y, x], out[y, x + 1] + 1)
-
-
-@compiled
-def _count_near(marked: NDArray[np.bool_], distance: NDArray[np.int32], reach: NDArray[np.int32], radius: int) -> int:
-    """Number of marked pixels (H, W) with a pixel of row distance zero inside the disk of this radius.
-
-    ``reach[d]`` is the half width of the disk d rows from its centre.
+    Args:
+        marked: flat indices (n,) into a frame of this size, ascending.
+        others: likewise (m,).
+        height: rows of the frame.
+        width: columns of the frame.
+        radius: of the disk dx² + dy² ≤ radius².
     """
-    height, width = marked.shape
+    starts = np.zeros(height + 1, np.int64)  # of each row among the others
+    for k in range(len(others)):
+        starts[others[k] // width + 1] += 1
+    starts = np.cumsum(starts)
+    reach = np.empty(radius + 1, np.int64)
+    for step in range(radius + 1):
+        reach[step] = int(math.sqrt(radius * radius - step * step))
     count = 0
-    for y in range(height):
-        for x in range(width):
-            if not marked[y, x]:
+    for k in range(len(marked)):
+        y, x = divmod(marked[k], width)
+        for turn in range(2 * radius + 1):  # rows at distance 0, 1, 1, 2, 2, …: near ones first
+            step = (turn + 1) // 2
+            row = y + step if turn % 2 else y - step
+            if row < 0 or row >= height:
                 continue
-            for step in range(radius + 1):
-                up, down, far = y - step, y + step, reach[step]
-                if (up >= 0 and distance[up, x] <= far) or (down < height and distance[down, x] <= far):
-                    count += 1
-                    break
+            first, last = row * width + x - reach[step], row * width + x + reach[step]
+            at = starts[row] + np.searchsorted(others[starts[row] : starts[row + 1]], first)
+            if at < starts[row + 1] and others[at] <= last:
+                count += 1
+                break
     return count
 
 
-@compiled
-def _agreement(p: Binary, g: Binary, radius: int) -> float:
-    """F of two masks (H, W) of zeros and ones."""
-    boundary_p, boundary_g = np.zeros(p.shape, np.bool_), np.zeros(g.shape, np.bool_)
-    count_p, count_g = _mark_boundary(p, boundary_p), _mark_boundary(g, boundary_g)
-    if count_p == 0 or count_g == 0:
-        return 1.0 if count_p == count_g else 0.0
-    reach = np.empty(radius + 1, np.int32)
-    for step in range(radius + 1):
-        half = radius
-        while half * half + step * step > radius * radius:
-            half -= 1
-        reach[step] = half
-    distance = np.empty(p.shape, np.int32)
-    _distance_in_row(boundary_g, radius + 1, distance)
-    precision = _count_near(boundary_p, distance, reach, radius) / count_p
-    _distance_in_row(boundary_p, radius + 1, distance)
-    recall = _count_near(boundary_g, distance, reach, radius) / count_g
-    if precision + recall == 0.0:
-        return 0.0
-    return 2.0 * precision * recall / (precision + recall)
+def agreement(inside_p: Inside, inside_g: Inside, radius: int) -> float:
+    """F of two foregrounds (H, W) with a tolerance in pixels."""
+    if inside_p.size == 0:
+        return 1.0
+    height, width = inside_p.shape
+    marked_p, marked_g = np.flatnonzero(_boundary(inside_p)), np.flatnonzero(_boundary(inside_g))
+    if not len(marked_p) or not len(marked_g):
+        return float(len(marked_p) == len(marked_g))
+    precision = _count_near(marked_p, marked_g, height, width, radius) / len(marked_p)
+    recall = _count_near(marked_g, marked_p, height, width, radius) / len(marked_g)
+    return 2.0 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def boundary_f(prediction: Mask, annotation: Mask, radius: int, void: Mask | None = None) -> float:
@@ -119,15 +100,18 @@ def boundary_f(prediction: Mask, annotation: Mask, radius: int, void: Mask | Non
     Raises:
         ValueError: the masks differ in size or are not two-dimensional, or the radius is negative.
     """
-    check_shapes(prediction, annotation, void)
+    return region_and_boundary(prediction, annotation, radius, void)[1]
+
+
+def region_and_boundary(
+    prediction: Mask, annotation: Mask, radius: int, void: Mask | None = None
+) -> tuple[float, float]:
+    """J and F of one frame, see :func:`~agnn_lit.metrics.region.jaccard` and :func:`boundary_f`.
+
+    Raises:
+        ValueError: as there.
+    """
     if radius < 0:
         raise ValueError(f"radius={radius}: must be 0 or more pixels")
-    p, g = binary(prediction), binary(annotation)
-    window = foreground_window(p, g)
-    inside_p, inside_g = p[window] != 0, g[window] != 0
-    if inside_p.size == 0:
-        return 1.0
-    if void is not None:
-        kept = void[window] == 0
-        inside_p, inside_g = inside_p & kept, inside_g & kept
-    return float(_agreement(inside_p.view(np.uint8), inside_g.view(np.uint8), radius))
+    inside_p, inside_g = cropped(prediction, annotation, void)
+    return overlap(inside_p, inside_g), agreement(inside_p, inside_g, radius)

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agnn_lit.metrics.boundary import boundary_f
+from agnn_lit.metrics.boundary import region_and_boundary
 from agnn_lit.metrics.protocols import Protocol, check_length, counted, fit
-from agnn_lit.metrics.region import Mask, jaccard
+from agnn_lit.metrics.region import Mask
 from agnn_lit.metrics.summary import ScoreError, SequenceScore
 
 #: Pixels of this value count in neither mask.
@@ -50,7 +50,7 @@ def _score_pair(prediction: _Part, annotation: _Part, radius: int) -> tuple[floa
         return 1.0, 1.0
     if not prediction.empty and not annotation.empty and prediction.away_from(annotation, radius):
         return 0.0, 0.0
-    return jaccard(prediction.mask, annotation.mask), boundary_f(prediction.mask, annotation.mask, radius)
+    return region_and_boundary(prediction.mask, annotation.mask, radius)
 
 
 def _score_frame(prediction: Mask, annotation: Mask, proposals: int, ids: Sequence[int], radius: int) -> Pairs:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
+import threading
+import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from multiprocessing.context import BaseContext
 
 import cv2
 
@@ -32,23 +35,14 @@ def score_files(files: SequenceFiles, protocol_name: str) -> list[SequenceScore]
 def _begin_worker() -> None:
     """Leave interruptions to the main process, and the other processors to the other workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     cv2.setNumThreads(1)
 
 
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes, stopped at once when anything is raised."""
-    # "spawn": a forked child of a process with threads may hang, and Python 3.12 warns of it
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            child.terminate()
-        raise
-    pool.shutdown()
+def _context() -> BaseContext:
+    """Start workers by forking where that is safe: it takes no time, spawning half a second each."""
+    alone = sys.platform == "linux" and threading.active_count() == 1
+    return multiprocessing.get_context("fork" if alone else "spawn")
 
 
 def _cost(files: SequenceFiles, protocol: Protocol) -> float:
@@ -57,17 +51,35 @@ def _cost(files: SequenceFiles, protocol: Protocol) -> float:
     return len(files.frames) * (5.0 if with_contours else 1.0)
 
 
+def _finished(pool: ProcessPoolExecutor, futures: list[Future[list[SequenceScore]]]) -> Iterator[list[SequenceScore]]:
+    """Yield results as they come; stop the workers at once when anything is raised."""
+    try:
+        for future in as_completed(futures):
+            yield future.result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    pool.shutdown()
+
+
 def score_all(sequences: Sequence[SequenceFiles], protocol: Protocol, workers: int) -> Iterator[list[SequenceScore]]:
-    """Score sequences, the longest first, in this process or in several; yields each when it is done."""
+    """Score sequences, the longest first, in this process or in several, which start at once.
+
+    Yields:
+        the scores of each sequence when it is done.
+    """
     ordered = sorted(sequences, key=lambda files: -_cost(files, protocol))
     workers = min(workers, len(ordered))
     if workers == 1:
-        yield from (score_files(files, protocol.name) for files in ordered)
-        return
-    with _pool(workers) as pool:
+        return (score_files(files, protocol.name) for files in ordered)
+    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_begin_worker)
+    with warnings.catch_warnings():
+        # Python 3.12 warns of forking when any thread runs; those left here are OpenBLAS's, which stand it
+        warnings.simplefilter("ignore", DeprecationWarning)
         futures = [pool.submit(score_files, files, protocol.name) for files in ordered]
-        for future in as_completed(futures):
-            yield future.result()
+    return _finished(pool, futures)
 
 
 def usable_processors() -> int:

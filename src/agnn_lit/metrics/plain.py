@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ def plain_boundary(mask: Binary) -> Binary:
     boundary[-1] = inside[-1] != right[-1]
     boundary[:, -1] = inside[:, -1] != below[:, -1]
     boundary[-1, -1] = False
-    return boundary.astype(np.uint8)
+    return np.asarray(boundary, np.uint8)
 
 
 def plain_scores(prediction: Binary, annotation: Binary, radius: int) -> tuple[float, float]:
@@ -50,7 +51,7 @@ def plain_scores(prediction: Binary, annotation: Binary, radius: int) -> tuple[f
 
 
 def _plain_loop(mask: Binary) -> list[tuple[int, int]]:
-    """Corners along the longest crack loop of a mask, foreground on the right; no two pixels may touch only at a corner."""
+    """Corners along the longest crack loop of a mask, foreground on the right; no pixels may touch only at a corner."""
     inside = np.pad(mask > 0, 1)
     following: dict[tuple[int, int], tuple[int, int]] = {}
     for y, x in np.argwhere(inside).tolist():
@@ -108,7 +109,7 @@ def plain_outline(mask: Binary) -> Points:
         points = _plain_simplify(points, tolerance)
     points = points[::-1] / 2
     out = []
-    for start, end in zip(points, points[1:], strict=False):
+    for start, end in pairwise(points):
         parts = max(1, math.ceil(float(np.linalg.norm(end - start)) / 3))
         out.append(start)
         for _ in range(parts - 1):
@@ -165,4 +166,4 @@ def plain_stability(masks: Sequence[Binary]) -> float:
     """T of DAVIS-2016 over masks (H, W) in Python and NumPy; each must have an outline and no two pixels touching
     only at a corner."""
     contexts = [plain_contexts(plain_outline(mask)) for mask in masks]
-    return 5 * float(np.mean([plain_matching(a, b) for a, b in zip(contexts, contexts[1:], strict=False)]))
+    return 5 * float(np.mean([plain_matching(a, b) for a, b in pairwise(contexts)]))

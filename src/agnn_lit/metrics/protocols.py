@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from agnn_lit.metrics.boundary import boundary_f, davis_radius
-from agnn_lit.metrics.region import Mask, jaccard
+from agnn_lit.metrics.boundary import davis_radius, region_and_boundary
+from agnn_lit.metrics.region import Mask
 from agnn_lit.metrics.summary import ScoreError, SequenceScore, notes, summarise, write_scores
 from agnn_lit.metrics.temporal import OverlapStability, ShapeContextStability, Stability
 
@@ -192,8 +192,9 @@ def score_sequence(
             left_out += annotation is not None
             continue
         mask, changed = fit(prediction, annotation, f"{name}/{frame}", protocol)
-        J.append(jaccard(mask, annotation))
-        F.append(boundary_f(mask, annotation, protocol.radius_at(*annotation.shape)))
+        region, boundary = region_and_boundary(mask, annotation, protocol.radius_at(*annotation.shape))
+        J.append(region)
+        F.append(boundary)
         if stability is not None:
             stability.push(mask)
         kept.append(frame)

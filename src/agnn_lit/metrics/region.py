@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Mask = NDArray[Any]
 Binary = NDArray[np.uint8]
+Inside = NDArray[np.bool_]
 
 
 def binary(mask: Mask) -> Binary:
@@ -53,13 +54,8 @@ def foreground_window(first: Binary, second: Binary) -> tuple[slice, slice]:
     return slice(max(top - 1, 0), min(bottom + 1, height)), slice(max(left - 1, 0), min(right + 1, width))
 
 
-def jaccard(prediction: Mask, annotation: Mask, void: Mask | None = None) -> float:
-    """Region similarity J = |P∩G| / |P∪G|; 1 when both are empty.
-
-    Args:
-        prediction: mask (H, W), foreground = any value > 0.
-        annotation: mask (H, W), likewise.
-        void: pixels that count in neither (H, W), > 0; none by default.
+def cropped(prediction: Mask, annotation: Mask, void: Mask | None = None) -> tuple[Inside, Inside]:
+    """Foregrounds of two masks (H, W) without void pixels, cut to :func:`foreground_window`.
 
     Raises:
         ValueError: the masks differ in size or are not two-dimensional.
@@ -71,6 +67,25 @@ def jaccard(prediction: Mask, annotation: Mask, void: Mask | None = None) -> flo
     if void is not None:
         kept = void[window] == 0
         inside_p, inside_g = inside_p & kept, inside_g & kept
-    shared = int(np.count_nonzero(inside_p & inside_g))
-    union = int(np.count_nonzero(inside_p | inside_g))
-    return shared / union if union else 1.0
+    return inside_p, inside_g
+
+
+def overlap(inside_p: Inside, inside_g: Inside) -> float:
+    """|P∩G| / |P∪G| of two foregrounds (H, W); 1 when both are empty."""
+    shared = np.count_nonzero(inside_p & inside_g)
+    union = np.count_nonzero(inside_p) + np.count_nonzero(inside_g) - shared
+    return float(shared / union) if union else 1.0
+
+
+def jaccard(prediction: Mask, annotation: Mask, void: Mask | None = None) -> float:
+    """Region similarity J = |P∩G| / |P∪G|; 1 when both are empty.
+
+    Args:
+        prediction: mask (H, W), foreground = any value > 0.
+        annotation: mask (H, W), likewise.
+        void: pixels that count in neither (H, W), > 0; none by default.
+
+    Raises:
+        ValueError: the masks differ in size or are not two-dimensional.
+    """
+    return overlap(*cropped(prediction, annotation, void))

@@ -41,6 +41,12 @@ def _angle_bin(dy: float, dx: float) -> int:
 
 
 @compiled
+def _distance(points: Points, i: int, j: int) -> float:
+    """Distance between two vertices of a contour (n, 2)."""
+    return math.sqrt((points[i, 0] - points[j, 0]) ** 2 + (points[i, 1] - points[j, 1]) ** 2)
+
+
+@compiled
 def shape_contexts(points: Points) -> Histograms:
     """Histogram of where the other vertices of a contour lie, for each of its n vertices (n, 2).
 
@@ -51,18 +57,15 @@ def shape_contexts(points: Points) -> Histograms:
         histograms (n, 60), each with sum 1.
     """
     n = len(points)
-    distances = np.zeros((n, n))
     total = 0.0
     for i in range(n):
         for j in range(i):
-            distances[i, j] = math.sqrt((points[i, 0] - points[j, 0]) ** 2 + (points[i, 1] - points[j, 1]) ** 2)
-            total += distances[i, j]
+            total += _distance(points, i, j)
     limits = RADII * (2 * total / (n * n))
-    bins = len(RADII) * ANGLES
-    out = np.zeros((n, bins))
+    out = np.zeros((n, len(RADII) * ANGLES))
     for i in range(n):
         for j in range(i + 1):
-            distance = distances[i, j]
+            distance = _distance(points, i, j)
             if distance >= limits[-1]:
                 continue
             ring = 0
