@@ -8,7 +8,7 @@ SEEDS  ?= 1
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train eval sweep report test test-slow test-gpu lint clean
+.PHONY: help setup demo train eval sweep report benchmark test test-slow test-gpu lint clean
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*##"} /^[a-z-]+:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,11 +40,14 @@ sweep: $(STAMP)  ## one run for each value: make sweep ARGS='experiment=demo mod
 report: $(STAMP)  ## one page on a run: make report RUN=runs/NAME/SETTINGS
 	$(BIN)/agnn-report 'runs=[$(RUN)]' $(ARGS)
 
+benchmark: $(STAMP)  ## speed and memory beside plain code: make benchmark ARGS='topic=scoring out=FILE.json'
+	$(BIN)/agnn-benchmark $(or $(ARGS),topic=scoring)
+
 test: $(STAMP)  ## lint and run the tests; set AGNN_DAVIS_ROOT to include those on real footage
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 -m 'not slow and not gpu' --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadgroup -m 'not slow and not gpu' --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
 
 test-slow: $(STAMP)  ## the tests that train for minutes
 	$(BIN)/pytest -m slow $(ARGS)

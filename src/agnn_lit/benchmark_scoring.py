@@ -77,7 +77,8 @@ def score_folder(folder: str, workers: int) -> list[float]:
     """T of each sequence of a folder with ``masks`` and ``annotations``, scored by ``davis2016`` in processes."""
     protocol = PROTOCOLS["davis2016"]
     files, _ = collect(Path(folder) / "masks", Path(folder) / "annotations", protocol, None)
-    scores = [score for done in score_all(files, protocol, workers) for score in done]
+    with score_all(files, protocol, workers) as results:
+        scores = [score for done in results for score in done]
     return [score.T for score in sorted(scores, key=lambda score: score.name)]
 
 

@@ -126,8 +126,10 @@ def score(cfg: ScoreConfig) -> tuple[list[SequenceScore], dict[str, Any]]:
         console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
     done: dict[str, list[SequenceScore]] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    results = score_all(files, protocol, cfg.workers or usable_processors())  # before the bar's thread: see there
-    with Progress(*columns, console=console, disable=not cfg.progress) as bar:
+    with (
+        score_all(files, protocol, cfg.workers or usable_processors()) as results,  # before the bar starts its thread
+        Progress(*columns, console=console, disable=not cfg.progress) as bar,
+    ):
         task = bar.add_task("sequences", total=len(files))
         for result in results:
             done[result[0].name] = result

@@ -9,7 +9,8 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 
 import cv2
@@ -51,35 +52,38 @@ def _cost(files: SequenceFiles, protocol: Protocol) -> float:
     return len(files.frames) * (5.0 if with_contours else 1.0)
 
 
-def _finished(pool: ProcessPoolExecutor, futures: list[Future[list[SequenceScore]]]) -> Iterator[list[SequenceScore]]:
-    """Yield results as they come; stop the workers at once when anything is raised."""
-    try:
-        for future in as_completed(futures):
-            yield future.result()
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            child.terminate()
-        raise
-    pool.shutdown()
+@contextmanager
+def score_all(
+    sequences: Sequence[SequenceFiles], protocol: Protocol, workers: int
+) -> Iterator[Iterator[list[SequenceScore]]]:
+    """Score sequences, the longest first, in this process or in several.
 
-
-def score_all(sequences: Sequence[SequenceFiles], protocol: Protocol, workers: int) -> Iterator[list[SequenceScore]]:
-    """Score sequences, the longest first, in this process or in several, which start at once.
+    Workers start on entry, and are stopped at once when anything is raised inside the ``with`` block, an interruption
+    before the first result included.
 
     Yields:
-        the scores of each sequence when it is done.
+        an iterator over the scores of each sequence, in the order in which they are done.
     """
     ordered = sorted(sequences, key=lambda files: -_cost(files, protocol))
     workers = min(workers, len(ordered))
     if workers == 1:
-        return (score_files(files, protocol.name) for files in ordered)
+        yield (score_files(files, protocol.name) for files in ordered)
+        return
+    others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_begin_worker)
-    with warnings.catch_warnings():
-        # Python 3.12 warns of forking when any thread runs; those left here are OpenBLAS's, which stand it
-        warnings.simplefilter("ignore", DeprecationWarning)
-        futures = [pool.submit(score_files, files, protocol.name) for files in ordered]
-    return _finished(pool, futures)
+    try:
+        with warnings.catch_warnings():
+            # Python 3.12 warns of forking when any thread runs; those left here are OpenBLAS's, which stand it
+            warnings.simplefilter("ignore", DeprecationWarning)
+            futures = [pool.submit(score_files, files, protocol.name) for files in ordered]
+        yield (future.result() for future in as_completed(futures))
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            if child not in others:
+                child.terminate()
+        raise
+    pool.shutdown()
 
 
 def usable_processors() -> int:

@@ -1,0 +1,131 @@
+"""Mask files in every encoding, and folders as people lay them out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from agnn_lit.metrics.mask_files import collect, frame_files, read_foreground, read_ids, read_masks
+from agnn_lit.metrics.protocols import PROTOCOLS
+from agnn_lit.metrics.summary import ScoreError
+
+from .masks import save, save_sequence, star
+
+ENCODINGS = ("1", "255", "bit", "palette", "16", "rgb", "rgba")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_foreground_is_the_same_in_every_encoding(tmp_path: Path, encoding: str) -> None:
+    mask = star()
+    np.testing.assert_array_equal(read_foreground(save(tmp_path / "m.png", mask, encoding)) > 0, mask > 0)
+
+
+def test_transparency_is_no_foreground(tmp_path: Path) -> None:
+    pixels = np.zeros((4, 5, 4), np.uint8)
+    pixels[..., 3] = 255
+    Image.fromarray(pixels).save(tmp_path / "m.png")
+    assert not read_foreground(tmp_path / "m.png").any()
+
+
+def test_ids_are_palette_indices_or_grey_values(tmp_path: Path) -> None:
+    ids = np.array([[0, 1, 2], [3, 2, 0]], np.uint8)
+    for encoding in ("1", "palette"):
+        np.testing.assert_array_equal(read_ids(save(tmp_path / f"{encoding}.png", ids, encoding)), ids)
+    np.testing.assert_array_equal(read_ids(save(tmp_path / "bit.png", ids > 0, "bit")), ids > 0)
+    image = Image.fromarray(ids * 85)  # 2 bits a pixel store 0..3, and are read as 0, 85, 170, 255
+    palette = image.convert("P")
+    palette.putdata(list(ids.ravel()))
+    palette.save(tmp_path / "two.png", bits=2)
+    np.testing.assert_array_equal(read_ids(tmp_path / "two.png"), ids)
+    with pytest.raises(ScoreError, match=r"rgb\.png: image mode RGB: object ids need a palette"):
+        read_ids(save(tmp_path / "rgb.png", ids, "rgb"))
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", None])
+def test_unreadable_files_are_named(tmp_path: Path, content: bytes | None) -> None:
+    whole = save(tmp_path / "whole.png", star()).read_bytes()
+    (tmp_path / "bad.png").write_bytes(whole[: len(whole) // 2] if content is None else content)
+    with pytest.raises(ScoreError, match=r"bad\.png: cannot be read as a PNG image"):
+        read_foreground(tmp_path / "bad.png")
+    with pytest.raises(ScoreError, match=r"none\.png: no such file"):
+        read_foreground(tmp_path / "none.png")
+
+
+def test_frames_are_in_natural_order(tmp_path: Path) -> None:
+    for name in ("10", "2", "1b", "1a", ".hidden"):
+        save(tmp_path / f"{name}.png", star())
+    (tmp_path / "notes.txt").write_text("")
+    assert [path.stem for path in frame_files(tmp_path)] == ["1a", "1b", "2", "10"]
+
+
+def test_missing_end_frames_matter_only_where_they_count(tmp_path: Path) -> None:
+    save_sequence(tmp_path / "a" / "cows", [star()] * 5)
+    save_sequence(tmp_path / "m" / "cows", [star()] * 5)
+    for end in ("00000", "00004"):
+        (tmp_path / "m" / "cows" / f"{end}.png").unlink()
+    (files,), said = collect(tmp_path / "m", tmp_path / "a", PROTOCOLS["davis2016"], None)
+    assert said == []
+    predictions, annotations = read_masks(files, PROTOCOLS["davis2016"])
+    assert [p is None for p in predictions] == [True, False, False, False, True]
+    assert len(list(annotations)) == 5
+    with pytest.raises(ScoreError, match=r"m/cows/00000\.png: missing, and 1 more; protocol simple counts this frame"):
+        collect(tmp_path / "m", tmp_path / "a", PROTOCOLS["simple"], None)
+    (tmp_path / "m" / "cows" / "00002.png").unlink()
+    with pytest.raises(ScoreError, match=r"m/cows/00002\.png: missing"):
+        collect(tmp_path / "m", tmp_path / "a", PROTOCOLS["davis2016"], None)
+
+
+def test_what_is_left_aside_is_said(tmp_path: Path) -> None:
+    for name in ("bear", "cows"):
+        save_sequence(tmp_path / "a" / name, [star()] * 3)
+    (tmp_path / "a" / "empty").mkdir()
+    (tmp_path / "m" / "empty").mkdir(parents=True)
+    save_sequence(tmp_path / "m" / "cows", [star()] * 5)
+    save_sequence(tmp_path / "m" / "extra", [star()])
+    chosen, said = collect(tmp_path / "m", tmp_path / "a", PROTOCOLS["simple"], None)
+    assert [files.name for files in chosen] == ["cows"]
+    assert said == [
+        "1 annotated sequences without masks NOT SCORED: bear",
+        "1 sequences without annotations left out: empty",
+        "1 sequences of masks without annotations ignored: extra",
+        "2 mask files without annotation ignored",
+    ]
+    with pytest.raises(ScoreError, match=r"m/bear/00000\.png: missing, and 2 more"):
+        collect(tmp_path / "m", tmp_path / "a", PROTOCOLS["simple"], ["bear"])
+    with pytest.raises(ScoreError, match="sequences=goat: no such folder in annotations"):
+        collect(tmp_path / "m", tmp_path / "a", PROTOCOLS["simple"], ["goat"])
+
+
+def test_folders_at_another_depth_are_pointed_out(tmp_path: Path) -> None:
+    save_sequence(tmp_path / "a" / "480p" / "cows", [star()] * 3)
+    right = tmp_path / "a" / "480p"
+    with pytest.raises(ScoreError, match=rf"the masks lie one folder deeper; give annotations={right} \(needed"):
+        collect(right, tmp_path / "a", PROTOCOLS["simple"], None)
+    with pytest.raises(ScoreError, match=rf"the masks lie two folders deeper; give masks={right}"):
+        collect(tmp_path, right, PROTOCOLS["simple"], None)
+    with pytest.raises(ScoreError, match=rf"the masks lie one folder higher; give masks={right}"):
+        collect(right / "cows", right, PROTOCOLS["simple"], None)
+    with pytest.raises(ScoreError, match="masks=.*nowhere: no such folder"):
+        collect(tmp_path / "nowhere", right, PROTOCOLS["simple"], None)
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(ScoreError, match=r"no \.png files found; expected <sequence>/<frame>\.png"):
+        collect(tmp_path / "bare", right, PROTOCOLS["simple"], None)
+
+
+def test_nothing_in_common_is_an_error(tmp_path: Path) -> None:
+    save_sequence(tmp_path / "a" / "cows", [star()])
+    save_sequence(tmp_path / "m" / "bear", [star()])
+    with pytest.raises(ScoreError, match="none of its sequences is annotated"):
+        collect(tmp_path / "m", tmp_path / "a", PROTOCOLS["simple"], None)
+
+
+def test_youtube_objects_has_classes_above_its_sequences(tmp_path: Path) -> None:
+    save_sequence(tmp_path / "a" / "cat" / "0001", [star()] * 2, step=10)
+    save_sequence(tmp_path / "m" / "cat" / "0001", [star()] * 11)
+    (files,), said = collect(tmp_path / "m", tmp_path / "a", PROTOCOLS["youtube_objects"], None)
+    assert files.name == "cat/0001"
+    assert files.frames == ("00000", "00010")
+    assert said == ["9 mask files without annotation ignored"]

@@ -1,0 +1,121 @@
+"""Protocols that tell objects apart, against loops over ids, proposals and permutations."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from agnn_lit.metrics.boundary import davis_radius, region_and_boundary
+from agnn_lit.metrics.objects import score_objects
+from agnn_lit.metrics.protocols import PROTOCOLS
+from agnn_lit.metrics.summary import ScoreError
+
+from .masks import star
+
+UNSUPERVISED, SEMISUPERVISED = PROTOCOLS["davis2017_unsupervised"], PROTOCOLS["davis2017_semisupervised"]
+
+
+def names(count: int) -> list[str]:
+    return [f"{i:05d}" for i in range(count)]
+
+
+def videos(highest: int, frames: int = 2, shape: tuple[int, int] = (6, 7)) -> st.SearchStrategy[np.ndarray]:
+    return hnp.arrays(np.uint8, (frames, *shape), elements=st.integers(0, highest))
+
+
+def slow_pair(prediction: np.ndarray, annotation: np.ndarray, number: int, object_id: int) -> tuple[float, float]:
+    """J and F of a proposal and an object, void taken out of both."""
+    valid = annotation != 255
+    p, g = (prediction == number) & valid, (annotation == object_id) & valid
+    return region_and_boundary(p, g, davis_radius(*p.shape))
+
+
+@settings(deadline=None, max_examples=60)
+@given(videos(3), videos(2), st.booleans())
+def test_assignment_is_the_best_of_all(predictions: np.ndarray, annotations: np.ndarray, void: bool) -> None:
+    annotations[0, 0, 0], annotations[0, -1, -1] = 1, 2
+    if void:
+        annotations[:, 2, :3] = 255
+    scores = score_objects("v", names(2), predictions, annotations, UNSUPERVISED)
+    table = np.array(
+        [
+            [np.mean([slow_pair(p, g, n, k) for p, g in zip(predictions, annotations, strict=True)]) for k in (1, 2)]
+            for n in range(1, max(2, predictions.max()) + 1)  # empty proposals only where objects outnumber them
+        ]
+    )
+    best = max(table[a, 0] + table[b, 1] for a, b in permutations(range(len(table)), 2))
+    assert sum((s.J_mean + s.F_mean) / 2 for s in scores) == pytest.approx(best)
+    assert [s.name for s in scores] == ["v_1", "v_2"]
+    assert sorted(s.object_id for s in scores if s.object_id is not None) == [1, 2]
+
+
+@settings(deadline=None, max_examples=40)
+@given(videos(2, frames=4), videos(2, frames=4))
+def test_given_ids_are_compared_one_to_one(predictions: np.ndarray, annotations: np.ndarray) -> None:
+    annotations[0, 0, 0] = 2
+    scores = score_objects("v", names(4), [None, *predictions[1:3], None], annotations, SEMISUPERVISED)
+    for s in scores:
+        assert s.frames == ("00001", "00002")
+        expected = [slow_pair(predictions[t], annotations[t], s.object_id, s.object_id) for t in (1, 2)]  # type: ignore[arg-type]
+        np.testing.assert_allclose(np.stack([s.J, s.F], axis=1), expected)
+
+
+def test_shuffled_proposals_score_the_same() -> None:
+    annotations = [star(0.1 * t) + 2 * np.roll(star(0.1 * t) & (star(0) == 0), 9, axis=1) for t in range(3)]
+    annotations = [np.minimum(a, 2) for a in annotations]
+    table = np.array([0, 2, 1], np.uint8)
+    plain = score_objects("v", names(3), annotations, annotations, UNSUPERVISED)
+    shuffled = score_objects("v", names(3), [table[a] for a in annotations], annotations, UNSUPERVISED)
+    assert [(s.J_mean, s.F_mean) for s in plain] == [(1, 1)] * 2
+    assert [(s.J_mean, s.F_mean) for s in shuffled] == [(1, 1)] * 2
+    assert [s.object_id for s in plain] == [1, 2]
+    assert [s.object_id for s in shuffled] == [2, 1]  # numbered in the order of the proposals
+
+
+def test_missing_proposals_count_as_empty() -> None:
+    annotation = np.zeros((30, 40), np.uint8)
+    annotation[2:8, 2:8], annotation[20:28, 20:38] = 1, 2
+    prediction = (annotation == 1).astype(np.uint8)
+    first, second = score_objects("v", names(1), [prediction], [annotation], UNSUPERVISED)
+    assert (first.J_mean, first.F_mean) == (1, 1)
+    assert (second.J_mean, second.F_mean) == (0, 0)
+    gone = np.zeros_like(annotation)  # an object that left the frame is matched by no pixels
+    scores = score_objects("v", names(2), [prediction, gone], [annotation, gone], UNSUPERVISED)
+    assert scores[1].J.tolist() == [0, 1]
+
+
+def test_far_apart_parts_score_as_the_whole_frame_would() -> None:
+    annotation, prediction = np.zeros((60, 200), np.uint8), np.zeros((60, 200), np.uint8)
+    annotation[5:20, 5:20], prediction[30:50, 150:180] = 1, 1
+    (s,) = score_objects("v", names(1), [prediction], [annotation], UNSUPERVISED)
+    assert (s.J_mean, s.F_mean) == slow_pair(prediction, annotation, 1, 1) == (0, 0)
+
+
+def test_more_than_twenty_proposals_are_an_error() -> None:
+    annotation = np.ones((8, 40), np.uint8)
+    prediction = np.arange(8 * 40, dtype=np.uint8).reshape(8, 40) % 22
+    with pytest.raises(ScoreError, match=r"v/00000: id 21 in the prediction, but there may be at most 20 proposals"):
+        score_objects("v", names(1), [prediction], [annotation], UNSUPERVISED)
+    with pytest.raises(ScoreError, match=r"id 21 .* at most 1 objects in this sequence"):
+        score_objects("v", names(3), [prediction] * 3, [annotation] * 3, SEMISUPERVISED)
+
+
+def test_errors_say_what_is_wrong() -> None:
+    mask = np.ones((4, 5), np.uint8)
+    with pytest.raises(ScoreError, match=r"no object ids in the first annotation, only the values \[0, 255\]"):
+        score_objects("v", names(1), [mask], [mask * 0 + np.eye(4, 5, dtype=np.uint8) * 255], UNSUPERVISED)
+    with pytest.raises(ScoreError, match="v/00000: no annotation"):
+        score_objects("v", names(1), [mask], [None], UNSUPERVISED)
+    with pytest.raises(ScoreError, match="v/00000: no prediction"):
+        score_objects("v", names(1), [None], [mask], UNSUPERVISED)
+    with pytest.raises(ScoreError, match="prediction is 4×5, annotation 5×4"):
+        score_objects("v", names(1), [mask.T], [mask], UNSUPERVISED)
+    with pytest.raises(ScoreError, match="sequence v has 2 frames: protocol davis2017_semisupervised needs at least 3"):
+        score_objects("v", names(2), [mask] * 2, [mask] * 2, SEMISUPERVISED)
+    with pytest.raises(ScoreError, match="merges objects: use score_sequence"):
+        score_objects("v", names(1), [mask], [mask], PROTOCOLS["simple"])

@@ -1,0 +1,54 @@
+"""``agnn-benchmark``: what it writes, and that it refuses to time code that gives other values."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agnn_lit import benchmark_scoring
+from agnn_lit.benchmark import TOPICS, BenchmarkConfig, benchmark
+from agnn_lit.config import ConfigError
+
+
+def test_scoring_writes_rows_and_ratios(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, small in (("_FRAMES", 2), ("_MASKS", 2), ("_LENGTH", 3)):
+        monkeypatch.setattr(benchmark_scoring, name, small)
+    result = benchmark(BenchmarkConfig("scoring", str(tmp_path / "new" / "scoring.json"), repeats=1))
+    assert json.loads((tmp_path / "new" / "scoring.json").read_text()) == result
+    assert set(result["ratios"]) == {"plain_over_ours", "t_plain_over_ours", "two_processes"}
+    assert all(ratio > 0 for ratio in result["ratios"].values())
+    assert len(result["rows"]) == 6
+    for row in result["rows"]:
+        assert row.keys() == {"name", "seconds", "memory_mb"}
+        assert row["seconds"] > 0
+        assert row["memory_mb"] is None or row["memory_mb"] > 10
+    printed = capsys.readouterr().out
+    assert "two_processes" in printed
+    assert "J + F of a frame" in printed
+
+
+def test_code_with_other_values_is_not_timed() -> None:
+    with pytest.raises(RuntimeError, match="values differ"):
+        benchmark_scoring._fastest([lambda: [1.0, 2.0], lambda: [1.0, 2.1]], 1)
+
+
+def test_memory_is_unknown_where_the_system_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark_scoring.Path, "is_file", lambda self: False)
+    assert benchmark_scoring._peak_mb(len, []) != benchmark_scoring._peak_mb(len, [])  # NaN
+
+
+def test_wrong_settings_say_what_was_given(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="topic=speed: must be one of scoring"):
+        benchmark(BenchmarkConfig("speed"))
+    with pytest.raises(ConfigError, match="repeats=0"):
+        benchmark(BenchmarkConfig("scoring", repeats=0))
+    command = [sys.executable, "-m", "agnn_lit.benchmark"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"agnn-benchmark: topic= is needed: one of {', '.join(TOPICS)}"
