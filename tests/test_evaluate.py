@@ -80,9 +80,14 @@ def test_everything_promised_is_written(run, capsys):
 def test_overlays_are_the_best_median_and_worst_frames(run):
     _, out = evaluated(run)
     entries = json.loads((out / "overlays" / "overlays.json").read_text())
-    assert [e["kind"] for e in entries] == ["best"] * 3 + ["median"] * 3 + ["worst"] * 3
-    values = [e["J"] for e in entries]
+    assert [e["kind"] for e in entries] == ["best"] * 3 + ["median"] * 3 + ["worst"] * 3 + ["lowest"] * 3
+    values = [e["J"] for e in entries[:9]]
     assert values == sorted(values, reverse=True)
+    with (out / "per_frame.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for e in entries[9:]:
+        assert e["J"] == pytest.approx(min(float(r["J"]) for r in rows if r["sequence"] == e["sequence"]))
+    assert [e["sequence"] for e in entries[9:]] == ["test-0000", "test-0001", "test-0002"]
     for e in entries:
         with Image.open(out / "overlays" / e["file"]) as picture:
             assert picture.size == (320, 320)

@@ -17,6 +17,7 @@ import pytest
 from agnn_lit.metrics import parallel, summary
 from agnn_lit.metrics.mask_files import SequenceFiles
 from agnn_lit.metrics.protocols import PROTOCOLS, ScoreError
+from agnn_lit.report import ReportConfig, make_report
 from agnn_lit.score import ScoreConfig, WandbMode, score, wanted_sequences
 from tests.metrics.masks import save, save_sequence, star
 from tests.wandb_files import read_offline_run
@@ -52,6 +53,7 @@ def test_the_three_files_hold_what_the_function_returns(folders: Path) -> None:
     out = folders / "out"
     assert {path.name for path in out.iterdir()} == FILES
     assert json.loads((out / "summary.json").read_text()) == result
+    assert (result["masks"], result["annotations"]) == (str(folders / "masks"), str(folders / "truth"))
     with (out / "per_sequence.csv").open() as file:
         table = list(csv.DictReader(file))
     assert [row["sequence"] for row in table] == ["bear", "camel", "cows"]
@@ -78,6 +80,14 @@ def test_the_encoding_of_files_does_not_matter(folders: Path, encoding: str) -> 
         for file in (folders / "masks" / name).iterdir():
             save(file, star(0.1 * int(file.stem), shift=("bear", "camel", "cows").index(name) + 1), encoding)
     assert score(config(folders))[1] == expected
+
+
+def test_the_report_draws_the_frames_of_lowest_j(folders: Path) -> None:
+    score(config(folders))
+    page = make_report(ReportConfig(scores=[f"ours={folders / 'out'}"], out=str(folders / "report")))
+    text = page.read_text()
+    assert text.count("data:image/jpeg") == 3
+    assert "ours, cows frame " in text
 
 
 def test_wrong_settings_say_what_was_given(folders: Path) -> None:

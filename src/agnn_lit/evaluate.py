@@ -125,7 +125,7 @@ def _run_video(module: AGNNModule, video: Video, cfg: EvaluateConfig, trained: T
 
 
 def _write_overlays(videos: Sequence[Video], scores: Sequence[SequenceScore], out: Path, count: int) -> None:
-    """Draw the best, median and worst frames by J."""
+    """Draw the best, median and worst frames by J, and the lowest of each sequence."""
     ranked = sorted(
         (
             (float(j), float(f), n, frame)
@@ -140,6 +140,7 @@ def _write_overlays(videos: Sequence[Video], scores: Sequence[SequenceScore], ou
         "best": ranked[:count],
         "median": ranked[middle : middle + count],
         "worst": ranked[-count:] if count else [],
+        "lowest": [min((e for e in ranked if e[2] == n), key=lambda e: e[0]) for n, s in enumerate(scores) if len(s.J)],
     }
     entries = []
     for kind, frames in chosen.items():
@@ -218,9 +219,13 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
         for video in videos:
             scores.append(_run_video(module, video, cfg, trained, out))
             bar.advance(task)
-    extra = {"threshold": cfg.threshold, "data": label, "checkpoint": str(checkpoint), "stage": "raw"}
-    summary = {**write_scores(out, scores, PROTOCOLS[cfg.protocol]), **extra}
-    write_atomically(out / "summary.json", json.dumps(summary, indent=2) + "\n")
+    about: dict[str, float | str] = {
+        "threshold": cfg.threshold,
+        "data": label,
+        "checkpoint": str(checkpoint),
+        "stage": "raw",
+    }
+    summary = write_scores(out, scores, PROTOCOLS[cfg.protocol], **about)
     _write_overlays(videos, scores, out, cfg.overlays)
     _print_table(scores, summary, console)
     console.print(f"written to {out}")

@@ -135,7 +135,8 @@ def score(cfg: ScoreConfig) -> tuple[list[SequenceScore], dict[str, Any]]:
             done[result[0].name] = result
             bar.advance(task)
     scores = [s for name in sorted(done) for s in done[name]]
-    summary = write_scores(Path(cfg.out), scores, protocol)
+    paths = {"masks": str(Path(cfg.masks).resolve()), "annotations": str(Path(cfg.annotations).resolve())}
+    summary = write_scores(Path(cfg.out), scores, protocol, **paths)
     for line in notes(scores):
         console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
     print_scores(scores, summary, console)

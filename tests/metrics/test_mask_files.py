@@ -108,7 +108,7 @@ def test_folders_at_another_depth_are_pointed_out(tmp_path: Path) -> None:
         collect(tmp_path, right, PROTOCOLS["simple"], None)
     with pytest.raises(ScoreError, match=rf"the masks lie one folder higher; give masks={right}"):
         collect(right / "cows", right, PROTOCOLS["simple"], None)
-    with pytest.raises(ScoreError, match="masks=.*nowhere: no such folder"):
+    with pytest.raises(ScoreError, match=r"masks=.*nowhere: no such folder"):
         collect(tmp_path / "nowhere", right, PROTOCOLS["simple"], None)
     (tmp_path / "bare").mkdir()
     with pytest.raises(ScoreError, match=r"no \.png files found; expected <sequence>/<frame>\.png"):

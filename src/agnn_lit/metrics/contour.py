@@ -86,7 +86,7 @@ def _cut(bits: NDArray[np.uint8]) -> tuple[Corners, NDArray[np.int32], int]:
     cracks = 0
     for y in range(height):
         for x in range(width):
-            cracks += (bits[y, x] & 1) + (bits[y, x] >> 1 & 1)
+            cracks += int(bits[y, x] & 1) + int(bits[y, x] >> 1 & 1)  # 8 bits would overflow in plain Python
     corners = np.empty((2 * cracks, 2), np.int32)
     pieces = np.empty((cracks, 3), np.int32)
     at = count = 0

@@ -34,7 +34,7 @@ def _angle_bin(dy: float, dx: float) -> int:
     if a <= margin or b <= margin or abs(b - _TAN_30 * a) <= margin or abs(b - _TAN_60 * a) <= margin:
         angle = math.atan2(dx, dy) + 2 * math.pi
         return int((angle - 2 * math.pi if angle >= 2 * math.pi else angle) / _SECTOR) % ANGLES
-    sector = (b > _TAN_30 * a) + (b > _TAN_60 * a)
+    sector = int(b > _TAN_30 * a) + int(b > _TAN_60 * a)
     if dx > 0:
         return sector if dy > 0 else 5 - sector
     return 6 + sector if dy < 0 else 11 - sector

@@ -175,15 +175,23 @@ def _replace(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_scores(out: Path, scores: Sequence[SequenceScore], protocol: Protocol) -> dict[str, float | int | str | None]:
+def write_scores(
+    out: Path, scores: Sequence[SequenceScore], protocol: Protocol, **about: float | int | str
+) -> dict[str, float | int | str | None]:
     """Write ``per_frame.csv``, ``per_sequence.csv`` and ``summary.json`` into a folder, each whole or not at all.
+
+    Args:
+        out: the folder, made when it is not there.
+        scores: of the sequences.
+        protocol: that they were scored with.
+        about: where the masks came from, added to the summary.
 
     Returns:
         The summary as written: a value that does not exist is None.
     """
     summary = {
         key: None if isinstance(value, float) and math.isnan(value) else value
-        for key, value in summarise(scores, protocol).items()
+        for key, value in (summarise(scores, protocol) | about).items()
     }
     out.mkdir(parents=True, exist_ok=True)
     frames = (

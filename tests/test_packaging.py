@@ -1,0 +1,64 @@
+"""The built wheel holds everything: the demo trains from it in an empty folder."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.configs import SMALL
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel's content."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder / "dist"), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = (folder / "dist").glob("agnn_lit-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def run(installed: Path, cwd: Path, module: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the wheel, which comes before the checkout in Python's path."""
+    code = f"import agnn_lit, {module} as m; print(agnn_lit.__path__[0]); m.main()"
+    env = {**os.environ, "PYTHONPATH": str(installed)}
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=cwd, env=env, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_wheel_has_every_config_and_command(installed: Path) -> None:
+    packed = {p.relative_to(installed / "agnn_lit" / "conf") for p in (installed / "agnn_lit" / "conf").rglob("*.yaml")}
+    assert packed == {p.relative_to(ROOT / "conf") for p in (ROOT / "conf").rglob("*.yaml")}
+    (metadata,) = installed.glob("*.dist-info/entry_points.txt")
+    scripts = configparser.ConfigParser()
+    scripts.read(metadata)
+    for target in scripts["console_scripts"].values():
+        assert (installed / (target.partition(":")[0].replace(".", "/") + ".py")).is_file()
+    assert not list(installed.rglob("tests"))
+
+
+def test_the_demo_trains_evaluates_and_reports_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+    shorter = [word for word in SMALL if not word.startswith(("backbone=", "data=", "optim=", "trainer=cpu"))]
+    done = run(installed, tmp_path, "agnn_lit.train", "experiment=demo", "trainer.check_val_every=1", *shorter)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(installed))
+    (folder,) = (p.parent for p in tmp_path.rglob("status.json"))
+    assert folder.parent == tmp_path / "runs" / "demo"
+    assert json.loads((folder / "status.json").read_text())["git"] == "unknown"
+    done = run(installed, tmp_path, "agnn_lit.evaluate", f"run={folder}")
+    assert done.returncode == 0, done.stderr
+    done = run(installed, tmp_path, "agnn_lit.report", f"runs={folder}")
+    assert done.returncode == 0, done.stderr
+    assert "<svg" in (tmp_path / "report" / "index.html").read_text()

@@ -1,0 +1,71 @@
+"""Every command in the documents: its target or script exists, and its settings compose and pass the checks."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from agnn_lit import benchmark, config, report, score
+from agnn_lit.report import quote_entries
+
+ROOT = Path(__file__).parents[1]
+MAKEFILE = (ROOT / "Makefile").read_text()
+DOCUMENTS = sorted({ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "experiments").glob("*/README.md")})
+SCHEMAS = {
+    "train": config.TrainConfig,
+    "evaluate": config.EvaluateConfig,
+    "score": score.ScoreConfig,
+    "report": report.ReportConfig,
+    "benchmark": benchmark.BenchmarkConfig,
+}
+#: What a make target runs with ARGS.
+TARGETS = {"train": "train", "sweep": "train", "eval": "evaluate", "report": "report", "benchmark": "benchmark"}
+
+
+def commands() -> list[tuple[str, str]]:
+    """Name of the document, and command, for each line of each shell block; continued lines are joined."""
+    found = []
+    for document in DOCUMENTS:
+        for block in re.findall(r"```sh\n(.*?)```", document.read_text(), re.DOTALL):
+            lines = block.replace("\\\n", " ").splitlines()
+            found += [(document.relative_to(ROOT).as_posix(), line.split("  #")[0].strip()) for line in lines]
+    return [(name, line) for name, line in found if line and not line.startswith("#")]
+
+
+def check_settings(command: str, settings: list[str]) -> None:
+    """Compose settings as the command would; each value of a sweep alone."""
+    settings = [quote_entries(s) if command == "report" else s for s in settings if s not in ("-m", "--multirun")]
+    swept = [re.sub(r"^([\w.]+=)([^\[,]+),.*$", r"\1\2", setting) for setting in settings]
+    with initialize_config_dir(config.CONF_DIR, version_base="1.3"):
+        cfg = config.typed(compose(command, overrides=swept), SCHEMAS[command])
+    if command == "train" and cfg.run is None:
+        config.check_train(cfg)
+
+
+@pytest.mark.parametrize(("document", "line"), commands())
+def test_command(document: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGNN_DAVIS_ROOT", "/data/DAVIS")
+    words = shlex.split(line)
+    while re.match(r"[A-Z_]+=", words[0]):
+        words.pop(0)
+    program, rest = words[0].rpartition("/")[2], words[1:]
+    if program == "make":
+        target = rest[0]
+        assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), f"{document}: no target {target}"
+        given = next((w.partition("=")[2] for w in rest if w.startswith("ARGS=")), "")
+        if target in TARGETS:
+            check_settings(TARGETS[target], shlex.split(given))
+    elif program.startswith("agnn-"):
+        check_settings(program.removeprefix("agnn-"), rest)
+    elif program in ("python", "python3"):
+        assert (ROOT / rest[0]).is_file(), f"{document}: no file {rest[0]}"
+    else:
+        assert program in ("pre-commit", "git", "cd", "pip"), f"{document}: unknown command {line}"
+
+
+def test_there_are_commands() -> None:
+    assert {"make demo", "make test"} <= {line for _, line in commands()}
