@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _HARMONICS = np.arange(2, 5)  # of the outline: 2 is an ellipse, 3 and 4 give corners
+_KEPT_BYTES = 2**18  # a video that is no larger keeps its frames; the default videos are
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,23 @@ class SyntheticVideo:
 
     def frame(self, index: int) -> NDArray[np.uint8]:
         """Return frame ``index`` as (H, W, 3) RGB."""
-        return _render(self, index)[0].copy()
+        return self._drawn(index)[0].copy()
 
     def mask(self, index: int) -> NDArray[np.uint8] | None:
         """Return the visible part of the primary in frame ``index``, (H, W), 0 or 1."""
-        return _render(self, index)[1].copy()
+        return self._drawn(index)[1].copy()
+
+    def _drawn(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Frame and mask, drawn once where the video is small."""
+        if 4 * self.length * self.height * self.width > _KEPT_BYTES:
+            return _render(self, index)
+        if index not in self._kept:
+            self._kept[index] = self._render(index)
+        return self._kept[index]
+
+    @cached_property
+    def _kept(self) -> dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        return {}
 
     def _rng(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng([*self.key, *stream])

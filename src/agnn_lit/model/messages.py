@@ -5,6 +5,8 @@ A message m_ji goes from node j to node i. Shapes: B clips, N frames, C channels
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,8 @@ def neighbour_messages(line_edge: LineEdge, h: Tensor) -> Tensor:
 
     The softmax runs over the positions of frame j, so that each position of frame i receives a convex
     combination of the positions of frame j. (Printed with e_ji in some places: only with e_ij do the rows
-    of the attention belong to frame i while its weights range over frame j.)
+    of the attention belong to frame i while its weights range over frame j.) Where the line edge is symmetric,
+    e_ji = e_ijᵀ: a pair of frames is scored once for both directions.
 
     Args:
         line_edge: scores of a pair of nodes.
@@ -27,14 +30,15 @@ def neighbour_messages(line_edge: LineEdge, h: Tensor) -> Tensor:
         (B, N, N-1, C, H, W): entry [b, i] holds the messages to node i, senders j ≠ i in rising order.
     """
     b, n, c, height, width = h.shape
-    positions = h.flatten(3).transpose(2, 3)  # (B, N, P, C)
-    received = []
-    for i in range(n):
-        others = [j for j in range(n) if j != i]
-        scores = line_edge(positions[:, i, None], positions[:, others])  # (B, N-1, P, P)
-        received.append(attend(scores, positions[:, others]))  # (B, N-1, P, C)
-    stacked = torch.stack(received, dim=1)  # (B, N, N-1, P, C)
-    return stacked.transpose(3, 4).reshape(b, n, n - 1, c, height, width)
+    nodes = h.flatten(3).transpose(2, 3).unbind(1)  # N times (B, P, C)
+    messages: dict[tuple[int, int], Tensor] = {}  # from node j to node i, by (i, j)
+    for i, j in combinations(range(n), 2):
+        e_ij = line_edge(nodes[i], nodes[j])  # (B, P, P)
+        e_ji = e_ij.transpose(1, 2) if line_edge.symmetric else line_edge(nodes[j], nodes[i])
+        messages[i, j] = attend(e_ij, nodes[j])  # (B, P, C)
+        messages[j, i] = attend(e_ji, nodes[i])
+    stacked = torch.stack([messages[i, j] for i in range(n) for j in range(n) if i != j], dim=1)  # (B, N·(N-1), P, C)
+    return stacked.transpose(2, 3).reshape(b, n, n - 1, c, height, width)
 
 
 class ChannelGate(nn.Module):
