@@ -113,3 +113,20 @@ def test_scale_one_and_no_flip_is_a_resize():
 def test_to_input_brings_frames_of_any_size_together():
     frames = [np.zeros((10, 20, 3), np.uint8), np.zeros((30, 15, 3), np.uint8)]
     assert to_input(frames, (16, 24)).shape == (2, 3, 16, 24)
+
+
+@pytest.mark.parametrize("size", [(24, 36), (60, 90), (120, 216)])
+def test_masks_stay_on_their_frames_at_every_size(size):
+    """A frame that is white exactly where its mask is one keeps that through resize, zoom, flip and crop."""
+    masks = torch.zeros(2, 96, 144, dtype=torch.uint8)
+    masks[0, 17:58, 31:90], masks[1, 40:41, 3:140] = 1, 1
+    frames = (255 * masks)[:, None].expand(-1, 3, -1, -1).contiguous()
+    for scale in ((1.0, 1.0), (0.7, 1.3)):
+        images, targets = ClipTransform(size, scale=scale)(frames, masks, seed=(1, 2))
+        bright = (images[:, 0] * STD[0] + MEAN[0]) > 0.5
+        padded = images[:, 0].abs() < 0.02  # the mean colour around a smaller clip, just below half bright
+        assert torch.equal(bright & ~padded, targets.bool())
+    plain = ClipTransform(size, flip=0, scale=(1.0, 1.0))(frames, masks, seed=(0,))[1][0]
+    rows, columns = (torch.nonzero(plain.any(dim)).float().mean() for dim in (1, 0))
+    assert rows + 0.5 == pytest.approx((17 + 58) / 2 * size[0] / 96, abs=0.51)
+    assert columns + 0.5 == pytest.approx((31 + 90) / 2 * size[1] / 144, abs=0.51)

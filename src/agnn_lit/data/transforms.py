@@ -31,6 +31,10 @@ def to_input(frames: list[NDArray[np.uint8]], size: tuple[int, int]) -> Tensor:
 class ClipTransform:
     """Joint augmentation of a clip: flip, zoom, crop, normalise. One draw serves all frames.
 
+    The mask travels as a fourth channel of its frame, so that both are resampled on the same grid; a pixel is
+    foreground where the object covers over half of it. (The nearest-neighbour resize that torchvision gives masks
+    takes the upper left pixel of each cell: at a quarter of the size that moves a mask by 1.5 of its own pixels.)
+
     Args:
         size: height and width of the result.
         flip: probability of a horizontal flip.
@@ -39,7 +43,7 @@ class ClipTransform:
     """
 
     def __init__(self, size: tuple[int, int], flip: float = 0.5, scale: tuple[float, float] = (0.7, 1.3)) -> None:
-        fill = {tv_tensors.Image: [round(255 * m) for m in MEAN], tv_tensors.Mask: 0}
+        fill = {tv_tensors.Image: [*(round(255 * m) for m in MEAN), 0]}
         steps: list[torch.nn.Module] = [v2.Resize(list(size)), v2.RandomHorizontalFlip(flip)]
         if scale != (1.0, 1.0):
             steps.append(v2.ScaleJitter(size, scale_range=scale))
@@ -60,7 +64,8 @@ class ClipTransform:
         entropy = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> np.uint64(1))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(entropy)
-            image, mask = self._geometry(tv_tensors.Image(frames), tv_tensors.Mask(masks))
+            both = self._geometry(tv_tensors.Image(torch.cat([frames, 255 * masks[:, None]], dim=1)))
+        both = both.as_subclass(Tensor)  # (N, 4, *size)
         # One memory layout, whatever the steps made of it: a loader process would copy to it anyhow, and
         # the last digits of a convolution depend on it.
-        return normalise(image.as_subclass(Tensor)).contiguous(), mask.as_subclass(Tensor).float().contiguous()
+        return normalise(both[:, :3]).contiguous(), (both[:, 3] > 127).float().contiguous()
