@@ -130,3 +130,27 @@ def test_masks_stay_on_their_frames_at_every_size(size):
     rows, columns = (torch.nonzero(plain.any(dim)).float().mean() for dim in (1, 0))
     assert rows + 0.5 == pytest.approx((17 + 58) / 2 * size[0] / 96, abs=0.51)
     assert columns + 0.5 == pytest.approx((31 + 90) / 2 * size[1] / 144, abs=0.51)
+
+
+@pytest.mark.parametrize("size", [(192, 192), (120, 270), (270, 120)])
+def test_zoom_has_the_range_asked_for_whatever_the_shape(size):
+    masks = torch.zeros(1, 100, 120, dtype=torch.uint8)
+    masks[0, 40:60, 48:72] = 1  # a fifth of each side, in the middle: no crop cuts it
+    frames = torch.zeros(1, 3, 100, 120, dtype=torch.uint8)
+    for scale in [(1.0, 1.0), [1.0, 1.0], (0.8, 0.8), (1.25, 1.25)]:
+        found = ClipTransform(size, flip=0, scale=scale)(frames, masks, seed=(5,))[1]
+        expected = 0.04 * size[0] * size[1] * scale[0] ** 2
+        assert found.sum() == pytest.approx(expected, rel=0.1)
+    areas = [ClipTransform(size, scale=(0.7, 1.3))(frames, masks, seed=(k,))[1].sum() for k in range(60)]
+    relative = [float(a) / (0.04 * size[0] * size[1]) for a in areas]
+    assert 0.7**2 * 0.9 < min(relative) < 0.75
+    assert 1.35 < max(relative) < 1.3**2 * 1.1
+
+
+def test_training_sees_frames_as_inference_does():
+    """Without augmentation, a clip of any shape is what inference makes of the same frames."""
+    frames = [np.random.default_rng(k).integers(0, 255, (48, 86, 3), dtype=np.uint8) for k in range(2)]
+    stacked = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
+    masks = torch.zeros(2, 48, 86, dtype=torch.uint8)
+    images, _ = ClipTransform((24, 43), flip=0, scale=[1.0, 1.0])(stacked, masks, seed=(0,))
+    assert torch.equal(images, to_input(frames, (24, 43)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import agnn_lit.torchvision_ops  # noqa: F401 - before torchvision
 
 import numpy as np
@@ -28,6 +30,28 @@ def to_input(frames: list[NDArray[np.uint8]], size: tuple[int, int]) -> Tensor:
     return normalise(torch.stack(resized))
 
 
+class _Zoom(v2.Transform):  # type: ignore[misc]
+    """Resize by a random factor, the same for all frames of a clip.
+
+    (torchvision's ScaleJitter compares heights with widths, and shrinks whatever is not square.)
+    """
+
+    def __init__(self, scale: tuple[float, float]) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the factor."""
+        low, high = self.scale
+        height, width = flat_inputs[0].shape[-2:]
+        factor = low + (high - low) * float(torch.rand(()))
+        return {"size": [max(1, round(factor * height)), max(1, round(factor * width))]}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Resize one input."""
+        return v2.functional.resize(inpt, params["size"])
+
+
 class ClipTransform:
     """Joint augmentation of a clip: flip, zoom, crop, normalise. One draw serves all frames.
 
@@ -45,8 +69,8 @@ class ClipTransform:
     def __init__(self, size: tuple[int, int], flip: float = 0.5, scale: tuple[float, float] = (0.7, 1.3)) -> None:
         fill = {tv_tensors.Image: [*(round(255 * m) for m in MEAN), 0]}
         steps: list[torch.nn.Module] = [v2.Resize(list(size)), v2.RandomHorizontalFlip(flip)]
-        if scale != (1.0, 1.0):
-            steps.append(v2.ScaleJitter(size, scale_range=scale))
+        if tuple(scale) != (1.0, 1.0):
+            steps.append(_Zoom(scale))
             steps.append(v2.RandomCrop(list(size), pad_if_needed=True, fill=fill))
         self._geometry = v2.Compose(steps)
 
