@@ -4,7 +4,6 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 RUN    ?= runs/demo/default
-SEEDS  ?= 1
 ARGS   ?=
 
 .DEFAULT_GOAL := help

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 
 from agnn_lit import evaluate as ev
-from agnn_lit.config import ConfigError
+from agnn_lit.config import ConfigError, DataConfig, DataName
 from agnn_lit.data.synthetic import synthetic_videos
 from agnn_lit.inference import predict_video
 from agnn_lit.runs import Run
@@ -159,8 +160,48 @@ def test_wrong_calls_say_what_they_received(run, tmp_path):
     (tmp_path / "torn.ckpt").write_bytes(run.best.read_bytes()[:1000])
     with pytest.raises(ConfigError, match="cannot be read as a checkpoint"):
         ev.evaluate(evaluate_config(f"ckpt={tmp_path}/torn.ckpt"))
-    with pytest.raises(ConfigError, match="protocol=best: must be one of simple"):
-        evaluated(run, "protocol=best")
+    for protocol in ("best", "davis2017_unsupervised"):
+        with pytest.raises(ConfigError, match=f"protocol={protocol}: must be one of simple, davis2016, "):
+            evaluated(run, f"protocol={protocol}")
+    with pytest.raises(ConfigError, match="accelerator=tpu: must be one of auto, cpu, gpu"):
+        evaluated(run, "accelerator=tpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_gpu_that_is_not_there_is_refused(run):
+    with pytest.raises(ConfigError, match="there is no CUDA device here"):
+        evaluated(run, "accelerator=gpu")
+
+
+def test_concat_keeps_its_number_of_frames(tmp_path):
+    run = Run(tmp_path)
+    train(train_config("trainer.max_epochs=1", "model.aggregation=concat", "model.loop_edge=none"), run)
+    with pytest.raises(ConfigError, match=r"frames=2: model\.aggregation=concat was trained for 3"):
+        evaluated(run, "frames=2")
+
+
+def test_settings_of_the_data_and_of_the_evaluation_count(run):
+    summary, out = evaluated(run, "data.synthetic.test_videos=2", "data.synthetic.distractors=0", "threshold=0.7")
+    assert summary["sequences"] == 2
+    assert out.name == "synthetic-test-simple-threshold0.7"
+    assert (summary["graph_frames"], summary["dtype"]) == (3, "fp32")
+
+
+def test_sequences_of_training_do_not_limit_the_test_list():
+    trained = DataConfig(DataName.davis2017, "/d", "train", "val", ["bear"])
+    assert ev.resolve_data(DataConfig(), trained, "test").sequences is None
+    assert ev.resolve_data(DataConfig(), trained, "train").sequences == ["bear"]
+    assert ev.resolve_data(DataConfig(sequences=["cows"]), trained, "test").sequences == ["cows"]
+    without_list = replace(trained, test_split=None)
+    assert ev.resolve_data(DataConfig(), without_list, "test").sequences == ["bear"]
+
+
+def test_videos_of_training_are_named_as_such(tmp_path, capsys):
+    run = Run(tmp_path / "run")
+    words = ("data=folder", f"data.root={make_folder(tmp_path / 'set')}", "clips.val_share=0")
+    train(train_config("trainer.max_epochs=1", *words), run)
+    evaluated(run)
+    assert "these are the videos of training" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 5])

@@ -103,6 +103,8 @@ def test_sequences_are_named_listed_or_read_from_a_file(folders: Path) -> None:
         scores, _ = score(config(folders, sequences=given))
         assert [s.name for s in scores] == expected
     assert wanted_sequences(None) is None
+    (folders / "480p.txt").write_text("/JPEGImages/480p/cows/00000.jpg /Annotations/480p/cows/00000.png\n" * 2)
+    assert wanted_sequences(str(folders / "480p.txt")) == ["cows"]
 
 
 def test_the_command_says_what_counts_before_any_number(folders: Path) -> None:

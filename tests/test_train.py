@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
+from PIL import Image
 
 from agnn_lit.config import ConfigError
 from agnn_lit.data.index import DataError
+from agnn_lit.evaluate import evaluate
 from agnn_lit.runs import Run
 from agnn_lit.train import _prepare, train
-from tests.configs import SMALL, train_config
-from tests.data.disk import make_davis, make_folder
+from tests.configs import SMALL, evaluate_config, train_config
+from tests.data.disk import make_davis, make_folder, make_youtube_objects
 
 
 def weights(run: Run, name: str = "last") -> dict[str, torch.Tensor]:
@@ -175,11 +180,14 @@ def test_the_same_command_again_does_nothing_and_another_config_is_refused(train
         _prepare(train_config("seed=1"), trained, [])
 
 
-def test_run_continues_as_configured_and_takes_nothing_else(trained):
+def test_run_continues_as_configured_and_takes_nothing_else(trained, tmp_path):
     cfg = train_config(f"run={trained.folder}")
-    assert _prepare(cfg, trained, [f"run={trained.folder}"]) == train_config()
+    assert _prepare(cfg, trained, [f"run={trained.folder}"]) is None  # it is done
+    stopped = Run(shutil.copytree(trained.folder, tmp_path / "stopped"))
+    stopped.update(state="interrupted")
+    assert _prepare(cfg, stopped, [f"run={stopped.folder}"]) == train_config()
     with pytest.raises(ConfigError, match="leave out seed=3"):
-        _prepare(cfg, trained, [f"run={trained.folder}", "seed=3"])
+        _prepare(cfg, stopped, [f"run={stopped.folder}", "seed=3"])
 
 
 def test_run_must_be_a_run(tmp_path):
@@ -216,10 +224,58 @@ def test_the_command_trains_repeats_and_continues(tmp_path):
     (folder,) = (p.parent for p in tmp_path.rglob("status.json"))
     assert folder.parent == tmp_path / "runs" / "try"
     assert "already trained" in command(*words, cwd=tmp_path).stdout
-    resumed = command(f"run={folder.relative_to(tmp_path)}", cwd=tmp_path)
+    before = (folder / "status.json").read_text()
+    assert "already trained" in command(f"run={folder.relative_to(tmp_path)}", cwd=tmp_path).stdout
+    assert (folder / "status.json").read_text() == before
+    assert len(list(tmp_path.rglob("status.json"))) == 1
+
+
+def epochs(run: Run) -> int:
+    return torch.load(run.last, weights_only=True)["epoch"] + 1
+
+
+def test_ctrl_c_ends_cleanly_and_the_run_continues(tmp_path):
+    words = [*SMALL, "trainer.max_epochs=400", "optim.schedule=constant", "name=x"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "agnn_lit.train", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as child:
+        begun = time.monotonic()
+        while not (found := list(tmp_path.rglob("last.ckpt"))):
+            assert time.monotonic() - begun < 120, "no epoch ended"
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        try:
+            _, said = child.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise
+    run = Run(found[0].parent.parent)
+    assert child.returncode == 130, said
+    assert f"interrupted; continue with: agnn-train run={run.folder.relative_to(tmp_path)}" in said
+    assert run.status["state"] == "interrupted"
+    config = run.folder / "config.yaml"
+    config.write_text(config.read_text().replace("max_epochs: 400", f"max_epochs: {epochs(run) + 1}"))
+    resumed = command(f"run={run.folder}", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert "continued from" in resumed.stdout
-    assert len(list(tmp_path.rglob("status.json"))) == 1
+    assert Run(run.folder).status["state"] == "done"
+
+
+def test_youtube_objects_trains_with_its_own_protocol(tmp_path):
+    root = make_youtube_objects(tmp_path / "yto", length=31)
+    file = root / "Annotations" / "cat" / "0001" / "00010.png"
+    with Image.open(file) as mask:
+        small = mask.resize((32, 24))
+    small.save(file)
+    words = ("data=youtube_objects", f"data.root={root}", "clips.val_share=0.5", "clips.batch_size=1")
+    run = Run(tmp_path / "run")
+    metrics = train(train_config(*words, "trainer.max_epochs=1"), run)
+    assert 0 <= metrics["val/J"] <= 1
+    assert "val/T" not in metrics  # not counted there
+    summary, out = evaluate(evaluate_config(f"run={run.folder}"))
+    assert out.name == "youtube_objects-test-youtube_objects"
+    assert summary["frames_resized"] == 1
+    assert summary["frames"] + summary["frames_left_out"] == 8
 
 
 def test_a_wrong_setting_is_one_line_and_leaves_no_folder(tmp_path):

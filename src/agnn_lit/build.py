@@ -44,7 +44,8 @@ def open_videos(cfg: DataConfig, split: str, frames: int) -> Sequence[Video]:
             seed=s.seed,
         )
     videos = index.select(_index(cfg, split), cfg.sequences)
-    index.check(videos, frames if split == "train" else 1)
+    # YouTube-Objects has annotations of another size than their frame; its protocol resizes and reports them.
+    index.check(videos, frames if split == "train" else 1, one_size=cfg.name is not DataName.youtube_objects)
     return videos
 
 
@@ -110,6 +111,11 @@ def build_model(cfg: TrainConfig, *, pretrained: bool = True) -> AGNN:
     )
 
 
+def default_protocol(data: DataConfig) -> str:
+    """Protocol of a data set where none is asked for: YouTube-Objects annotates only some frames."""
+    return "youtube_objects" if data.name is DataName.youtube_objects else "simple"
+
+
 def planned_steps(cfg: TrainConfig, clips: int) -> int:
     """Optimiser steps of a whole run over ``clips`` clips an epoch."""
     batches = max(1, clips // (cfg.clips.batch_size * cfg.trainer.devices))
@@ -126,7 +132,7 @@ def build_module(cfg: TrainConfig, *, steps: int = 1, pretrained: bool = True) -
         partial(weighted_bce, eta=cfg.loss.eta, reduction=cfg.loss.reduction),
         cfg.optim,
         steps,
-        Validation(cfg.model.frames, cfg.clips.size, cfg.clips.batch_size),
+        Validation(cfg.model.frames, cfg.clips.size, cfg.clips.batch_size, protocol=default_protocol(cfg.data)),
         plain(cfg),
         overlays=cfg.logger.overlays,
     )

@@ -146,6 +146,11 @@ class BackboneConfig:
     stride: int = 8  # pixels between neighbouring feature positions; tiny: 4 or 8, the others: 8
 
 
+def _pair(values: Any) -> Any:
+    """A tuple again of what YAML and OmegaConf keep as a list, so that equal settings compare equal."""
+    return tuple(values) if isinstance(values, list) else values
+
+
 @dataclass
 class SyntheticConfig:
     """The generated videos; one frame alone does not tell which object is the primary."""
@@ -159,6 +164,9 @@ class SyntheticConfig:
     deformation: float = 0.2  # relative change of the primary's outline over a video
     speed: float = 4.0  # pixels a frame
     seed: int = 0  # the videos are a function of this seed, not of the run's
+
+    def __post_init__(self) -> None:
+        self.size = _pair(self.size)
 
 
 @dataclass
@@ -184,6 +192,9 @@ class ClipsConfig:
     val_share: float = 0.1  # share of the training videos held out for model selection; 0 turns validation off
     flip: float = 0.5  # probability of a horizontal flip, the same for all frames of a clip
     scale: tuple[float, float] = (0.7, 1.3)  # range of the random zoom, followed by a crop to size
+
+    def __post_init__(self) -> None:
+        self.size, self.scale = _pair(self.size), _pair(self.scale)
 
 
 @dataclass
@@ -266,7 +277,7 @@ class EvaluateConfig:
     run: str | None = None  # run folder; its best checkpoint is taken
     ckpt: str | None = None  # or a checkpoint file
     split: str = "test"  # test, train or val (the held-out share)
-    protocol: str = "simple"
+    protocol: str | None = None  # null: youtube_objects for that data set, else simple
     threshold: float = 0.5  # a pixel is foreground above this probability
     frames: int | None = None  # N' at test time; null: as in training
     batch_size: int = 1  # graphs at a time
@@ -315,6 +326,11 @@ def _check_model(model: ModelConfig, backbone: BackboneConfig) -> None:
     _require(
         1 <= model.loop_reduction <= model.channels,
         f"model.loop_reduction={model.loop_reduction}: must lie in 1..model.channels={model.channels}",
+    )
+    _require(
+        model.aggregation is not Aggregation.concat or model.loop_edge is not LoopEdge.every_round or not model.rounds,
+        "model.aggregation=concat joins the messages of neighbours and would ignore model.loop_edge=every_round: "
+        "set model.loop_edge to encoder or none",
     )
     _require(
         model.aggregation is not Aggregation.concat or model.frames >= 2,
@@ -367,11 +383,17 @@ def check_data(data: DataConfig, frames: int) -> None:
     assert data.name is not None
     _require(
         bool(data.root),
-        f"data.root is not set: the folder of {data.name.value}; pass data.root=… or set AGNN_DAVIS_ROOT "
-        "for the DAVIS data sets",
+        f"data.root is not set: the folder of {data.name.value}; pass data.root=… or set AGNN_DAVIS_ROOT for the DAVIS "
+        "data sets, AGNN_YOUTUBE_OBJECTS_ROOT for YouTube-Objects",
     )
+    if data.name in (DataName.folder, DataName.youtube_objects):
+        for key, value in (("train_split", data.train_split), ("test_split", data.test_split)):
+            _require(
+                value is None, f"data.{key}={value}: {data.name.value} has no lists; choose with data.sequences=[…]"
+            )
 
 
+_ACCELERATORS = ("auto", "cpu", "gpu", "mps")
 _PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
@@ -388,7 +410,17 @@ def check_train(cfg: TrainConfig) -> None:
     check_data(cfg.data, cfg.model.frames)
     t, o = cfg.trainer, cfg.optim
     _require(t.max_epochs >= 1, f"trainer.max_epochs={t.max_epochs}: must be 1 or more")
-    _require(t.devices >= 1, f"trainer.devices={t.devices}: must be 1 or more")
+    _require(t.devices == 1, f"trainer.devices={t.devices}: must be 1; several devices are not supported yet")
+    _require(t.accelerator in _ACCELERATORS, f"trainer.accelerator={t.accelerator}: must be one of {_ACCELERATORS}")
+    _require(t.threads is None or t.threads >= 1, f"trainer.threads={t.threads}: must be 1 or more")
+    _require(t.max_minutes is None or t.max_minutes > 0, f"trainer.max_minutes={t.max_minutes}: must be above 0")
+    _require(t.log_every >= 1, f"trainer.log_every={t.log_every}: must be 1 or more")
+    _require(
+        t.check_val_every >= 1 and (t.check_val_every <= t.max_epochs or cfg.clips.val_share == 0),
+        f"trainer.check_val_every={t.check_val_every}: must lie in 1..trainer.max_epochs={t.max_epochs}, "
+        "or no epoch is validated",
+    )
+    _require(cfg.logger.overlays >= 0, f"logger.overlays={cfg.logger.overlays}: must be 0 or more")
     _require(t.accumulate >= 1, f"trainer.accumulate={t.accumulate}: must be 1 or more")
     _require(t.precision in _PRECISIONS, f"trainer.precision={t.precision}: must be one of {_PRECISIONS}")
     _require(
@@ -412,3 +444,6 @@ def check_evaluate(cfg: EvaluateConfig) -> None:
     _require(cfg.split in ("test", "train", "val"), f"split={cfg.split}: must be test, train or val")
     _require(cfg.dtype in ("fp32", "bf16", "fp16"), f"dtype={cfg.dtype}: must be fp32, bf16 or fp16")
     _require(cfg.threads is None or cfg.threads >= 1, f"threads={cfg.threads}: must be 1 or more")
+    _require(
+        cfg.accelerator in _ACCELERATORS, f"accelerator={cfg.accelerator}: must be one of {', '.join(_ACCELERATORS)}"
+    )

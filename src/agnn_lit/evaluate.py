@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from agnn_lit.build import build_module, open_training_videos, open_videos
+from agnn_lit.build import build_module, default_protocol, open_training_videos, open_videos
 from agnn_lit.config import (
     CONF_DIR,
+    Aggregation,
     ConfigError,
     DataConfig,
+    DataName,
     EvaluateConfig,
+    SyntheticConfig,
     TrainConfig,
     check_data,
     check_evaluate,
@@ -30,7 +33,7 @@ from agnn_lit.config import (
     typed,
 )
 from agnn_lit.data.index import DataError, DiskVideo, Video
-from agnn_lit.metrics.protocols import PROTOCOLS, SequenceScore, score_sequence, write_scores
+from agnn_lit.metrics.protocols import PROTOCOLS, Protocol, ScoreError, SequenceScore, score_sequence, write_scores
 from agnn_lit.overlay import draw_overlay, jpeg
 from agnn_lit.runs import Run, write_atomically
 
@@ -53,12 +56,21 @@ def save_mask(path: Path, mask: np.ndarray) -> None:
     temporary.replace(path)
 
 
-def resolve_data(asked: DataConfig, trained: DataConfig) -> DataConfig:
-    """Data set to evaluate on: the trained one with the fields that were asked for, or another one whole."""
+def resolve_data(asked: DataConfig, trained: DataConfig, split: str) -> DataConfig:
+    """Data set to evaluate on: the trained one with the fields that were asked for, or another one whole.
+
+    The sequences that training was limited to stay in force unless a list of test sequences is evaluated.
+    """
     if asked.name is not None and asked.name is not trained.name:
         return asked
-    fields = ("root", "train_split", "test_split", "sequences")
-    return replace(trained, **{k: getattr(asked, k) for k in fields if getattr(asked, k) is not None})
+    paths = ("root", "train_split", "test_split", "sequences")
+    data = replace(trained, **{k: getattr(asked, k) for k in paths if getattr(asked, k) is not None})
+    if split == "test" and data.test_split is not None:
+        data = replace(data, sequences=asked.sequences)
+    default, wanted = SyntheticConfig(), asked.synthetic
+    changed = {f.name: getattr(wanted, f.name) for f in fields(wanted)}
+    changed = {k: v for k, v in changed.items() if v != getattr(default, k)}
+    return replace(data, synthetic=replace(data.synthetic, **changed))
 
 
 def load_checkpoint(file: Path) -> tuple[TrainConfig, AGNNModule]:
@@ -100,7 +112,9 @@ def _videos(cfg: EvaluateConfig, trained: TrainConfig, data: DataConfig) -> Sequ
     return held
 
 
-def _run_video(module: AGNNModule, video: Video, cfg: EvaluateConfig, trained: TrainConfig, out: Path) -> SequenceScore:
+def _run_video(
+    module: AGNNModule, video: Video, cfg: EvaluateConfig, trained: TrainConfig, protocol: Protocol, out: Path
+) -> SequenceScore:
     """Predict, write and score one video."""
     import torch
 
@@ -121,7 +135,7 @@ def _run_video(module: AGNNModule, video: Video, cfg: EvaluateConfig, trained: T
     for name, mask in zip(names, masks, strict=True):
         save_mask(out / "masks" / video.name / f"{name}.png", mask)
     annotations = (video.mask(i) for i in range(len(video)))
-    return score_sequence(video.name, names, masks, annotations, PROTOCOLS[cfg.protocol])
+    return score_sequence(video.name, names, masks, annotations, protocol)
 
 
 def _write_overlays(videos: Sequence[Video], scores: Sequence[SequenceScore], out: Path, count: int) -> None:
@@ -179,7 +193,24 @@ def _device(accelerator: str) -> str:
 
     if accelerator == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("accelerator=gpu: there is no CUDA device here; use accelerator=cpu or auto")
     return {"gpu": "cuda"}.get(accelerator, accelerator)
+
+
+def _protocol(name: str) -> Protocol:
+    """Protocol of a name; a foreground is predicted, which protocols that tell objects apart cannot score."""
+    possible = [p.name for p in PROTOCOLS.values() if p.objects == "foreground"]
+    if name not in possible:
+        raise ConfigError(f"protocol={name}: must be one of {', '.join(possible)}")
+    return PROTOCOLS[name]
+
+
+def _unusual(cfg: EvaluateConfig) -> str:
+    """Settings in which an evaluation differs from the usual one, for its folder's name."""
+    frames = "" if cfg.frames is None else f"-frames{cfg.frames}"
+    threshold = "" if cfg.threshold == 0.5 else f"-threshold{cfg.threshold}"
+    return frames + threshold + ("" if cfg.dtype == "fp32" else f"-{cfg.dtype}")
 
 
 def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
@@ -192,40 +223,47 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
         ConfigError, DataError: before anything is predicted.
     """
     check_evaluate(cfg)
-    if cfg.protocol not in PROTOCOLS:
-        raise ConfigError(f"protocol={cfg.protocol}: must be one of {', '.join(PROTOCOLS)}")
     run = None if cfg.run is None else Run(Path(cfg.run))
     if run is not None:
         run.load_config()  # a folder that is no run is refused as such
     checkpoint = run.best if run is not None else Path(cfg.ckpt or "")
     trained, module = load_checkpoint(checkpoint)
-    data = resolve_data(cfg.data, trained.data)
+    data = resolve_data(cfg.data, trained.data, cfg.split)
     check_data(data, 1)
     assert data.name is not None
+    protocol = _protocol(cfg.protocol or default_protocol(data))
+    frames = cfg.frames or trained.model.frames
+    if trained.model.aggregation is Aggregation.concat and frames != trained.model.frames:
+        raise ConfigError(f"frames={frames}: model.aggregation=concat was trained for {trained.model.frames}")
+    device = _device(cfg.accelerator)
     videos = _videos(cfg, trained, data)
-    label = f"{data.name.value}-{cfg.split}-{cfg.protocol}"
+    label = f"{data.name.value}-{cfg.split}-{protocol.name}" + _unusual(cfg)
     out = Path(cfg.out) if cfg.out else checkpoint.parent.parent / "evaluations" / label
     console = Console()
-    console.print(f"{checkpoint} on {len(videos)} videos of {label}\n{PROTOCOLS[cfg.protocol].describe()}")
+    console.print(f"{checkpoint} on {len(videos)} videos of {label}\n{protocol.describe()}")
+    if cfg.split == "test" and data == trained.data and data.test_split is None and data.name is not DataName.synthetic:
+        console.print("note: there is no list of test videos: these are the videos of training", style="yellow")
     import torch
 
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
-    module.to(_device(cfg.accelerator))
+    module.to(device)
     scores = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not cfg.progress) as bar:
         task = bar.add_task("videos", total=len(videos))
         for video in videos:
-            scores.append(_run_video(module, video, cfg, trained, out))
+            scores.append(_run_video(module, video, cfg, trained, protocol, out))
             bar.advance(task)
-    about: dict[str, float | str] = {
+    about: dict[str, float | int | str] = {
         "threshold": cfg.threshold,
         "data": label,
         "checkpoint": str(checkpoint),
         "stage": "raw",
+        "graph_frames": frames,
+        "dtype": cfg.dtype,
     }
-    summary = write_scores(out, scores, PROTOCOLS[cfg.protocol], **about)
+    summary = write_scores(out, scores, protocol, **about)
     _write_overlays(videos, scores, out, cfg.overlays)
     _print_table(scores, summary, console)
     console.print(f"written to {out}")
@@ -236,7 +274,7 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
 def _main(cfg: DictConfig) -> None:
     try:
         evaluate(typed(cfg, EvaluateConfig))
-    except (ConfigError, DataError) as error:
+    except (ConfigError, DataError, ScoreError) as error:
         print(f"agnn-evaluate: {error}", file=sys.stderr)
         raise SystemExit(2) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import islice
 
 import numpy as np
 import torch
@@ -50,10 +50,9 @@ def predict_video(
         One :class:`Prediction` a frame.
     """
     device = next(model.parameters()).device
-    # Graphs of a batch have one number of nodes; only the subsets of a very short video differ.
-    for _, group in groupby(partition(len(video), frames), key=lambda subset: len(subset.nodes)):
-        while batch := list(islice(group, batch_size)):
-            yield from _predict_batch(model, video, batch, size, device)
+    subsets = iter(partition(len(video), frames))
+    while batch := list(islice(subsets, batch_size)):
+        yield from _predict_batch(model, video, batch, size, device)
 
 
 def _predict_batch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -115,7 +116,7 @@ class AGNNModule(pl.LightningModule):
         self._scores.clear()
         for key, name in (("J_mean", "val/J"), ("F_mean", "val/F"), ("T", "val/T")):
             value = summary[key]
-            if isinstance(value, float):
+            if isinstance(value, float) and not math.isnan(value):
                 self.log(name, value, prog_bar=name == "val/J", batch_size=1, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -107,7 +107,8 @@ class Run:
     @property
     def best(self) -> Path:
         """Checkpoint of the best validation; without validation, of the last epoch."""
-        return self.folder / "checkpoints" / "best.ckpt"
+        best = self.folder / "checkpoints" / "best.ckpt"
+        return self.last if self.last.is_file() and not best.is_file() else best
 
     @property
     def last(self) -> Path:

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from agnn_lit.config import CONF_DIR, typed
-from agnn_lit.metrics.mask_files import collect
+from agnn_lit.metrics.mask_files import collect, listed_names
 from agnn_lit.metrics.parallel import score_all, usable_processors
 from agnn_lit.metrics.protocols import PROTOCOLS, ScoreError, SequenceScore, notes, write_scores
 
@@ -58,7 +58,7 @@ def wanted_sequences(sequences: Any) -> list[str] | None:
     if sequences is None or isinstance(sequences, list):
         return sequences
     if Path(str(sequences)).is_file():
-        return Path(str(sequences)).read_text(encoding="utf-8").split()
+        return listed_names(Path(str(sequences)))
     return [str(sequences)]
 
 

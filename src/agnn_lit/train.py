@@ -137,12 +137,21 @@ def _fit(cfg: TrainConfig, run: Run, videos: list[Any], held_out: list[Any], res
     data = build_datamodule(cfg, videos, held_out)
     try:
         trainer.fit(module, data, ckpt_path=str(run.last) if resumed else None)
+    except SystemExit:  # Lightning turns Ctrl-C into this
         if trainer.interrupted:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt from None
+        raise
     finally:
         if wandb is not None:
             wandb.experiment.finish()
     return {key: float(value) for key, value in trainer.callback_metrics.items()}
+
+
+def _is_done(run: Run) -> bool:
+    done = run.status.get("state") == "done"
+    if done:
+        print(f"{run.folder}: already trained; its command with overwrite=true trains again")
+    return done
 
 
 def _prepare(cfg: TrainConfig, run: Run, overrides: list[str]) -> TrainConfig | None:
@@ -151,7 +160,7 @@ def _prepare(cfg: TrainConfig, run: Run, overrides: list[str]) -> TrainConfig | 
         others = [o for o in overrides if not o.startswith("run=")]
         if others:
             raise ConfigError(f"run={cfg.run} continues a run as it was configured; leave out {' '.join(others)}")
-        return run.load_config()
+        return None if _is_done(run) else run.load_config()
     if cfg.overwrite:
         check_train(cfg)
         run.clear()
@@ -166,10 +175,7 @@ def _prepare(cfg: TrainConfig, run: Run, overrides: list[str]) -> TrainConfig | 
             f"{run.folder} holds a run with another configuration:\n  " + "\n  ".join(changed) + "\n"
             "continue that one with run=DIR, train anew with overwrite=true, or give this one another name=…"
         )
-    if run.status.get("state") == "done":
-        print(f"{run.folder}: already trained; overwrite=true trains again")
-        return None
-    return cfg
+    return None if _is_done(run) else cfg
 
 
 @hydra.main(config_path=CONF_DIR, config_name="train", version_base="1.3")

@@ -34,6 +34,24 @@ def test_official_2016_lists_of_file_pairs_are_read_as_names(tmp_path):
     assert [v.name for v in davis(tmp_path, "val")] == ["dog"]
 
 
+def test_the_lists_of_the_davis_2016_archive_are_found(tmp_path):
+    root = make_davis(tmp_path)
+    (root / "ImageSets" / "2016").rename(root / "ImageSets" / "480p")
+    files = [(name, k) for name in ("bus", "car") for k in (0, 1)]
+    lines = (f"/JPEGImages/480p/{n}/0000{k}.jpg /Annotations/480p/{n}/0000{k}.png" for n, k in files)
+    (root / "ImageSets" / "480p" / "train.txt").write_text("\n".join(lines))
+    assert index.split_names(root, "2016", "train") == ["bus", "car"]
+    with pytest.raises(DataError):
+        index.split_names(root, "2017", "train")
+
+
+def test_frames_are_in_natural_order_and_hidden_files_are_none(tmp_path):
+    for name in ("10", "2", "1", "._1"):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
+    (video,) = index.index_folder(tmp_path)
+    assert [p.stem for p in video.frames] == ["1", "2", "10"]
+
+
 def test_a_missing_split_names_those_that_exist(tmp_path):
     make_davis(tmp_path)
     with pytest.raises(DataError, match=r"test\.txt: no such split; found there: train, val"):

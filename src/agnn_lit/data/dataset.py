@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -75,7 +76,7 @@ class ClipDataset(Dataset[Clip]):
         drawn = draw_clip(len(usable), self.frames, seed=self.seed, epoch=key.epoch, clip=key.clip)
         chosen = [usable[i] for i in drawn]
         frames = np.stack([video.frame(i) for i in chosen])  # (N', H, W, 3)
-        masks = np.stack([_mask(video, i) for i in chosen])  # (N', H, W)
+        masks = np.stack([_mask(video, i, frames.shape[1:3]) for i in chosen])  # (N', H, W)
         images, targets = self.transform(
             torch.from_numpy(frames).permute(0, 3, 1, 2),  # (N', 3, H, W)
             torch.from_numpy(masks),
@@ -89,10 +90,12 @@ def _annotated(video: Video) -> list[int]:
     return list(range(len(video))) if masks is None else [i for i, path in enumerate(masks) if path is not None]
 
 
-def _mask(video: Video, index: int) -> np.ndarray:
+def _mask(video: Video, index: int, size: tuple[int, ...]) -> np.ndarray:
     mask = video.mask(index)
     if mask is None:
         raise DataError(f"{video.name}: frame {video.frame_name(index)} has no annotation to train on")
+    if mask.shape != size:  # as YouTube-Objects has them
+        return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST)
     return mask
 
 

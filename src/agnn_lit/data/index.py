@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+
+from agnn_lit.metrics.mask_files import frame_order, listed_names
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
@@ -119,7 +122,10 @@ def _header_size(path: Path) -> tuple[int, int]:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    found = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+    return sorted(found, key=frame_order)
 
 
 def _folder(path: Path, what: str) -> Path:
@@ -136,12 +142,13 @@ def split_names(root: Path, year: str, split: str) -> list[str]:
     """
     _folder(root, "DAVIS, with ImageSets, JPEGImages and Annotations")
     file = root / "ImageSets" / year / f"{split}.txt"
+    official = root / "ImageSets" / "480p" / f"{split}.txt"  # where the DAVIS-2016 archive has it
+    if year == "2016" and not file.is_file() and official.is_file():
+        file = official
     if not file.is_file():
         found = sorted(p.stem for p in file.parent.glob("*.txt")) if file.parent.is_dir() else []
         raise DataError(f"{file}: no such split; found there: {', '.join(found) or 'nothing'}")
-    # A line is a name; the 2016 lists of the official archive hold "/JPEGImages/480p/<name>/<frame>.jpg …"
-    names = [line.split()[0] for line in file.read_text().splitlines() if line.strip()]
-    return list(dict.fromkeys(Path(name).parent.name if "/" in name else name for name in names))
+    return listed_names(file)
 
 
 def index_davis(root: Path, names: Iterable[str]) -> list[DiskVideo]:
@@ -222,12 +229,13 @@ def select(videos: Sequence[DiskVideo], sequences: Iterable[str] | None) -> list
     return [v for v in videos if v.name in wanted]
 
 
-def check(videos: Sequence[DiskVideo], frames: int) -> None:
+def check(videos: Sequence[DiskVideo], frames: int, *, one_size: bool = True) -> None:
     """Check that videos are whole, all at once: headers and file ends are read, no pixels.
 
     Args:
         videos: what an index function returned.
         frames: N'; a video must have as many.
+        one_size: a mask must have the size of its frame.
 
     Raises:
         DataError: listing every missing, unreadable or truncated file, size mismatch, and empty or too
@@ -236,7 +244,7 @@ def check(videos: Sequence[DiskVideo], frames: int) -> None:
     problems = [f"{v.name}: no frames" for v in videos if not len(v)]
     problems += [f"{v.name}: {len(v)} frames, fewer than model.frames={frames}" for v in videos if 0 < len(v) < frames]
     with ThreadPoolExecutor() as pool:
-        for found in pool.map(_problems, videos):
+        for found in pool.map(partial(_problems, one_size=one_size), videos):
             problems += found
     if not videos:
         problems.append("no videos")
@@ -245,7 +253,7 @@ def check(videos: Sequence[DiskVideo], frames: int) -> None:
         raise DataError(f"{len(problems)} problem(s) in the data set:\n  " + "\n  ".join(shown))
 
 
-def _problems(video: DiskVideo) -> list[str]:
+def _problems(video: DiskVideo, *, one_size: bool) -> list[str]:
     found: list[str] = []
     expected: tuple[int, int] | None = None
     for frame, mask in zip(video.frames, video.masks, strict=True):
@@ -260,7 +268,7 @@ def _problems(video: DiskVideo) -> list[str]:
         mask_size, problem = _file_size(mask)
         if problem:
             found.append(problem)
-        elif size is not None and mask_size != size:
+        elif one_size and size is not None and mask_size != size:
             found.append(f"{mask}: size {mask_size} (height, width), but its frame has {size}")
     return found
 

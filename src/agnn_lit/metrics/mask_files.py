@@ -67,7 +67,13 @@ def read_ids(path: Path) -> Mask:
     return pixels.astype(np.uint8, copy=False)
 
 
-def _natural(path: Path) -> tuple[list[tuple[int, str]], str]:
+def listed_names(file: Path) -> list[str]:
+    """Read a list of sequences: a name a line, or DAVIS-2016's own ``/JPEGImages/480p/<name>/<frame>.jpg …``."""
+    first = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return list(dict.fromkeys(Path(word).parent.name if word.endswith((".jpg", ".png")) else word for word in first))
+
+
+def frame_order(path: Path) -> tuple[list[tuple[int, str]], str]:
     """Sort key that puts ``2.png`` before ``10.png``."""
     words = re.split(r"(\d+)", path.stem)
     return [(int(word), "") if word.isdigit() else (-1, word) for word in words], path.stem
@@ -76,7 +82,7 @@ def _natural(path: Path) -> tuple[list[tuple[int, str]], str]:
 def frame_files(folder: Path) -> list[Path]:
     """Return the PNG files of a folder in the order of their frames."""
     found = (path for path in folder.iterdir() if path.suffix.lower() == _SUFFIX and not path.name.startswith("."))
-    return sorted(found, key=_natural)
+    return sorted(found, key=frame_order)
 
 
 def _subfolders(folder: Path) -> list[Path]:
