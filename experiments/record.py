@@ -7,8 +7,8 @@ Each run must have been evaluated. Writes into experiments/QUESTION/:
 - results.csv: a row for each run and sequence, and the mean;
 - runs.json: settings, seed, versions, revision, time and kind of hardware of each run;
 - curves.svg: loss and validation scores over the steps;
-- overlays.jpg: best, median and worst frame of each run. With --without-footage the masks are drawn on grey,
-  for footage whose licence does not allow to pass it on.
+- overlays.jpg: best, median and worst frame of each run. With --without-footage the predictions alone are
+  drawn, on grey, for data whose licence does not allow to pass it on.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def overlay_row(run: Run, scores: Scores, *, footage: bool) -> np.ndarray:
         at = next(i for i in range(len(video)) if video.frame_name(i) == chosen.frame)
         frame = video.frame(at) if footage else np.full((*video.size, 3), 235, np.uint8)
         prediction = np.asarray(Image.open(scores.path / "masks" / video.name / f"{chosen.frame}.png"))
-        pictures.append(draw_overlay(frame, prediction, video.mask(at), width=256))
+        annotation = video.mask(at) if footage else None
+        pictures.append(draw_overlay(frame, prediction, annotation, width=256))
     return np.concatenate(pictures, axis=1)
 
 
