@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hydra.errors import HydraException
 
-from agnn_lit import config
+from agnn_lit import checks, config
 from agnn_lit.build import build_model
 from agnn_lit.config import ConfigError
 from tests.configs import evaluate_config, experiments, train_config
@@ -61,7 +61,7 @@ from tests.configs import evaluate_config, experiments, train_config
 )
 def test_what_cannot_be_trained_is_refused_with_its_key(overrides, part):
     with pytest.raises(ConfigError) as caught:
-        config.check_train(train_config(*overrides))
+        checks.check_train(train_config(*overrides))
     assert part in str(caught.value)
 
 
@@ -84,7 +84,7 @@ def test_misspelt_and_mistyped_keys_are_refused(overrides, part):
 def test_backbone_must_be_chosen():
     cfg = train_config()
     with pytest.raises(ConfigError, match=r"backbone\.name is not set"):
-        config.check_train(replace(cfg, backbone=config.BackboneConfig()))
+        checks.check_train(replace(cfg, backbone=config.BackboneConfig()))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_backbone_must_be_chosen():
 )
 def test_impossible_evaluations_are_refused(overrides, part):
     with pytest.raises(ConfigError) as caught:
-        config.check_evaluate(evaluate_config(*overrides))
+        checks.check_evaluate(evaluate_config(*overrides))
     assert part in str(caught.value)
 
 
@@ -110,7 +110,7 @@ def test_impossible_evaluations_are_refused(overrides, part):
 def test_every_experiment_composes_validates_and_builds(name, monkeypatch):
     monkeypatch.setenv("AGNN_DAVIS_ROOT", "/data/DAVIS")
     cfg = train_config(f"experiment={name}", small=False)
-    config.check_train(cfg)
+    checks.check_train(cfg)
     assert build_model(cfg, pretrained=False).rounds == cfg.model.rounds
 
 

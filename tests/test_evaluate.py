@@ -14,7 +14,6 @@ from PIL import Image
 from agnn_lit import evaluate as ev
 from agnn_lit.config import ConfigError, DataConfig, DataName
 from agnn_lit.data.synthetic import synthetic_videos
-from agnn_lit.inference import predict_video
 from agnn_lit.runs import Run
 from agnn_lit.train import train
 from tests.configs import evaluate_config, train_config
@@ -204,23 +203,27 @@ def test_videos_of_training_are_named_as_such(tmp_path, capsys):
     assert "these are the videos of training" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("frames", [1, 2, 3, 5])
-@pytest.mark.parametrize("batch_size", [1, 3])
-def test_every_frame_is_predicted_once_at_its_own_size(run, frames, batch_size):
-    _, module = ev.load_checkpoint(run.best)
-    (video,) = synthetic_videos("test", 1, length=7, size=(40, 56))
-    predictions = list(predict_video(module.model, video, frames=frames, size=(32, 32), batch_size=batch_size))
-    assert sorted(p.index for p in predictions) == list(range(7))
-    assert {p.probability.shape for p in predictions} == {(40, 56)}
-    assert all(p.probability.min() >= 0 and p.probability.max() <= 1 for p in predictions)
+def test_every_stage_is_scored_by_itself(run, capsys):
+    summary, out = evaluated(run, "scales=[0.5,1]", "flip=true", "crf=fast", "workers=0", "split=val")
+    assert out.name == "synthetic-val-simple-scales0.5_1-flip-crf_fast"
+    assert summary["stage"] == "crf"
+    with (out / "stages.csv").open() as file:
+        rows = {row["stage"]: row for row in csv.DictReader(file)}
+    assert list(rows) == ["raw", "scales", "flip", "crf"]
+    assert {row["threshold"] for row in rows.values()} == {"0.5"}
+    plain_summary, plain_out = evaluated(run, "split=val")
+    for stage in ("raw", "scales", "flip"):
+        below = json.loads((out / "stages" / stage / "summary.json").read_text())
+        assert below["stage"] == stage
+        assert float(rows[stage]["J_mean"]) == pytest.approx(below["J_mean"], abs=1e-6)
+        assert len(list((out / "stages" / stage / "masks").rglob("*.png"))) == 2 * 6
+    raw = json.loads((out / "stages" / "raw" / "summary.json").read_text())
+    assert {k: raw[k] for k in ("J_mean", "F_mean", "T")} == {k: plain_summary[k] for k in ("J_mean", "F_mean", "T")}
+    assert not (plain_out / "stages").exists()
+    assert "what each stage gives" in capsys.readouterr().out
 
 
-def test_batches_of_graphs_do_not_change_the_prediction(run):
-    _, module = ev.load_checkpoint(run.best)
-    (video,) = synthetic_videos("test", 1, length=7, size=(32, 32))
-    one, many = (
-        {p.index: p.probability for p in predict_video(module.model, video, frames=3, size=(32, 32), batch_size=b)}
-        for b in (1, 3)
-    )
-    for index, probability in one.items():
-        np.testing.assert_allclose(many[index], probability, atol=1e-5)
+def test_precision_and_random_references_name_the_folder(run):
+    summary, out = evaluated(run, "dtype=bf16", "references=random", "seed=4", "threshold=0.4", "split=val")
+    assert out.name == "synthetic-val-simple-threshold0.4-random4-bf16"
+    assert summary["dtype"] == "bf16"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from agnn_lit import benchmark, config, report, score
+from agnn_lit import benchmark, checks, config, report, score
 from agnn_lit.report import quote_entries
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +43,7 @@ def check_settings(command: str, settings: list[str]) -> None:
     with initialize_config_dir(config.CONF_DIR, version_base="1.3"):
         cfg = config.typed(compose(command, overrides=swept), SCHEMAS[command])
     if command == "train" and cfg.run is None:
-        config.check_train(cfg)
+        checks.check_train(cfg)
 
 
 @pytest.mark.parametrize(("document", "line"), commands())

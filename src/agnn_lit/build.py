@@ -124,6 +124,7 @@ def planned_steps(cfg: TrainConfig, clips: int) -> int:
 
 def build_module(cfg: TrainConfig, *, steps: int = 1, pretrained: bool = True) -> AGNNModule:
     """Return the LightningModule; ``steps`` is the length of the learning rate schedule."""
+    from agnn_lit.inference import Inference
     from agnn_lit.losses import weighted_bce
     from agnn_lit.module import AGNNModule, Validation
 
@@ -132,7 +133,9 @@ def build_module(cfg: TrainConfig, *, steps: int = 1, pretrained: bool = True) -
         partial(weighted_bce, eta=cfg.loss.eta, reduction=cfg.loss.reduction),
         cfg.optim,
         steps,
-        Validation(cfg.model.frames, cfg.clips.size, cfg.clips.batch_size, protocol=default_protocol(cfg.data)),
+        Validation(
+            Inference(cfg.model.frames, cfg.clips.size, cfg.clips.batch_size), protocol=default_protocol(cfg.data)
+        ),
         plain(cfg),
         overlays=cfg.logger.overlays,
     )

@@ -1,4 +1,4 @@
-"""The typed schema of every configuration, and the checks that a type cannot express.
+"""The typed schema of every configuration; :mod:`agnn_lit.checks` has what a type cannot express.
 
 Each field is documented where it is declared; ``conf/`` holds the values. Nothing heavy is imported
 here, so that a wrong key is refused before torch is loaded.
@@ -117,6 +117,14 @@ class LoggerMode(Enum):
     online = "online"
     offline = "offline"
     disabled = "disabled"
+
+
+class CrfBackend(Enum):
+    """Implementations of the dense CRF."""
+
+    none = "none"
+    fast = "fast"
+    pydensecrf = "pydensecrf"
 
 
 @dataclass
@@ -270,23 +278,83 @@ class TrainConfig:
 
 
 @dataclass
-class EvaluateConfig:
+class CrfConfig:
+    """Dense CRF on the probabilities (parameters of the official README)."""
+
+    backend: CrfBackend = CrfBackend.none
+    spatial_sxy: float = 1.0  # standard deviation of the spatial kernel in pixels
+    spatial_compat: float = 5.0  # weight of the spatial term
+    bilateral_sxy: float = 30.0  # standard deviation of the bilateral kernel in pixels
+    bilateral_srgb: float = 5.0  # and in colour, of 0..255
+    bilateral_compat: float = 9.0  # weight of the bilateral term
+    iterations: int = 5  # of mean-field inference
+
+
+class References(Enum):
+    """Which other frames of the video join a frame in its graph at test time."""
+
+    partition = "partition"
+    random = "random"
+
+
+@dataclass
+class InferenceConfig:
+    """From whole videos to masks: what evaluation and prediction share."""
+
+    run: str | None = None  # run folder; its best checkpoint is taken
+    ckpt: str | None = None  # or a checkpoint file
+    threshold: float = 0.5  # a pixel is foreground above this probability
+    frames: int | None = None  # N' at test time; null: as in training
+    # partition: T = N/N' subsets of frames spread over the video; random: each frame with N'-1 others drawn by seed
+    references: References = References.partition
+    seed: int = 0  # of random references
+    scales: tuple[float, ...] = (1.0,)  # of the network's input; probabilities are averaged
+    flip: bool = False  # also average over the mirrored frames
+    crf: CrfConfig = field(default_factory=CrfConfig)
+    batch_size: int = 1  # graphs at a time
+    accelerator: str = "auto"
+    dtype: str = "fp32"  # of the network: fp32, bf16, fp16, or auto: bf16 where the device computes in it
+    channels_last: bool = True  # memory layout of the network
+    compile: bool = False  # torch.compile: a minute at the start, for long videos
+    threads: int | None = None  # CPU threads of the network; null leaves torch's choice
+    workers: int | None = None  # processes for the CRF; 0: none; null: one less than there are processors
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        self.scales = _pair(self.scales)
+
+
+@dataclass
+class EvaluateConfig(InferenceConfig):
     """Prediction and scores of a trained model on a data set."""
 
     data: DataConfig = field(default_factory=DataConfig)  # unset fields: as in training
-    run: str | None = None  # run folder; its best checkpoint is taken
-    ckpt: str | None = None  # or a checkpoint file
     split: str = "test"  # test, train or val (the held-out share)
-    protocol: str | None = None  # null: youtube_objects for that data set, else simple
-    threshold: float = 0.5  # a pixel is foreground above this probability
-    frames: int | None = None  # N' at test time; null: as in training
-    batch_size: int = 1  # graphs at a time
-    accelerator: str = "auto"
-    dtype: str = "fp32"  # of the network: fp32, bf16 or fp16 (autocast)
-    threads: int | None = None
+    # simple, davis2016 or youtube_objects; null: youtube_objects for that data set, else simple
+    protocol: str | None = None
     overlays: int = 3  # pictures of each kind: best, median, worst frames
     out: str | None = None  # folder; null: evaluations/<data>-<split>-<protocol> in the run folder
-    progress: bool = True
+
+
+class OnError(Enum):
+    """What a frame that cannot be decoded leads to."""
+
+    stop = "stop"
+    skip = "skip"
+
+
+@dataclass
+class PredictConfig(InferenceConfig):
+    """Masks for any footage."""
+
+    input: str = MISSING  # video file, folder of images, or one image
+    out: str = MISSING  # folder for masks/, overlay.mp4, soft/ and predict.json
+    dtype: str = "auto"
+    soft: bool = False  # also write the probabilities, as 8-bit grey PNG
+    overlay: bool = True  # also write overlay.mp4
+    fps: float = 24.0  # of overlay.mp4 for a folder of images; a video keeps its own times
+    on_error: OnError = OnError.stop  # a frame that cannot be decoded: stop, or skip it
+    overwrite: bool = False  # predict again although out holds masks of other settings
 
 
 def register_schemas() -> None:
@@ -294,6 +362,7 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="predict_schema", node=PredictConfig)
 
 
 def typed(cfg: DictConfig | dict[str, Any], schema: type[Any] = TrainConfig) -> Any:
@@ -312,138 +381,3 @@ def plain(cfg: Any) -> dict[str, Any]:
     container = OmegaConf.to_container(OmegaConf.structured(cfg), resolve=True, enum_to_str=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
-
-
-def _check_model(model: ModelConfig, backbone: BackboneConfig) -> None:
-    _require(model.rounds >= 0, f"model.rounds={model.rounds}: K must be 0 or more")
-    _require(model.frames >= 1, f"model.frames={model.frames}: N' must be 1 or more")
-    _require(model.channels >= 1, f"model.channels={model.channels}: must be 1 or more")
-    _require(
-        1 <= model.loop_reduction <= model.channels,
-        f"model.loop_reduction={model.loop_reduction}: must lie in 1..model.channels={model.channels}",
-    )
-    _require(
-        model.aggregation is not Aggregation.concat or model.loop_edge is not LoopEdge.every_round or not model.rounds,
-        "model.aggregation=concat joins the messages of neighbours and would ignore model.loop_edge=every_round: "
-        "set model.loop_edge to encoder or none",
-    )
-    _require(
-        model.aggregation is not Aggregation.concat or model.frames >= 2,
-        f"model.aggregation=concat joins the messages of N'-1 neighbours: model.frames={model.frames} has none",
-    )
-    allowed = (4, 8) if backbone.name is BackboneName.tiny else (8,)
-    _require(
-        backbone.stride in allowed,
-        f"backbone.stride={backbone.stride}: {backbone.name.value} has stride {' or '.join(map(str, allowed))}",
-    )
-    _require(
-        backbone.weights is None or backbone.name is not BackboneName.tiny,
-        f"backbone.weights={backbone.weights}: the tiny backbone has no pretrained weights; set it to null",
-    )
-
-
-def _check_clips(clips: ClipsConfig, stride: int) -> None:
-    low, high = clips.scale
-    _require(
-        min(clips.size) >= stride,
-        f"clips.size={list(clips.size)}: smaller than one feature position of {stride} pixels",
-    )
-    _require(0 < low <= high, f"clips.scale={list(clips.scale)}: must be 0 < smallest <= largest")
-    _require(
-        low * min(clips.size) >= stride,
-        f"clips.scale={list(clips.scale)}: {low} x clips.size={list(clips.size)} leaves no pixels "
-        f"for a feature stride of {stride}",
-    )
-    _require(clips.batch_size >= 1, f"clips.batch_size={clips.batch_size}: must be 1 or more")
-    _require(clips.clips_per_video >= 1, f"clips.clips_per_video={clips.clips_per_video}: must be 1 or more")
-    _require(clips.workers >= 0, f"clips.workers={clips.workers}: must be 0 or more")
-    _require(0 <= clips.val_share < 1, f"clips.val_share={clips.val_share}: must lie in [0, 1)")
-    _require(0 <= clips.flip <= 1, f"clips.flip={clips.flip}: must lie in [0, 1]")
-
-
-def check_data(data: DataConfig, frames: int) -> None:
-    """Raise ConfigError when the data settings are incomplete or contradict N' = ``frames``."""
-    _require(data.name is not None, "data.name is not set: choose one with data=synthetic, data=davis2016, …")
-    if data.name is DataName.synthetic:
-        s = data.synthetic
-        _require(min(s.size) >= 16, f"data.synthetic.size={list(s.size)}: must be 16 pixels or more")
-        _require(s.length >= 1, f"data.synthetic.length={s.length}: must be 1 or more")
-        _require(
-            frames <= s.length,
-            f"model.frames={frames} is above the videos' length: data.synthetic.length={s.length}",
-        )
-        _require(s.train_videos >= 1, f"data.synthetic.train_videos={s.train_videos}: must be 1 or more")
-        _require(s.test_videos >= 1, f"data.synthetic.test_videos={s.test_videos}: must be 1 or more")
-        return
-    assert data.name is not None
-    _require(
-        bool(data.root),
-        f"data.root is not set: the folder of {data.name.value}; pass data.root=… or set AGNN_DAVIS_ROOT for the DAVIS "
-        "data sets, AGNN_YOUTUBE_OBJECTS_ROOT for YouTube-Objects",
-    )
-    if data.name in (DataName.folder, DataName.youtube_objects):
-        for key, value in (("train_split", data.train_split), ("test_split", data.test_split)):
-            _require(
-                value is None, f"data.{key}={value}: {data.name.value} has no lists; choose with data.sequences=[…]"
-            )
-
-
-_ACCELERATORS = ("auto", "cpu", "gpu", "mps")
-_PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
-
-
-def check_train(cfg: TrainConfig) -> None:
-    """Refuse values and combinations that cannot be trained.
-
-    Raises:
-        ConfigError: naming the key, the value received and what would be right.
-    """
-    if OmegaConf.is_missing(OmegaConf.structured(cfg.backbone), "name"):
-        raise ConfigError("backbone.name is not set: choose one with backbone=tiny, …")
-    _check_model(cfg.model, cfg.backbone)
-    _check_clips(cfg.clips, cfg.backbone.stride)
-    check_data(cfg.data, cfg.model.frames)
-    t, o = cfg.trainer, cfg.optim
-    _require(t.max_epochs >= 1, f"trainer.max_epochs={t.max_epochs}: must be 1 or more")
-    _require(t.devices == 1, f"trainer.devices={t.devices}: must be 1; several devices are not supported yet")
-    _require(t.accelerator in _ACCELERATORS, f"trainer.accelerator={t.accelerator}: must be one of {_ACCELERATORS}")
-    _require(t.threads is None or t.threads >= 1, f"trainer.threads={t.threads}: must be 1 or more")
-    _require(t.max_minutes is None or t.max_minutes > 0, f"trainer.max_minutes={t.max_minutes}: must be above 0")
-    _require(t.log_every >= 1, f"trainer.log_every={t.log_every}: must be 1 or more")
-    _require(
-        t.check_val_every >= 1 and (t.check_val_every <= t.max_epochs or cfg.clips.val_share == 0),
-        f"trainer.check_val_every={t.check_val_every}: must lie in 1..trainer.max_epochs={t.max_epochs}, "
-        "or no epoch is validated",
-    )
-    _require(cfg.logger.overlays >= 0, f"logger.overlays={cfg.logger.overlays}: must be 0 or more")
-    _require(t.accumulate >= 1, f"trainer.accumulate={t.accumulate}: must be 1 or more")
-    _require(t.precision in _PRECISIONS, f"trainer.precision={t.precision}: must be one of {_PRECISIONS}")
-    _require(
-        not (t.precision == "16-mixed" and t.accelerator == "cpu"),
-        "trainer.precision=16-mixed needs a GPU (trainer.accelerator=cpu): use bf16-mixed or 32-true",
-    )
-    _require(o.lr > 0, f"optim.lr={o.lr}: must be above 0")
-    _require(o.warmup_steps >= 0, f"optim.warmup_steps={o.warmup_steps}: must be 0 or more")
-    _require(cfg.loss.reduction in ("mean", "sum"), f"loss.reduction={cfg.loss.reduction}: must be mean or sum")
-
-
-def check_evaluate(cfg: EvaluateConfig) -> None:
-    """Raise ConfigError for an evaluation that names no model, or two, or an impossible value."""
-    _require(
-        (cfg.run is None) != (cfg.ckpt is None),
-        f"run={cfg.run} ckpt={cfg.ckpt}: give one of them, run=DIR of agnn-train or ckpt=FILE",
-    )
-    _require(0 < cfg.threshold < 1, f"threshold={cfg.threshold}: must lie between 0 and 1")
-    _require(cfg.frames is None or cfg.frames >= 1, f"frames={cfg.frames}: N' must be 1 or more")
-    _require(cfg.batch_size >= 1, f"batch_size={cfg.batch_size}: must be 1 or more")
-    _require(cfg.split in ("test", "train", "val"), f"split={cfg.split}: must be test, train or val")
-    _require(cfg.dtype in ("fp32", "bf16", "fp16"), f"dtype={cfg.dtype}: must be fp32, bf16 or fp16")
-    _require(cfg.threads is None or cfg.threads >= 1, f"threads={cfg.threads}: must be 1 or more")
-    _require(
-        cfg.accelerator in _ACCELERATORS, f"accelerator={cfg.accelerator}: must be one of {', '.join(_ACCELERATORS)}"
-    )

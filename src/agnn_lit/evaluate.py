@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hydra
 import numpy as np
@@ -17,43 +17,32 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from agnn_lit.build import build_module, default_protocol, open_training_videos, open_videos
+from agnn_lit.build import default_protocol, open_training_videos, open_videos
+from agnn_lit.checks import check_data, check_evaluate
 from agnn_lit.config import (
     CONF_DIR,
-    Aggregation,
     ConfigError,
+    CrfBackend,
     DataConfig,
     DataName,
     EvaluateConfig,
+    References,
     SyntheticConfig,
     TrainConfig,
-    check_data,
-    check_evaluate,
+    plain,
     register_schemas,
     typed,
 )
+from agnn_lit.crf import check_backend
 from agnn_lit.data.index import DataError, DiskVideo, Video
+from agnn_lit.finish import Task, finishers
+from agnn_lit.metrics.mask_files import read_foreground
 from agnn_lit.metrics.protocols import PROTOCOLS, Protocol, ScoreError, SequenceScore, score_sequence, write_scores
 from agnn_lit.overlay import draw_overlay, jpeg
-from agnn_lit.runs import Run, write_atomically
-
-if TYPE_CHECKING:
-    from agnn_lit.module import AGNNModule
+from agnn_lit.runs import write_atomically
+from agnn_lit.trained import Trained, count_workers, find_checkpoint, open_trained
 
 register_schemas()
-
-#: Colours of DAVIS palette files: index 0 black, index 1 red, the first of the benchmark's colour map.
-_PALETTE = [0, 0, 0, 128, 0, 0]
-
-
-def save_mask(path: Path, mask: np.ndarray) -> None:
-    """Write a mask (H, W), 0 or 1, as a palette PNG in the manner of DAVIS."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(mask.astype(np.uint8), mode="P")
-    image.putpalette(_PALETTE)
-    temporary = path.with_name(f".{path.name}")
-    image.save(temporary, format="PNG")
-    temporary.replace(path)
 
 
 def resolve_data(asked: DataConfig, trained: DataConfig, split: str) -> DataConfig:
@@ -73,30 +62,6 @@ def resolve_data(asked: DataConfig, trained: DataConfig, split: str) -> DataConf
     return replace(data, synthetic=replace(data.synthetic, **changed))
 
 
-def load_checkpoint(file: Path) -> tuple[TrainConfig, AGNNModule]:
-    """Read a checkpoint of ``agnn-train``: its configuration, and the module in evaluation mode on the CPU.
-
-    Raises:
-        ConfigError: no such file, or not a checkpoint of ours.
-    """
-    import torch
-
-    if not file.is_file():
-        raise ConfigError(f"{file}: no such checkpoint; agnn-train writes checkpoints/best.ckpt into its run folder")
-    try:
-        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever a torn file leads its unpickler into
-        raise ConfigError(f"{file}: cannot be read as a checkpoint ({error})") from error
-    try:
-        config, state = content["hyper_parameters"]["config"], content["state_dict"]
-    except (KeyError, TypeError) as error:
-        raise ConfigError(f"{file}: not a checkpoint of agnn-train (no {error})") from error
-    cfg: TrainConfig = typed(config, TrainConfig)
-    module = build_module(cfg, pretrained=False)
-    module.load_state_dict(state)
-    return cfg, module.eval()
-
-
 def _videos(cfg: EvaluateConfig, trained: TrainConfig, data: DataConfig) -> Sequence[Video]:
     if cfg.split != "val":
         videos = open_videos(data, cfg.split, 1)
@@ -112,30 +77,27 @@ def _videos(cfg: EvaluateConfig, trained: TrainConfig, data: DataConfig) -> Sequ
     return held
 
 
-def _run_video(
-    module: AGNNModule, video: Video, cfg: EvaluateConfig, trained: TrainConfig, protocol: Protocol, out: Path
-) -> SequenceScore:
-    """Predict, write and score one video."""
-    import torch
+def _masks(out: Path, stage: str, final: str) -> Path:
+    """Folder of a stage's masks: the final ones lie in ``masks``, the others in ``stages/<stage>/masks``."""
+    return (out if stage == final else out / "stages" / stage) / "masks"
 
-    from agnn_lit.module import predict_masks
 
-    device = next(module.parameters()).device
-    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(cfg.dtype)
-    with torch.autocast(device.type, dtype, enabled=dtype is not None):
-        masks = predict_masks(
-            module.model,
-            video,
-            frames=cfg.frames or trained.model.frames,
-            size=trained.clips.size,
-            batch_size=cfg.batch_size,
-            threshold=cfg.threshold,
-        )
+def _predict(trained: Trained, video: Video, cfg: EvaluateConfig, out: Path, stages: Sequence[str]) -> None:
+    """Write the masks of one video, of every stage."""
+    from agnn_lit.inference import predict_video
+
+    with finishers(cfg.crf, count_workers(cfg)) as pool:
+        for prediction in predict_video(trained.model, video, trained.how):
+            file = Path(video.name) / f"{video.frame_name(prediction.index)}.png"
+            masks = {stage: _masks(out, stage, stages[-1]) / file for stage in stages}
+            pool.submit(Task(prediction.frame, prediction.stages, masks, None, cfg.threshold, cfg.crf))
+        pool.drain()
+
+
+def _score(video: Video, masks: Path, protocol: Protocol) -> SequenceScore:
     names = [video.frame_name(i) for i in range(len(video))]
-    for name, mask in zip(names, masks, strict=True):
-        save_mask(out / "masks" / video.name / f"{name}.png", mask)
-    annotations = (video.mask(i) for i in range(len(video)))
-    return score_sequence(video.name, names, masks, annotations, protocol)
+    predictions = (read_foreground(masks / video.name / f"{name}.png") for name in names)
+    return score_sequence(video.name, names, predictions, (video.mask(i) for i in range(len(video))), protocol)
 
 
 def _write_overlays(videos: Sequence[Video], scores: Sequence[SequenceScore], out: Path, count: int) -> None:
@@ -170,32 +132,23 @@ def _write_overlays(videos: Sequence[Video], scores: Sequence[SequenceScore], ou
     write_atomically(out / "overlays" / "overlays.json", json.dumps(entries, indent=1) + "\n")
 
 
+def _cell(value: Any) -> str:
+    return "–" if value is None or np.isnan(value) else f"{value:.3f}"
+
+
 def _print_table(scores: Sequence[SequenceScore], summary: dict[str, Any], console: Console) -> None:
     table = Table(title=f"{summary['protocol']}: {summary['sequences']} sequences, {summary['frames']} frames")
     table.add_column("sequence")
     for column in ("J", "F", "T"):
         table.add_column(column, justify="right")
 
-    def cell(value: float | None) -> str:
-        return "–" if value is None or np.isnan(value) else f"{value:.3f}"
-
     for score in scores[:40]:
-        table.add_row(score.name, cell(score.J_mean), cell(score.F_mean), cell(score.T))
+        table.add_row(score.name, _cell(score.J_mean), _cell(score.F_mean), _cell(score.T))
     if len(scores) > 40:
         table.add_row(f"… {len(scores) - 40} more in per_sequence.csv", "", "", "")
     table.add_section()
-    table.add_row("mean", cell(summary["J_mean"]), cell(summary["F_mean"]), cell(summary["T"]), style="bold")
+    table.add_row("mean", _cell(summary["J_mean"]), _cell(summary["F_mean"]), _cell(summary["T"]), style="bold")
     console.print(table)
-
-
-def _device(accelerator: str) -> str:
-    import torch
-
-    if accelerator == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if accelerator == "gpu" and not torch.cuda.is_available():
-        raise ConfigError("accelerator=gpu: there is no CUDA device here; use accelerator=cpu or auto")
-    return {"gpu": "cuda"}.get(accelerator, accelerator)
 
 
 def _protocol(name: str) -> Protocol:
@@ -208,66 +161,104 @@ def _protocol(name: str) -> Protocol:
 
 def _unusual(cfg: EvaluateConfig) -> str:
     """Settings in which an evaluation differs from the usual one, for its folder's name."""
-    frames = "" if cfg.frames is None else f"-frames{cfg.frames}"
-    threshold = "" if cfg.threshold == 0.5 else f"-threshold{cfg.threshold}"
-    return frames + threshold + ("" if cfg.dtype == "fp32" else f"-{cfg.dtype}")
+    usual = EvaluateConfig()
+    words = [f"{key}{getattr(cfg, key)}" for key in ("frames", "threshold") if getattr(cfg, key) != getattr(usual, key)]
+    if cfg.references is References.random:
+        words.append(f"random{cfg.seed}")
+    if cfg.scales != usual.scales:
+        words.append("scales" + "_".join(f"{scale:g}" for scale in cfg.scales))
+    if cfg.flip:
+        words.append("flip")
+    if cfg.dtype != usual.dtype:
+        words.append(cfg.dtype)
+    if cfg.crf.backend is not CrfBackend.none:
+        changed = {k: v for k, v in plain(cfg.crf).items() if v != plain(usual.crf)[k] and k != "backend"}
+        words.append("_".join(["crf", cfg.crf.backend.value, *(f"{k}{v:g}" for k, v in changed.items())]))
+    return "".join(f"-{word}" for word in words)
+
+
+def _stages(cfg: EvaluateConfig) -> list[str]:
+    """Stages of a prediction that are scored, the final one last."""
+    crf = cfg.crf.backend is not CrfBackend.none
+    asked = {"raw": True, "scales": len(cfg.scales) > 1, "flip": cfg.flip, "crf": crf}
+    return [stage for stage, wanted in asked.items() if wanted]
+
+
+def _print_stages(summaries: dict[str, dict[str, Any]], console: Console) -> None:
+    table = Table(title="what each stage gives")
+    for column in ("stage", "J", "F", "T"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for stage, summary in summaries.items():
+        table.add_row(stage, *(_cell(summary[key]) for key in ("J_mean", "F_mean", "T")))
+    console.print(table)
+
+
+def _write_scores(
+    out: Path, scores: dict[str, list[SequenceScore]], protocol: Protocol, about: dict[str, float | int | str]
+) -> dict[str, dict[str, Any]]:
+    """Write the scores of every stage, and ``stages.csv``: the final ones into ``out``, the others below it."""
+    final = list(scores)[-1]
+    summaries: dict[str, dict[str, Any]] = {
+        stage: write_scores(_masks(out, stage, final).parent, found, protocol, **about, stage=stage)
+        for stage, found in scores.items()
+    }
+    keys = ("J_mean", "F_mean", "JF_mean", "T")
+    lines = [",".join(("stage", "threshold", *keys))]
+    for stage, summary in summaries.items():
+        values = ("" if (v := summary[key]) is None or np.isnan(v) else f"{v:.6f}" for key in keys)
+        lines.append(",".join((stage, f"{about['threshold']:g}", *values)))
+    write_atomically(out / "stages.csv", "\n".join(lines) + "\n")
+    return summaries
 
 
 def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     """Predict and score as configured.
 
     Returns:
-        The summary, and the folder that everything was written to.
+        The summary of the final stage, and the folder that everything was written to.
 
     Raises:
         ConfigError, DataError: before anything is predicted.
     """
     check_evaluate(cfg)
-    run = None if cfg.run is None else Run(Path(cfg.run))
-    if run is not None:
-        run.load_config()  # a folder that is no run is refused as such
-    checkpoint = run.best if run is not None else Path(cfg.ckpt or "")
-    trained, module = load_checkpoint(checkpoint)
-    data = resolve_data(cfg.data, trained.data, cfg.split)
+    check_backend(cfg.crf)
+    trained = open_trained(find_checkpoint(cfg), cfg)
+    data = resolve_data(cfg.data, trained.cfg.data, cfg.split)
     check_data(data, 1)
     assert data.name is not None
     protocol = _protocol(cfg.protocol or default_protocol(data))
-    frames = cfg.frames or trained.model.frames
-    if trained.model.aggregation is Aggregation.concat and frames != trained.model.frames:
-        raise ConfigError(f"frames={frames}: model.aggregation=concat was trained for {trained.model.frames}")
-    device = _device(cfg.accelerator)
-    videos = _videos(cfg, trained, data)
+    videos = _videos(cfg, trained.cfg, data)
     label = f"{data.name.value}-{cfg.split}-{protocol.name}" + _unusual(cfg)
-    out = Path(cfg.out) if cfg.out else checkpoint.parent.parent / "evaluations" / label
+    out = Path(cfg.out) if cfg.out else trained.checkpoint.parent.parent / "evaluations" / label
     console = Console()
-    console.print(f"{checkpoint} on {len(videos)} videos of {label}\n{protocol.describe()}")
-    if cfg.split == "test" and data == trained.data and data.test_split is None and data.name is not DataName.synthetic:
+    console.print(f"{trained.checkpoint} on {len(videos)} videos of {label}\n{protocol.describe()}")
+    no_test_list = data == trained.cfg.data and data.test_split is None and data.name is not DataName.synthetic
+    if cfg.split == "test" and no_test_list:
         console.print("note: there is no list of test videos: these are the videos of training", style="yellow")
-    import torch
-
-    if cfg.threads is not None:
-        torch.set_num_threads(cfg.threads)
-    module.to(device)
-    scores = []
+    stages = _stages(cfg)
+    scores: dict[str, list[SequenceScore]] = {stage: [] for stage in stages}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not cfg.progress) as bar:
         task = bar.add_task("videos", total=len(videos))
         for video in videos:
-            scores.append(_run_video(module, video, cfg, trained, protocol, out))
+            _predict(trained, video, cfg, out, stages)
+            for stage in stages:
+                scores[stage].append(_score(video, _masks(out, stage, stages[-1]), protocol))
             bar.advance(task)
     about: dict[str, float | int | str] = {
         "threshold": cfg.threshold,
         "data": label,
-        "checkpoint": str(checkpoint),
-        "stage": "raw",
-        "graph_frames": frames,
-        "dtype": cfg.dtype,
+        "checkpoint": str(trained.checkpoint),
+        "graph_frames": trained.how.frames,
+        "dtype": trained.dtype,
     }
-    summary = write_scores(out, scores, protocol, **about)
-    _write_overlays(videos, scores, out, cfg.overlays)
-    _print_table(scores, summary, console)
+    summaries = _write_scores(out, scores, protocol, about)
+    _write_overlays(videos, scores[stages[-1]], out, cfg.overlays)
+    _print_table(scores[stages[-1]], summaries[stages[-1]], console)
+    if len(stages) > 1:
+        _print_stages(summaries, console)
     console.print(f"written to {out}")
-    return summary, out
+    return summaries[stages[-1]], out
 
 
 @hydra.main(config_path=CONF_DIR, config_name="evaluate", version_base="1.3")

@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from agnn_lit.config import OptimConfig, OptimName, Schedule
 from agnn_lit.data.dataset import Clip
 from agnn_lit.data.index import Video
-from agnn_lit.inference import predict_video
+from agnn_lit.inference import Inference, predict_video
 from agnn_lit.metrics.protocols import PROTOCOLS, SequenceScore, score_sequence, summarise
 from agnn_lit.model import AGNN
 from agnn_lit.overlay import draw_overlay
@@ -30,16 +30,12 @@ class Validation:
     """How held-out videos are predicted and scored.
 
     Attributes:
-        frames: N' of a graph.
-        size: height and width of the network's input.
-        batch_size: graphs at a time.
+        how: graphs and batches.
         threshold: a pixel is foreground above this probability.
         protocol: name of the scores' protocol.
     """
 
-    frames: int
-    size: tuple[int, int]
-    batch_size: int = 1
+    how: Inference
     threshold: float = 0.5
     protocol: str = "simple"
 
@@ -94,14 +90,7 @@ class AGNNModule(pl.LightningModule):
     def validation_step(self, batch: Video, batch_idx: int) -> None:
         """Predict one whole video and score it."""
         settings = self.validation
-        masks = predict_masks(
-            self.model,
-            batch,
-            frames=settings.frames,
-            size=settings.size,
-            batch_size=settings.batch_size,
-            threshold=settings.threshold,
-        )
+        masks = predict_masks(self.model, batch, settings.how, settings.threshold)
         if batch_idx < self.overlays:
             middle = len(batch) // 2
             picture = draw_overlay(batch.frame(middle), masks[middle], batch.mask(middle))
@@ -133,14 +122,10 @@ class AGNNModule(pl.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def predict_masks(
-    model: AGNN, video: Video, *, frames: int, size: tuple[int, int], batch_size: int, threshold: float
-) -> list[np.ndarray]:
+def predict_masks(model: AGNN, video: Video, how: Inference, threshold: float) -> list[np.ndarray]:
     """Masks (H, W) of a whole video in the order of its frames, 0 or 1."""
-    masks: list[np.ndarray | None] = [None] * len(video)
-    for prediction in predict_video(model, video, frames=frames, size=size, batch_size=batch_size):
-        masks[prediction.index] = (prediction.probability > threshold).astype(np.uint8)
-    return [mask for mask in masks if mask is not None]
+    masks = {p.index: (p.probability > threshold).astype(np.uint8) for p in predict_video(model, video, how)}
+    return [masks[i] for i in range(len(video))]
 
 
 def parameter_groups(model: AGNN, cfg: OptimConfig) -> list[dict[str, Any]]:

@@ -18,11 +18,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from agnn_lit.build import build_datamodule, build_module, open_training_videos, planned_steps
+from agnn_lit.checks import check_train
 from agnn_lit.config import (
     CONF_DIR,
     ConfigError,
     TrainConfig,
-    check_train,
     plain,
     register_schemas,
     typed,

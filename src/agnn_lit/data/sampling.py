@@ -105,3 +105,21 @@ def _references(kept: tuple[int, ...], length: int, step: int, missing: int) -> 
     others = covered or [i for i in range(length) if i not in kept] or list(kept)
     spread = [others[(2 * k + 1) * len(others) // (2 * missing)] for k in range(missing)]
     return tuple(spread)
+
+
+def random_references(length: int, frames: int, *, seed: int) -> list[Subset]:
+    """Give each frame N'-1 other frames of the video as references, the released code's protocol with a seed.
+
+    The draw is a pure function of (seed, frame). A video shorter than N' repeats frames.
+
+    Raises:
+        ValueError: an empty video, or N' below 1.
+    """
+    if length < 1 or frames < 1:
+        raise ValueError(f"cannot draw references from {length} frames for graphs of {frames}: both must be 1 or more")
+    graphs = []
+    for i in range(length):
+        others = [int(k) + (k >= i) for k in np.random.default_rng([seed, i]).permutation(length - 1)[: frames - 1]]
+        missing = frames - 1 - len(others)
+        graphs.append(Subset((i,), (*others, *((others or [i]) * missing)[:missing])))
+    return graphs

@@ -99,7 +99,7 @@ class AGNN(nn.Module):
     def read_out(self, last: Tensor, first: Tensor, size: tuple[int, int]) -> Tensor:
         """Logits (B, N, H, W) of ``size`` from h^K and h^0, both (B, N, C, H', W')."""
         logits = self.readout(last.flatten(0, 1), first.flatten(0, 1))  # (B·N, 1, H', W')
-        logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        logits = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
         return _split(logits.squeeze(1), last.shape[0])  # (B, N, H, W)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -22,6 +22,19 @@ def attend(scores: Tensor, values: Tensor) -> Tensor:
     return scores.softmax(dim=-1) @ values
 
 
+def attend_back(scores: Tensor, values: Tensor) -> Tensor:
+    """Average values in the other direction, :func:`attend` of the transposed scores, without transposing them.
+
+    Args:
+        scores: (..., P, Q), column q scores the P source positions for the receiving position q.
+        values: (..., P, C).
+
+    Returns:
+        (..., Q, C).
+    """
+    return (values.transpose(-1, -2) @ scores.softmax(dim=-2)).transpose(-1, -2)
+
+
 class LoopEdge(nn.Module):
     """Intra-attention of a node, e_ii = α · softmax((W_f*h)(W_h*h)ᵀ)(W_l*h) + h (AGNN, eq. 2).
 

@@ -40,7 +40,7 @@ class ReadOut(nn.Module):
 
     def __init__(self, kind: Readout, channels: int) -> None:
         super().__init__()
-        self.layers = _conv3(channels) if kind is Readout.conv3 else _bn(channels)
+        self.layers: nn.Module = _conv3(channels) if kind is Readout.conv3 else _bn(channels)
 
     def forward(self, last: Tensor, first: Tensor) -> Tensor:
         """Map h^K and h^0, both (M, C, H, W), to logits (M, 1, H, W)."""

@@ -1,0 +1,144 @@
+"""From probabilities to mask files: CRF, threshold and PNG, in worker processes beside the network."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from agnn_lit.config import CrfBackend, CrfConfig
+from agnn_lit.crf import refine
+
+#: Colours of DAVIS palette files: index 0 black, index 1 red, the first of the benchmark's colour map.
+_PALETTE = [0, 0, 0, 128, 0, 0]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One frame's probabilities and what to write of them.
+
+    Attributes:
+        frame: (H, W, 3) RGB.
+        stages: probability of being foreground, (H, W), by stage.
+        masks: mask file by stage; a stage ``crf`` is worked out from the last one of ``stages``.
+        soft: file for the last stage's probabilities, or None.
+        threshold: a pixel is foreground above this probability.
+        crf: of the stage ``crf``.
+    """
+
+    frame: NDArray[np.uint8]
+    stages: Mapping[str, NDArray[np.float32]]
+    masks: Mapping[str, Path]
+    soft: Path | None
+    threshold: float
+    crf: CrfConfig
+
+
+def save_mask(path: Path, mask: NDArray[np.uint8]) -> None:
+    """Write a mask (H, W), 0 or 1, as a palette PNG in the manner of DAVIS, whole or not at all."""
+    image = Image.fromarray(mask, mode="P")
+    image.putpalette(_PALETTE)
+    _save(path, image)
+
+
+def _save(path: Path, image: Image.Image) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        image.save(temporary, format="PNG")
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def finish(task: Task) -> None:
+    """Write the masks, and the soft map, of one frame.
+
+    Raises:
+        OSError: a file cannot be written; nothing is left of it.
+    """
+    stages = dict(task.stages)
+    if task.crf.backend is not CrfBackend.none:
+        stages["crf"] = refine(list(stages.values())[-1], task.frame, task.crf)
+    if task.soft is not None:  # before the mask, which says that a frame is done
+        last = np.round(255 * list(stages.values())[-1]).astype(np.uint8)
+        _save(task.soft, Image.fromarray(last, mode="L"))
+    for stage, path in task.masks.items():
+        save_mask(path, (stages[stage] > task.threshold).astype(np.uint8))
+
+
+class Finishers:
+    """Takes tasks, a few at a time."""
+
+    def __init__(self, pool: Executor, room: int) -> None:
+        self._pool = pool
+        self._room = room
+        self._waiting: deque[Future[None]] = deque()
+
+    def submit(self, task: Task) -> int:
+        """Hand over a task; waits while too many are under way, so that memory stays bounded.
+
+        Returns:
+            The number of tasks found finished.
+
+        Raises:
+            OSError, ConfigError: of an earlier task.
+        """
+        self._waiting.append(self._pool.submit(finish, task))
+        return self._collect(self._room)
+
+    def drain(self) -> int:
+        """Wait until all tasks are finished; otherwise as :meth:`submit`."""
+        return self._collect(0)
+
+    def _collect(self, room: int) -> int:
+        finished = 0
+        while self._waiting and (len(self._waiting) > room or self._waiting[0].done()):
+            self._waiting.popleft().result()
+            finished += 1
+        return finished
+
+
+def _begin_worker() -> None:
+    """Leave interruptions to the main process, and the other processors to the network."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    cv2.setNumThreads(1)
+
+
+@contextmanager
+def finishers(crf: CrfConfig, workers: int) -> Iterator[Finishers]:
+    """Start what finishes frames: processes for the CRF, one thread where there is none or ``workers`` is 0.
+
+    On an error or an interruption inside the ``with`` block the processes are stopped at once.
+    """
+    if crf.backend is CrfBackend.none or workers == 0:
+        with ThreadPoolExecutor(1) as threads:
+            yield Finishers(threads, 2)
+        return
+    others = multiprocessing.active_children()
+    # Not forked: the network's threads are running.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+    try:
+        yield Finishers(pool, 2 * workers)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            if child not in others:
+                child.terminate()
+        raise
+    pool.shutdown()
