@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agnn_lit import benchmark_scoring
+from agnn_lit import benchmark_scoring, benchmark_turns
 from agnn_lit.benchmark import TOPICS, BenchmarkConfig, benchmark
 from agnn_lit.config import ConfigError
 
@@ -34,17 +34,17 @@ def test_scoring_writes_rows_and_ratios(
 
 
 def test_code_with_other_values_is_not_timed() -> None:
-    with pytest.raises(RuntimeError, match="values differ"):
-        benchmark_scoring._fastest([lambda: [1.0, 2.0], lambda: [1.0, 2.1]], 1)
+    with pytest.raises(RuntimeError, match="differ"):
+        benchmark_turns.fastest([lambda: [1.0, 2.0], lambda: [1.0, 2.1]], 1)
 
 
 def test_memory_is_unknown_where_the_system_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark_scoring.Path, "is_file", lambda self: False)
-    assert benchmark_scoring._peak_mb(len, []) != benchmark_scoring._peak_mb(len, [])  # NaN
+    monkeypatch.setattr(benchmark_turns.Path, "is_file", lambda self: False)
+    assert benchmark_turns.peak_mb(len, []) != benchmark_turns.peak_mb(len, [])  # NaN
 
 
 def test_wrong_settings_say_what_was_given(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="topic=speed: must be one of scoring"):
+    with pytest.raises(ConfigError, match="topic=speed: must be one of scoring, inference, crf"):
         benchmark(BenchmarkConfig("speed"))
     with pytest.raises(ConfigError, match="repeats=0"):
         benchmark(BenchmarkConfig("scoring", repeats=0))

@@ -22,7 +22,11 @@ from agnn_lit.config import CONF_DIR, ConfigError, typed
 from agnn_lit.runs import versions, write_atomically
 
 #: What can be measured: the function that returns ``{topic, rows: [{name, seconds, memory_mb}], ratios: {…}}``.
-TOPICS = {"scoring": "agnn_lit.benchmark_scoring:run_scoring"}
+TOPICS = {
+    "scoring": "agnn_lit.benchmark_scoring:run_scoring",
+    "inference": "agnn_lit.benchmark_inference:run_inference",
+    "crf": "agnn_lit.benchmark_crf:run_crf",
+}
 
 
 @dataclass

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 import tempfile
-import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from agnn_lit.benchmark_turns import fastest, peak_mb
 from agnn_lit.metrics.boundary import davis_radius, region_and_boundary
 from agnn_lit.metrics.mask_files import collect
 from agnn_lit.metrics.parallel import score_all
@@ -82,40 +79,6 @@ def score_folder(folder: str, workers: int) -> list[float]:
     return [score.T for score in sorted(scores, key=lambda score: score.name)]
 
 
-def _peak(function: Callable[..., object], args: tuple[object, ...]) -> float:
-    function(*args)
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return float(line.split()[1]) / 1024
-    return math.nan
-
-
-def _peak_mb(function: Callable[..., object], *args: object) -> float:
-    """Peak memory in MB of a fresh process that calls a function; NaN elsewhere than on Linux."""
-    if not Path("/proc/self/status").is_file():
-        return math.nan
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_peak, function, args).result()
-
-
-def _fastest(calls: list[Callable[[], Any]], repeats: int) -> list[float]:
-    """Least seconds of each call, all called in turn so that a busy machine slows each of them alike.
-
-    Raises:
-        RuntimeError: the calls do not give the same values.
-    """
-    values = [np.asarray(call()) for call in calls]  # also compiles
-    if not all(np.allclose(value, values[0], atol=1e-6) for value in values):
-        raise RuntimeError(f"benchmark of scoring: values differ: {[value.ravel()[:4].tolist() for value in values]}")
-    seconds = [math.inf] * len(calls)
-    for _ in range(repeats):
-        for n, call in enumerate(calls):
-            start = time.perf_counter()
-            call()
-            seconds[n] = min(seconds[n], time.perf_counter() - start)
-    return seconds
-
-
 def run_scoring(repeats: int = 3) -> dict[str, Any]:
     """Time J + F, T, and a folder of sequences in one and two processes.
 
@@ -130,24 +93,24 @@ def run_scoring(repeats: int = 3) -> dict[str, Any]:
     cv2.setNumThreads(1)
     try:
         pairs, masks = _pairs(), [blob(t, 0.2 * t) for t in range(_MASKS)]
-        frames = _fastest(
+        frames = fastest(
             [
                 lambda: [plain_scores(p, g, _RADIUS) for p, g in pairs],
                 lambda: [region_and_boundary(p, g, _RADIUS) for p, g in pairs],
             ],
             repeats,
         )
-        contours = _fastest([lambda: plain_stability(masks), lambda: shape_context_stability(masks)], repeats)
+        contours = fastest([lambda: plain_stability(masks), lambda: shape_context_stability(masks)], repeats)
         with tempfile.TemporaryDirectory() as folder:
             _write_sequences(Path(folder))
-            processes = _fastest([lambda: score_folder(folder, 1), lambda: score_folder(folder, 2)], repeats)
+            processes = fastest([lambda: score_folder(folder, 1), lambda: score_folder(folder, 2)], repeats)
             measured = [
-                ("J + F of a frame, plain", frames[0] / _FRAMES, _peak_mb(plain_frames)),
-                ("J + F of a frame", frames[1] / _FRAMES, _peak_mb(fast_frames)),
-                ("T of a pair, NumPy and Python", contours[0] / (_MASKS - 1), _peak_mb(plain_t)),
-                ("T of a pair", contours[1] / (_MASKS - 1), _peak_mb(fast_t)),
-                ("ten sequences, one process", processes[0], _peak_mb(score_folder, folder, 1)),
-                ("ten sequences, two processes", processes[1], _peak_mb(score_folder, folder, 2)),
+                ("J + F of a frame, plain", frames[0] / _FRAMES, peak_mb(plain_frames)),
+                ("J + F of a frame", frames[1] / _FRAMES, peak_mb(fast_frames)),
+                ("T of a pair, NumPy and Python", contours[0] / (_MASKS - 1), peak_mb(plain_t)),
+                ("T of a pair", contours[1] / (_MASKS - 1), peak_mb(fast_t)),
+                ("ten sequences, one process", processes[0], peak_mb(score_folder, folder, 1)),
+                ("ten sequences, two processes", processes[1], peak_mb(score_folder, folder, 2)),
             ]
     finally:
         cv2.setNumThreads(threads)

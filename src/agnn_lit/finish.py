@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -12,13 +11,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from agnn_lit.config import CrfBackend, CrfConfig
 from agnn_lit.crf import refine
+from agnn_lit.workers import begin_worker
 
 #: Colours of DAVIS palette files: index 0 black, index 1 red, the first of the benchmark's colour map.
 _PALETTE = [0, 0, 0, 128, 0, 0]
@@ -112,13 +111,6 @@ class Finishers:
         return finished
 
 
-def _begin_worker() -> None:
-    """Leave interruptions to the main process, and the other processors to the network."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    cv2.setNumThreads(1)
-
-
 @contextmanager
 def finishers(crf: CrfConfig, workers: int) -> Iterator[Finishers]:
     """Start what finishes frames: processes for the CRF, one thread where there is none or ``workers`` is 0.
@@ -132,7 +124,7 @@ def finishers(crf: CrfConfig, workers: int) -> Iterator[Finishers]:
     others = multiprocessing.active_children()
     # Not forked: the network's threads are running.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker)
     try:
         yield Finishers(pool, 2 * workers)
     except BaseException:

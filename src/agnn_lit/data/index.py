@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from agnn_lit.metrics.mask_files import frame_order, listed_names
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 class DataError(RuntimeError):
@@ -121,7 +121,8 @@ def _header_size(path: Path) -> tuple[int, int]:
     return height, width
 
 
-def _images(folder: Path) -> list[Path]:
+def index_images(folder: Path) -> list[Path]:
+    """List the images of a folder in the order of their numbers."""
     if not folder.is_dir():
         return []
     found = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
@@ -162,7 +163,7 @@ def index_davis(root: Path, names: Iterable[str]) -> list[DiskVideo]:
     """
     _folder(root, "DAVIS, with ImageSets, JPEGImages and Annotations")
     images, masks = root / "JPEGImages" / "480p", root / "Annotations" / "480p"
-    return [_paired(name, _images(images / name), masks / name, every=True) for name in names]
+    return [_paired(name, index_images(images / name), masks / name, every=True) for name in names]
 
 
 def _paired(name: str, frames: Sequence[Path], masks: Path, *, every: bool) -> DiskVideo:
@@ -184,7 +185,7 @@ def index_youtube_objects(root: Path, classes: Iterable[str] | None = None) -> l
     return [
         _paired(
             f"{kind.name}/{video.name}",
-            _images(video),
+            index_images(video),
             root / "Annotations" / kind.name / video.name,
             every=False,
         )
@@ -206,12 +207,12 @@ def index_folder(root: Path) -> list[DiskVideo]:
     _folder(root, "images, or one folder of images a video")
     images = root / "images" if (root / "images").is_dir() else root
     masks = root / "masks"
-    folders = [p for p in sorted(images.iterdir()) if p.is_dir() and p != masks and _images(p)]
+    folders = [p for p in sorted(images.iterdir()) if p.is_dir() and p != masks and index_images(p)]
     if folders:
-        return [_paired(p.name, _images(p), masks / p.name, every=masks.is_dir()) for p in folders]
-    if not _images(images):
+        return [_paired(p.name, index_images(p), masks / p.name, every=masks.is_dir()) for p in folders]
+    if not index_images(images):
         raise DataError(f"{images}: holds no image ({', '.join(IMAGE_SUFFIXES)}) and no folder of images")
-    return [_paired(root.name, _images(images), masks, every=masks.is_dir())]
+    return [_paired(root.name, index_images(images), masks, every=masks.is_dir())]
 
 
 def select(videos: Sequence[DiskVideo], sequences: Iterable[str] | None) -> list[DiskVideo]:
@@ -257,7 +258,7 @@ def _problems(video: DiskVideo, *, one_size: bool) -> list[str]:
     found: list[str] = []
     expected: tuple[int, int] | None = None
     for frame, mask in zip(video.frames, video.masks, strict=True):
-        size, problem = _file_size(frame)
+        size, problem = file_size(frame)
         if problem:
             found.append(problem)
         elif size != expected and expected is not None:
@@ -265,7 +266,7 @@ def _problems(video: DiskVideo, *, one_size: bool) -> list[str]:
         expected = expected or size
         if mask is None:
             continue
-        mask_size, problem = _file_size(mask)
+        mask_size, problem = file_size(mask)
         if problem:
             found.append(problem)
         elif one_size and size is not None and mask_size != size:
@@ -276,7 +277,7 @@ def _problems(video: DiskVideo, *, one_size: bool) -> list[str]:
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # closing bytes; some writers pad after them
 
 
-def _file_size(path: Path) -> tuple[tuple[int, int] | None, str | None]:
+def file_size(path: Path) -> tuple[tuple[int, int] | None, str | None]:
     """Return (height, width) of an image file, or what is wrong with it."""
     if not path.is_file():
         return None, f"{path}: missing"

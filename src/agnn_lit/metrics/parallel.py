@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import warnings
@@ -13,11 +12,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 
-import cv2
-
 from agnn_lit.metrics.mask_files import SequenceFiles, read_masks
 from agnn_lit.metrics.objects import score_objects
 from agnn_lit.metrics.protocols import PROTOCOLS, T_SEQUENCES, Protocol, SequenceScore, score_sequence
+from agnn_lit.workers import begin_worker
 
 
 def score_files(files: SequenceFiles, protocol_name: str) -> list[SequenceScore]:
@@ -31,13 +29,6 @@ def score_files(files: SequenceFiles, protocol_name: str) -> list[SequenceScore]
     if protocol.objects == "foreground":
         return [score_sequence(files.name, files.frames, predictions, annotations, protocol)]
     return score_objects(files.name, files.frames, predictions, annotations, protocol)
-
-
-def _begin_worker() -> None:
-    """Leave interruptions to the main process, and the other processors to the other workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    cv2.setNumThreads(1)
 
 
 def _context() -> BaseContext:
@@ -70,7 +61,7 @@ def score_all(
         yield (score_files(files, protocol.name) for files in ordered)
         return
     others = multiprocessing.active_children()
-    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_begin_worker)
+    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=begin_worker)
     try:
         with warnings.catch_warnings():
             # Python 3.12 warns of forking when any thread runs; those left here are OpenBLAS's, which stand it

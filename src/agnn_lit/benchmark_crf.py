@@ -1,0 +1,62 @@
+"""How fast a frame's dense CRF is, beside pydensecrf, on one core."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from agnn_lit.benchmark_turns import fastest, peak_mb
+from agnn_lit.config import CrfBackend, CrfConfig
+from agnn_lit.crf import Bytes, Floats, refine
+
+_SIZE = (480, 854)
+
+
+def scene() -> tuple[Floats, Bytes]:
+    """A soft mask that is a little off, and its frame: textured, with noise and soft light as footage has."""
+    height, width = _SIZE
+    rng = np.random.default_rng(0)
+    mask = np.zeros(_SIZE, np.uint8)
+    cv2.ellipse(mask, (width // 2, height // 2), (180, 120), 20, 0, 360, 1, -1)
+    coarse = rng.normal(0, 25, (height // 16, width // 16, 3)).astype(np.float32)
+    texture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    light = np.linspace(-30, 30, width)[None, :, None]
+    colours = np.where(mask[..., None] > 0, (170, 90, 60), (80, 120, 130))
+    frame = (colours + texture + light + rng.normal(0, 3, (height, width, 3))).clip(0, 255).astype(np.uint8)
+    soft = cv2.GaussianBlur(np.roll(mask, 6, axis=1).astype(np.float32), (0, 0), 8)
+    return np.asarray(soft, dtype=np.float32), frame
+
+
+def refined(backend: CrfBackend) -> Floats:
+    """The scene's mask after a backend's CRF."""
+    return refine(*scene(), CrfConfig(backend))
+
+
+def run_crf(repeats: int = 3) -> dict[str, Any]:
+    """Time both backends on an 854×480 frame, in turns, OpenCV in one thread.
+
+    Returns:
+        ``{topic, rows: [{name, seconds, memory_mb}], ratios: {pydensecrf_over_fast}}``.
+
+    Raises:
+        RuntimeError: the masks have an IoU below 0.995.
+        ConfigError: pydensecrf is not installed.
+    """
+    soft, frame = scene()
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        sides = {b: (lambda b=b: refine(soft, frame, CrfConfig(b))) for b in (CrfBackend.pydensecrf, CrfBackend.fast)}
+        a, b = (side() > 0.5 for side in sides.values())
+        if (a & b).sum() < 0.995 * (a | b).sum():
+            raise RuntimeError("benchmark of the CRF: masks differ")
+        seconds = fastest(list(sides.values()), repeats, atol=0.5)
+        rows = [
+            {"name": f"dense CRF of a frame, {name.value}", "seconds": s, "memory_mb": peak_mb(refined, name)}
+            for name, s in zip(sides, seconds, strict=True)
+        ]
+    finally:
+        cv2.setNumThreads(threads)
+    return {"topic": "crf", "rows": rows, "ratios": {"pydensecrf_over_fast": seconds[0] / seconds[1]}}

@@ -1,0 +1,309 @@
+"""Anybody's footage: video files, folders of images, single images."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from agnn_lit.data.index import IMAGE_SUFFIXES, DataError, DiskVideo, file_size, index_images
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".webm", ".mkv", ".m4v", ".mpg", ".mpeg", ".wmv", ".ogv")
+#: Decoders kept open: a graph's frames lie far apart, and each decoder goes on where it stands.
+_CURSORS = 8
+
+
+@dataclass(frozen=True)
+class FrameTime:
+    """A frame of a video file as it was found.
+
+    Attributes:
+        pts: presentation time in the stream's time base; None in files without.
+        broken: what is wrong with it, or None.
+    """
+
+    pts: int | None
+    broken: str | None = None
+
+
+class VideoFile:
+    """A video file as a sequence of frames, in the order of their presentation.
+
+    The file is decoded once to find its frames: containers and headers do not tell their number reliably. Frames are
+    turned as the file's rotation flag says. Frame ``i`` is called ``00000`` + i, as in DAVIS.
+
+    Args:
+        path: any file that FFmpeg decodes.
+
+    Raises:
+        DataError: no video in it, or not a frame that can be decoded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.stem
+        self.times = _find_frames(path)
+        stamps = [t.pts for t in self.times]
+        #: Times that tell frames apart; without, frames are counted from the start of the file.
+        self._timed = None not in stamps and all(a < b for a, b in pairwise(stamps))  # type: ignore[operator]
+        self._index = {t: i for i, t in enumerate(stamps)} if self._timed else {}
+        self._cursors: list[_Cursor] = []
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            base, rate = stream.time_base or Fraction(1, 1000), stream.average_rate or Fraction(24)
+        #: Presentation time of each frame, and the seconds that it counts in.
+        self.clock = ([t.pts or 0 for t in self.times], base) if self._timed else (list(range(len(self))), 1 / rate)
+        self.size = next(self.frame(i) for i, t in enumerate(self.times) if t.broken is None).shape[:2]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def broken(self) -> dict[int, str]:
+        """Frames that cannot be decoded, and why."""
+        return {i: f"{self._where(i)}: {t.broken}" for i, t in enumerate(self.times) if t.broken is not None}
+
+    def _where(self, index: int) -> str:
+        pts = self.clock[0][index]
+        return f"{self.path}: frame {index} at {float(pts * self.clock[1]):.3f} s"
+
+    def frame_name(self, index: int) -> str:
+        """Return the number of a frame, five digits or more."""
+        return f"{index:05d}"
+
+    def mask(self, index: int) -> None:  # noqa: ARG002 - the call of every video
+        """Return None: a video file has no annotation."""
+        return
+
+    def frame(self, index: int) -> NDArray[np.uint8]:
+        """Return frame ``index`` as (H, W, 3) RGB.
+
+        Raises:
+            DataError: it cannot be decoded; says at what time it lies.
+        """
+        if self.times[index].broken is not None:
+            raise DataError(self.broken[index])
+        cursor = self._cursor(index)
+        found = cursor.advance(index)
+        if found is None:
+            self._close(cursor)
+            cursor = self._open(0)
+            found = cursor.advance(index)
+        if found is None:
+            raise DataError(f"{self._where(index)}: cannot be decoded")
+        return found
+
+    def _cursor(self, index: int) -> _Cursor:
+        """The decoder that stands at a frame, or a little before; else one put there."""
+        near = [c for c in self._cursors if c.next <= index < c.next + 8]
+        if near:
+            best = max(near, key=lambda c: c.next)
+            self._cursors.remove(best)
+            self._cursors.append(best)
+            return best
+        return self._open(index)
+
+    def _open(self, index: int) -> _Cursor:
+        if len(self._cursors) == _CURSORS:
+            self._close(self._cursors[0])
+        pts = self.times[index].pts
+        cursor = _Cursor(self.path, self._index, pts if self._timed and index else None)
+        self._cursors.append(cursor)
+        return cursor
+
+    def _close(self, cursor: _Cursor) -> None:
+        self._cursors.remove(cursor)
+        cursor.close()
+
+    def close(self) -> None:
+        """Close the decoders."""
+        for cursor in list(self._cursors):
+            self._close(cursor)
+
+
+class _Cursor:
+    """One decoder that goes forward through a file.
+
+    Args:
+        path: of the file.
+        index: frame number by presentation time; empty when frames are counted.
+        pts: time to start at or before; None for the start of the file.
+    """
+
+    def __init__(self, path: Path, index: dict[int | None, int], pts: int | None) -> None:
+        self._index = index
+        self._container = av.open(str(path))
+        stream = self._container.streams.video[0]
+        stream.thread_type = "AUTO"
+        if pts is not None:
+            self._container.seek(pts, stream=stream, backward=True)
+        self._frames = _decoded(self._container, stream)
+        self.next = 0  # frames from here on may still come
+
+    def advance(self, index: int) -> NDArray[np.uint8] | None:
+        """Decode up to a frame and return it; None where it does not come."""
+        for frame in self._frames:
+            if frame is None:
+                continue
+            number = self._index.get(frame.pts, -1) if self._index else self.next
+            if number < 0:
+                continue
+            self.next = number + 1
+            if number == index:
+                return _upright(frame)
+            if number > index:
+                return None
+        return None
+
+    def close(self) -> None:
+        self._frames.close()
+        self._container.close()
+
+
+def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Generator[av.VideoFrame | None]:
+    """Frames in the order of presentation; None for a packet that FFmpeg refuses."""
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()
+        except av.error.FFmpegError:
+            yield None
+
+
+def _find_frames(path: Path) -> list[FrameTime]:
+    """Decode a file once and note its frames.
+
+    A packet that is refused leaves a gap: its frame is the one whose time is announced and does not come. (Without
+    refusals such times are normal: hidden frames, second fields, edited beginnings.)
+    """
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise DataError(f"{path}: cannot be opened as a video ({error})") from error
+    with container:
+        if not container.streams.video:
+            raise DataError(f"{path}: holds no video stream")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        found: list[FrameTime] = []
+        announced: set[int | None] = set()
+        refused = 0
+        for packet in container.demux(stream):
+            announced.add(packet.pts)
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                refused += 1
+                continue
+            found += [FrameTime(f.pts, "its data is damaged" if f.is_corrupt else None) for f in frames]
+    if refused and None not in (seen := {t.pts for t in found}):
+        found += [FrameTime(pts, "cannot be decoded") for pts in announced - seen if pts is not None]
+        found.sort(key=lambda t: t.pts or 0)
+    if all(t.broken is not None for t in found):
+        raise DataError(f"{path}: not one frame of it can be decoded ({refused} packets refused)")
+    return found
+
+
+def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    picture = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90) % 4))
+
+
+@dataclass(frozen=True)
+class Footage:
+    """Frames to segment, those known to be unreadable among them.
+
+    Attributes:
+        video: where the frames come from.
+        unreadable: what is wrong with a frame, by index.
+        clock: time of each frame, rising, and the seconds that it counts in.
+    """
+
+    video: DiskVideo | VideoFile
+    unreadable: dict[int, str]
+    clock: tuple[list[int], Fraction]
+
+    @property
+    def name(self) -> str:
+        """Name of the file or folder."""
+        return self.video.name
+
+    @property
+    def bytes(self) -> int:
+        """Size of the files."""
+        files = (self.video.path,) if isinstance(self.video, VideoFile) else self.video.frames
+        return sum(file.stat().st_size for file in files)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.video.size
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+    def frame_name(self, index: int) -> str:
+        """Name of a frame's mask, without extension."""
+        return self.video.frame_name(index)
+
+    def frame(self, index: int) -> NDArray[np.uint8]:
+        """Frame as (H, W, 3) RGB.
+
+        Raises:
+            DataError: it cannot be decoded.
+        """
+        if index in self.unreadable:
+            raise DataError(self.unreadable[index])
+        return self.video.frame(index)
+
+    def mask(self, index: int) -> None:  # noqa: ARG002 - the call of every video
+        """Return None: nobody annotated it."""
+        return
+
+
+def open_footage(path: Path, fps: float = 24.0) -> Footage:
+    """Open a video file, a folder of images, or one image.
+
+    Args:
+        path: of any of them.
+        fps: frames per second of images.
+
+    Raises:
+        DataError: nothing there, or nothing that can be read; says what would be right.
+    """
+    kinds = f"a video file ({', '.join(VIDEO_SUFFIXES)}, …), a folder of images, or one image"
+    if not path.exists():
+        raise DataError(f"input={path}: no such file or folder; give {kinds}")
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+        return _images(path, Fraction(fps).limit_denominator(1000))
+    if path.stat().st_size == 0:
+        raise DataError(f"input={path}: the file is empty; give {kinds}")
+    try:
+        video = VideoFile(path)
+    except DataError as error:
+        raise DataError(f"input={error}; give {kinds}") from error
+    return Footage(video, video.broken, video.clock)
+
+
+def _images(path: Path, fps: Fraction) -> Footage:
+    images = index_images(path) if path.is_dir() else [path]
+    if not images:
+        below = next((p for p in sorted(path.iterdir()) if p.is_dir() and index_images(p)), None)
+        hint = f"; there are images in {below}" if below else ""
+        raise DataError(f"input={path}: no image in this folder ({', '.join(IMAGE_SUFFIXES)}){hint}")
+    twice = next((a for a, b in pairwise(sorted(images, key=lambda p: p.stem)) if a.stem == b.stem), None)
+    if twice is not None:
+        raise DataError(f"input={path}: two images are called {twice.stem}, and would share one mask")
+    problems = ((i, file_size(image)[1]) for i, image in enumerate(images))
+    unreadable = {i: problem for i, problem in problems if problem}
+    name = path.resolve().name if path.is_dir() else path.stem
+    if len(unreadable) == len(images):
+        raise DataError(f"input={path}: not one of {len(images)} images can be read ({unreadable[0]})")
+    return Footage(
+        DiskVideo(name, tuple(images), (None,) * len(images)), unreadable, (list(range(len(images))), 1 / fps)
+    )

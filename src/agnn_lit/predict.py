@@ -1,0 +1,297 @@
+"""``agnn-predict``: masks for any footage."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import hydra
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from agnn_lit import finish
+from agnn_lit.checks import check_predict
+from agnn_lit.config import CONF_DIR, ConfigError, CrfBackend, OnError, PredictConfig, plain, register_schemas, typed
+from agnn_lit.crf import check_backend
+from agnn_lit.data.footage import Footage, open_footage
+from agnn_lit.data.index import DataError
+from agnn_lit.overlay import draw_overlay
+from agnn_lit.runs import differences, versions, write_atomically
+from agnn_lit.trained import Trained, count_workers, find_checkpoint, open_trained
+
+register_schemas()
+
+DEMO = Path("runs/demo/default")
+#: Settings that do not change a mask.
+_FREE = (
+    *("run", "ckpt", "input", "out", "accelerator", "threads", "workers", "progress"),
+    *("soft", "overlay", "fps", "on_error", "overwrite"),
+)
+
+
+class _Rate(ProgressColumn):
+    """Frames per second since the start."""
+
+    def render(self, task: Task) -> Text:
+        """Show the rate, once there is one."""
+        rate = task.finished_speed or task.speed
+        return Text("" if rate is None else f"{rate:.1f} frames/s")
+
+
+class Output:
+    """A folder of predictions: masks, soft maps, and ``predict.json``, which says of what.
+
+    Args:
+        folder: may exist.
+        cfg: says which files are wanted.
+    """
+
+    def __init__(self, folder: Path, cfg: PredictConfig) -> None:
+        self.folder = folder
+        self._soft = cfg.soft
+        self.overlay = folder / "overlay.mp4"
+        self.record = folder / "predict.json"
+
+    def mask(self, name: str) -> Path:
+        """File of a frame's mask."""
+        return self.folder / "masks" / f"{name}.png"
+
+    def soft(self, name: str) -> Path | None:
+        """File of a frame's soft map, where they are wanted."""
+        return self.folder / "soft" / f"{name}.png" if self._soft else None
+
+    def has(self, name: str) -> bool:
+        """Say whether everything wanted of a frame is written."""
+        soft = self.soft(name)
+        return self.mask(name).is_file() and (soft is None or soft.is_file())
+
+    def begin(self, identity: dict[str, Any], *, overwrite: bool) -> None:
+        """Take the folder for this prediction, or go on with it.
+
+        Raises:
+            ConfigError: it holds masks of other settings, or masks that no agnn-predict has written.
+        """
+        if self.record.is_file():
+            changed = differences(json.loads(self.record.read_text())["identity"], identity)
+            if not changed:
+                return
+            if not overwrite:
+                raise ConfigError(
+                    f"out={self.folder} holds masks that were made otherwise:\n  " + "\n  ".join(changed) + "\n"
+                    "take another folder, or replace them with overwrite=true"
+                )
+            for part in ("masks", "soft"):
+                shutil.rmtree(self.folder / part, ignore_errors=True)
+            self.overlay.unlink(missing_ok=True)
+        elif self.mask("").parent.is_dir() and any(self.mask("").parent.iterdir()):
+            raise ConfigError(f"out={self.folder}: its masks/ holds files that no agnn-predict has written; left alone")
+        self.write(identity, state="running")
+
+    def write(self, identity: dict[str, Any], **about: Any) -> None:
+        """Write ``predict.json``."""
+        write_atomically(self.record, json.dumps({**about, "identity": identity}, indent=2) + "\n")
+
+
+def _checkpoint(cfg: PredictConfig, console: Console) -> Path:
+    """Checkpoint that is asked for, or the demo's."""
+    if cfg.run is not None or cfg.ckpt is not None:
+        return find_checkpoint(cfg)
+    if not (DEMO / "config.yaml").is_file():
+        raise ConfigError(
+            "which model? give run=DIR of agnn-train or ckpt=FILE; `make demo` trains a small one in four minutes, "
+            f"which is taken from {DEMO} when none is given"
+        )
+    console.print(
+        f"note: no run= or ckpt=, so this is {DEMO}, trained for minutes on generated videos of plain coloured "
+        "blobs. It shows that everything works; its masks of real footage are worth next to nothing. For those, train "
+        "on DAVIS: AGNN_DAVIS_ROOT=DIR make train",
+        style="yellow",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return find_checkpoint(replace(cfg, run=str(DEMO)))
+
+
+def _identity(cfg: PredictConfig, footage: Footage, trained: Trained) -> dict[str, Any]:
+    """All that masks depend on, so that no folder mixes two kinds of them."""
+    settings = {key: value for key, value in plain(cfg).items() if key not in _FREE}
+    settings |= {"frames": trained.how.frames, "dtype": trained.dtype}
+    with trained.checkpoint.open("rb") as file:
+        digest = _sha256(file)
+    return {
+        "input": footage.name,
+        "length": len(footage),
+        "bytes": footage.bytes,
+        "checkpoint": digest[:16],
+        **settings,
+    }
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _predict(trained: Trained, footage: Footage, cfg: PredictConfig, out: Output, bar: Progress) -> dict[int, str]:
+    """Write what is missing of the masks.
+
+    Returns:
+        Frames that could not be read, and why.
+    """
+    from agnn_lit.inference import predict_video
+
+    skipped = dict(footage.unreadable)
+    done = {i for i in range(len(footage)) if out.has(footage.frame_name(i))}
+    task = bar.add_task("frames", total=len(footage), completed=len(done | skipped.keys()))
+    last = "raw" if cfg.crf.backend is CrfBackend.none else "crf"
+    with finish.finishers(cfg.crf, count_workers(cfg)) as pool:
+        for p in predict_video(
+            trained.model,
+            footage,
+            trained.how,
+            done=done | skipped.keys(),
+            unreadable=lambda i, why: skipped.update({i: why}),
+        ):
+            if p.index in done:  # of a batch that was interrupted half-way
+                continue
+            name = footage.frame_name(p.index)
+            work = finish.Task(
+                p.frame, {"raw": p.probability}, {last: out.mask(name)}, out.soft(name), cfg.threshold, cfg.crf
+            )
+            bar.advance(task, pool.submit(work))
+        bar.advance(task, pool.drain())
+    return skipped
+
+
+def _pictures(footage: Footage, out: Output, bar: Progress) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    task = bar.add_task("overlay", total=len(footage))
+    for index, time_stamp in enumerate(footage.clock[0]):
+        bar.advance(task)
+        mask = out.mask(footage.frame_name(index))
+        if not mask.is_file():
+            continue
+        frame = footage.frame(index)
+        with Image.open(mask) as image:
+            yield time_stamp, draw_overlay(frame, np.asarray(image), None, width=frame.shape[1])
+
+
+def _rate(footage: Footage) -> Any:
+    stamps, base = footage.clock
+    return 24 if len(stamps) < 2 else ((len(stamps) - 1) / ((stamps[-1] - stamps[0]) * base)).limit_denominator(1000)
+
+
+def _describe_skipped(skipped: dict[int, str]) -> str:
+    lines = [skipped[i] for i in sorted(skipped)]
+    return "\n  ".join(lines[:20] + ([f"… and {len(lines) - 20} more"] if len(lines) > 20 else []))
+
+
+def predict(cfg: PredictConfig) -> Path:
+    """Segment footage as configured; continues what an interrupted call of the same settings began.
+
+    Returns:
+        The folder that everything was written to.
+
+    Raises:
+        ConfigError, DataError: before anything is predicted; a DataError of a frame also later. OSError: a file cannot
+            be written. Masks written until then stay.
+    """
+    check_predict(cfg)
+    check_backend(cfg.crf)
+    console = Console()
+    checkpoint = _checkpoint(cfg, console)
+    with console.status(f"looking through {cfg.input}"):
+        footage = open_footage(Path(cfg.input), cfg.fps)
+    if footage.unreadable and cfg.on_error is OnError.stop:
+        raise DataError(
+            f"{len(footage.unreadable)} of {len(footage)} frames cannot be read; on_error=skip leaves them out:\n  "
+            + _describe_skipped(footage.unreadable)
+        )
+    trained = open_trained(checkpoint, cfg)
+    out = Output(Path(cfg.out), cfg)
+    identity = _identity(cfg, footage, trained)
+    out.begin(identity, overwrite=cfg.overwrite)
+    height, width = footage.size
+    crf = "" if cfg.crf.backend is CrfBackend.none else f", CRF {cfg.crf.backend.value}"
+    console.print(
+        f"{cfg.input}: {len(footage)} frames of {width}x{height}; {checkpoint} on "
+        f"{next(trained.model.parameters()).device.type} in {trained.dtype}, N' = {trained.how.frames}{crf}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    had = sum(out.has(footage.frame_name(i)) for i in range(len(footage)))
+    if had:
+        console.print(f"{had} frames are there from before", highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    start = time.perf_counter()
+    with Progress(*columns, console=console, disable=not cfg.progress) as bar:
+        skipped = _predict(trained, footage, cfg, out, bar)
+        seconds = time.perf_counter() - start
+        if cfg.overlay:
+            from agnn_lit.overlay_video import write_video
+
+            write_video(out.overlay, _pictures(footage, out, bar), footage.clock[1], _rate(footage))
+    fresh = len(footage) - len(skipped) - had
+    if skipped:
+        console.print(
+            f"left out, {len(skipped)} frames:\n  {_describe_skipped(skipped)}", style="yellow", soft_wrap=True
+        )
+    out.write(
+        identity,
+        state="done",
+        command=" ".join(sys.argv),
+        checkpoint=str(checkpoint),
+        frames=len(footage) - len(skipped),
+        skipped={footage.frame_name(i): skipped[i] for i in sorted(skipped)},
+        seconds=round(seconds, 2),
+        versions=versions(),
+    )
+    speed = f", {fresh} of them now in {seconds:.1f} s ({fresh / seconds:.1f} frames/s)" if fresh else ""
+    console.print(f"{len(footage) - len(skipped)} masks in {out.folder}{speed}", highlight=False, soft_wrap=True)
+    return out.folder
+
+
+def _stop(signum: int, frame: object) -> None:  # noqa: ARG001 - called by the interpreter
+    raise KeyboardInterrupt
+
+
+@hydra.main(config_path=CONF_DIR, config_name="predict", version_base="1.3")
+def _main(cfg: DictConfig) -> None:
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        missing = sorted(OmegaConf.missing_keys(cfg))
+        if missing:
+            raise ConfigError(f"{missing[0]}= is needed; agnn-predict --help shows how")
+        predict(typed(cfg, PredictConfig))
+    except (ConfigError, DataError) as error:
+        print(f"agnn-predict: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except OSError as error:
+        print(f"agnn-predict: {error}\nwhat is written stays; the same command goes on from there", file=sys.stderr)
+        raise SystemExit(1) from error
+    except KeyboardInterrupt as error:
+        print("\ninterrupted; what is written stays, and the same command goes on from there", file=sys.stderr)
+        raise SystemExit(130) from error
+
+
+def main() -> None:
+    """Entry point of the command."""
+    _main()
+
+
+if __name__ == "__main__":
+    main()
