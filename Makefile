@@ -7,11 +7,11 @@ RUN    ?= runs/demo/default
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train eval sweep report benchmark test test-slow test-gpu lint clean
+.PHONY: help setup demo train eval predict sweep report benchmark test test-slow test-gpu lint clean
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*##"} /^[a-z-]+:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "ARGS='key=value ...' passes settings on: make train ARGS='backbone=tiny seed=1'"
+	@echo "ARGS='key=value ...' passes settings on: make train ARGS='model.rounds=5 seed=1'"
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else \
@@ -33,13 +33,16 @@ train: $(STAMP)  ## train on DAVIS-2017: AGNN_DAVIS_ROOT=DIR make train ARGS='mo
 eval: $(STAMP)  ## score a run: make eval RUN=runs/NAME/SETTINGS ARGS='protocol=davis2016'
 	$(BIN)/agnn-evaluate run=$(RUN) $(ARGS)
 
+predict: $(STAMP)  ## masks for your own video: make predict ARGS='input=FILE_OR_FOLDER out=DIR run=runs/NAME/SETTINGS'
+	$(BIN)/agnn-predict $(ARGS)
+
 sweep: $(STAMP)  ## one run for each value: make sweep ARGS='experiment=demo model.rounds=0,3 seed=0,1'
 	$(BIN)/agnn-train --multirun $(ARGS)
 
 report: $(STAMP)  ## one page on a run: make report RUN=runs/NAME/SETTINGS
-	$(BIN)/agnn-report 'runs=[$(RUN)]' $(ARGS)
+	$(BIN)/agnn-report 'runs=[$(RUN)]' out=$(RUN)/report $(ARGS)
 
-benchmark: $(STAMP)  ## speed and memory beside plain code: make benchmark ARGS='topic=scoring out=FILE.json'
+benchmark: $(STAMP)  ## speed and memory beside plain code: make benchmark ARGS='topic=inference out=FILE.json' (also crf, scoring)
 	$(BIN)/agnn-benchmark $(or $(ARGS),topic=scoring)
 
 test: $(STAMP)  ## lint and run the tests; set AGNN_DAVIS_ROOT to include those on real footage

@@ -26,6 +26,7 @@ from agnn_lit.runs import Run
 from agnn_lit.train import train
 from tests.configs import train_config
 from tests.data.videos import damage, picture, turn, write_video
+from tests.memory import peak_of_prediction
 
 
 @pytest.fixture(scope="module")
@@ -287,3 +288,13 @@ def test_a_soft_map_is_written_before_its_mask(tmp_path):
     with pytest.raises(OSError, match="soft"):
         finish.finish(task)
     assert not (tmp_path / "masks").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read from /proc")
+def test_memory_does_not_grow_with_the_video(run, tmp_path):
+    short, long = (
+        peak_of_prediction(run.folder, write_video(tmp_path / f"{n}.mp4", frames=n, size=(240, 320)), tmp_path / str(n))
+        for n in (30, 150)
+    )
+    # 120 frames more would be 28 MB of pixels, and 37 MB of probabilities
+    assert long - short < 12

@@ -152,9 +152,10 @@ def gone(pid: int) -> bool:
 @pytest.mark.parametrize("wait", [0.0, 0.1])
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_nothing_half_written(folders: Path, stop: signal.Signals, wait: float) -> None:
-    for k in range(400):
-        save_sequence(folders / "truth" / f"more-{k:03d}", [star(0, 240, 320)] * 3)
-        (folders / "masks" / f"more-{k:03d}").symlink_to(folders / "truth" / f"more-{k:03d}")
+    save_sequence(folders / "one", [star(0, 240, 320)] * 3)
+    for k in range(3000):  # more than is scored while this process waits for its turn
+        for kind in ("truth", "masks"):
+            (folders / kind / f"more-{k:04d}").symlink_to(folders / "one")
     with subprocess.Popen(words(folders, "protocol=simple", "workers=2"), cwd=folders, stderr=subprocess.PIPE) as child:
         begun = time.monotonic()
         children = Path(f"/proc/{child.pid}/task/{child.pid}/children")

@@ -13,6 +13,8 @@ from agnn_lit.evaluate import evaluate
 from agnn_lit.runs import Run
 from agnn_lit.train import train
 from tests.configs import evaluate_config, train_config
+from tests.data.videos import write_video
+from tests.memory import peak_of_prediction
 
 
 def step(backbone: str, size: tuple[int, int], clips: int) -> None:
@@ -59,3 +61,15 @@ def test_three_rounds_see_what_no_round_can(tmp_path):
         scores[rounds] = summary["J_mean"]
     assert scores[3] >= 0.65, scores
     assert scores[3] - scores[0] >= 0.30, scores
+
+
+@pytest.mark.slow
+def test_two_thousand_frames_need_the_memory_of_two_hundred(tmp_path):
+    run = Run(tmp_path / "run")
+    train(train_config("trainer.max_epochs=1"), run)
+    peaks = {}
+    for frames in (200, 2000):
+        video = write_video(tmp_path / f"{frames}.mp4", frames=frames, size=(480, 854))
+        peaks[frames] = peak_of_prediction(run.folder, video, tmp_path / str(frames))
+    print(peaks)
+    assert peaks[2000] < 1.1 * peaks[200]

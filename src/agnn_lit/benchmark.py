@@ -6,7 +6,6 @@ import importlib
 import json
 import math
 import platform
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
+from agnn_lit.commands import refuse, run_command
 from agnn_lit.config import CONF_DIR, ConfigError, typed
 from agnn_lit.runs import versions, write_atomically
 
@@ -85,19 +85,16 @@ def benchmark(cfg: BenchmarkConfig) -> dict[str, Any]:
 
 
 @hydra.main(config_path=CONF_DIR, config_name="benchmark", version_base="1.3")
+@refuse("agnn-benchmark", ConfigError)
 def _main(cfg: DictConfig) -> None:
-    try:
-        if OmegaConf.missing_keys(cfg):
-            raise ConfigError(f"topic= is needed: one of {', '.join(TOPICS)}")
-        benchmark(typed(cfg, BenchmarkConfig))
-    except ConfigError as error:
-        print(f"agnn-benchmark: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+    if OmegaConf.missing_keys(cfg):
+        raise ConfigError(f"topic= is needed: one of {', '.join(TOPICS)}")
+    benchmark(typed(cfg, BenchmarkConfig))
 
 
 def main() -> None:
     """Entry point of the command."""
-    _main()
+    run_command("agnn-benchmark", _main, BenchmarkConfig)
 
 
 if __name__ == "__main__":

@@ -29,19 +29,19 @@ def peak_mb(function: Callable[..., object], *args: object) -> float:
         return pool.submit(_peak, function, args).result()
 
 
-def fastest(calls: list[Callable[[], Any]], repeats: int, atol: float = 1e-6) -> list[float]:
+def fastest(calls: list[Callable[[], Any]], repeats: int, atol: float | None = 1e-6) -> list[float]:
     """Least seconds of each call, all called in turn so that a busy machine slows each of them alike.
 
     Args:
         calls: the sides; each returns its result as numbers.
         repeats: rounds.
-        atol: by which results may differ.
+        atol: by which results may differ; None where the caller compares them.
 
     Raises:
         RuntimeError: the calls do not give the same values.
     """
     values = [np.asarray(call()) for call in calls]  # also compiles
-    if not all(np.allclose(value, values[0], atol=atol) for value in values):
+    if atol is not None and not all(np.allclose(value, values[0], atol=atol) for value in values):
         raise RuntimeError(f"the sides of a benchmark differ: {[value.ravel()[:4].tolist() for value in values]}")
     seconds = [math.inf] * len(calls)
     for _ in range(repeats):

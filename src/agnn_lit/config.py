@@ -7,12 +7,14 @@ here, so that a wrong key is refused before torch is loaded.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError
 
 _PACKAGED = Path(__file__).parent / "conf"
 _CHECKOUT = Path(__file__).parents[2] / "conf"
@@ -239,7 +241,7 @@ class TrainerConfig:
     precision: str = "32-true"
     gradient_clip: float | None = None  # largest norm of the gradient
     accumulate: int = 1  # batches a step of the optimiser
-    check_val_every: int = 1  # epochs
+    check_val_every: int = 1  # epochs between validations; at most max_epochs
     log_every: int = 10  # steps
     threads: int | None = None  # CPU threads; null leaves torch's choice
     deterministic: bool = True
@@ -369,11 +371,43 @@ def typed(cfg: DictConfig | dict[str, Any], schema: type[Any] = TrainConfig) -> 
     """Return ``cfg`` as an instance of ``schema``, with all interpolations resolved.
 
     Raises:
-        omegaconf.errors.OmegaConfBaseException: a key unknown to the schema, or a value of another type.
+        ConfigError: a key unknown to the schema, also one that ``+key=value`` brought in.
+        omegaconf.errors.OmegaConfBaseException: a value of another type.
     """
-    merged = OmegaConf.merge(OmegaConf.structured(schema), cfg)
-    OmegaConf.resolve(merged)
-    return OmegaConf.to_object(merged)
+    given = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True) if isinstance(cfg, DictConfig) else cfg
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), given))
+    except ConfigKeyError as error:
+        raise ConfigError(unknown_key(str(error.full_key), schema)) from error
+
+
+def keys_of(schema: type[Any]) -> list[str]:
+    """All keys of a schema, nested ones with dots."""
+
+    def walk(node: Any, prefix: str) -> list[str]:
+        found = []
+        for key in node:
+            name = f"{prefix}{key}"
+            found.append(name)
+            missing = OmegaConf.is_missing(node, key)
+            if not missing and OmegaConf.is_dict(node[key]):
+                found += walk(node[key], f"{name}.")
+        return found
+
+    return walk(OmegaConf.structured(schema), "")
+
+
+def unknown_key(key: str, schema: type[Any]) -> str:
+    """Say that a schema has no such key, and which may have been meant."""
+    known = keys_of(schema)
+    near = get_close_matches(key, known, n=1, cutoff=0.7)
+    last = key.split(".")[-1]
+    near += [k for k in known if k.split(".")[-1] == last and k not in near]  # the right word in another group
+    if not near:
+        lasts = get_close_matches(last, {k.split(".")[-1] for k in known}, n=1, cutoff=0.7)
+        near = [k for k in known if k.split(".")[-1] in lasts]
+    hint = f"did you mean {' or '.join(near[:3])}?" if near else "--help lists all of them"
+    return f"there is no setting {key}; {hint}"
 
 
 def plain(cfg: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from rich.table import Table
 
 from agnn_lit.build import default_protocol, open_training_videos, open_videos
 from agnn_lit.checks import check_data, check_evaluate
+from agnn_lit.commands import refuse, run_command
 from agnn_lit.config import (
     CONF_DIR,
     ConfigError,
@@ -262,17 +262,14 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
 
 
 @hydra.main(config_path=CONF_DIR, config_name="evaluate", version_base="1.3")
+@refuse("agnn-evaluate", ConfigError, DataError, ScoreError)
 def _main(cfg: DictConfig) -> None:
-    try:
-        evaluate(typed(cfg, EvaluateConfig))
-    except (ConfigError, DataError, ScoreError) as error:
-        print(f"agnn-evaluate: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+    evaluate(typed(cfg, EvaluateConfig))
 
 
 def main() -> None:
     """Entry point of the command."""
-    _main()
+    run_command("agnn-evaluate", _main, EvaluateConfig)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from rich.text import Text
 
 from agnn_lit import finish
 from agnn_lit.checks import check_predict
+from agnn_lit.commands import refuse, run_command
 from agnn_lit.config import CONF_DIR, ConfigError, CrfBackend, OnError, PredictConfig, plain, register_schemas, typed
 from agnn_lit.crf import check_backend
 from agnn_lit.data.footage import Footage, open_footage
@@ -270,6 +271,7 @@ def _stop(signum: int, frame: object) -> None:  # noqa: ARG001 - called by the i
 
 
 @hydra.main(config_path=CONF_DIR, config_name="predict", version_base="1.3")
+@refuse("agnn-predict", ConfigError, DataError)
 def _main(cfg: DictConfig) -> None:
     signal.signal(signal.SIGTERM, _stop)
     try:
@@ -277,9 +279,6 @@ def _main(cfg: DictConfig) -> None:
         if missing:
             raise ConfigError(f"{missing[0]}= is needed; agnn-predict --help shows how")
         predict(typed(cfg, PredictConfig))
-    except (ConfigError, DataError) as error:
-        print(f"agnn-predict: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
     except OSError as error:
         print(f"agnn-predict: {error}\nwhat is written stays; the same command goes on from there", file=sys.stderr)
         raise SystemExit(1) from error
@@ -290,7 +289,7 @@ def _main(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Entry point of the command."""
-    _main()
+    run_command("agnn-predict", _main, PredictConfig)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
+from agnn_lit.commands import refuse, run_command
 from agnn_lit.config import CONF_DIR, typed
 
 if TYPE_CHECKING:
@@ -82,11 +83,7 @@ def make_report(cfg: ReportConfig) -> Path:
 def _main(cfg: DictConfig) -> None:
     from agnn_lit.report_page.collect import ReportError
 
-    try:
-        make_report(typed(cfg, ReportConfig))
-    except ReportError as error:
-        print(f"agnn-report: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+    refuse("agnn-report", ReportError)(make_report)(typed(cfg, ReportConfig))
 
 
 def quote_entries(argument: str) -> str:
@@ -106,7 +103,7 @@ def quote_entries(argument: str) -> str:
 def main() -> None:
     """Entry point of the command."""
     sys.argv[1:] = [quote_entries(argument) for argument in sys.argv[1:]]
-    _main()
+    run_command("agnn-report", _main, ReportConfig)
 
 
 if __name__ == "__main__":

@@ -139,6 +139,8 @@ class Run:
             ConfigError: the folder is not a run.
         """
         file = self.folder / "config.yaml"
+        if not self.folder.is_dir() or not any(self.folder.iterdir()):  # Hydra makes the folder that is named
+            raise ConfigError(f"run={self.folder}: no such run; expected a folder made by agnn-train")
         if not file.is_file():
             raise ConfigError(f"run={self.folder}: no {file.name} in it; expected a folder made by agnn-train")
         cfg = typed(OmegaConf.load(file), TrainConfig)  # type: ignore[arg-type]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from agnn_lit.commands import refuse, run_command
 from agnn_lit.config import CONF_DIR, typed
 from agnn_lit.metrics.mask_files import collect, listed_names
 from agnn_lit.metrics.parallel import score_all, usable_processors
@@ -120,8 +120,8 @@ def score(cfg: ScoreConfig) -> tuple[list[SequenceScore], dict[str, Any]]:
     if cfg.workers is not None and cfg.workers < 1:
         raise ScoreError(f"workers={cfg.workers}: must be 1 or more")
     protocol, console = PROTOCOLS[cfg.protocol], Console()
-    console.print(protocol.describe(), highlight=False, soft_wrap=True)
     files, aside = collect(Path(cfg.masks), Path(cfg.annotations), protocol, wanted_sequences(cfg.sequences))
+    console.print(protocol.describe(), highlight=False, soft_wrap=True)
     for line in aside:
         console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
     done: dict[str, list[SequenceScore]] = {}
@@ -151,21 +151,18 @@ def _stop(signum: int, frame: object) -> None:  # noqa: ARG001 - called by the i
 
 
 @hydra.main(config_path=CONF_DIR, config_name="score", version_base="1.3")
+@refuse("agnn-score", ScoreError)
 def _main(cfg: DictConfig) -> None:
     signal.signal(signal.SIGTERM, _stop)
-    try:
-        missing = sorted(OmegaConf.missing_keys(cfg))
-        if missing:
-            raise ScoreError(f"{missing[0]}= is needed; agnn-score --help shows how")
-        score(typed(cfg, ScoreConfig))
-    except ScoreError as error:
-        print(f"agnn-score: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise ScoreError(f"{missing[0]}= is needed; agnn-score --help shows how")
+    score(typed(cfg, ScoreConfig))
 
 
 def main() -> None:
     """Entry point of the command."""
-    _main()
+    run_command("agnn-score", _main, ScoreConfig)
 
 
 if __name__ == "__main__":

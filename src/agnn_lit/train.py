@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 
 from agnn_lit.build import build_datamodule, build_module, open_training_videos, planned_steps
 from agnn_lit.checks import check_train
+from agnn_lit.commands import refuse, run_command
 from agnn_lit.config import (
     CONF_DIR,
     ConfigError,
@@ -119,7 +120,7 @@ def _fit(cfg: TrainConfig, run: Run, videos: list[Any], held_out: list[Any], res
         max_time=None if t.max_minutes is None else timedelta(minutes=t.max_minutes),
         gradient_clip_val=t.gradient_clip,
         accumulate_grad_batches=t.accumulate,
-        check_val_every_n_epoch=t.check_val_every,
+        check_val_every_n_epoch=min(t.check_val_every, t.max_epochs),  # the last epoch at least
         log_every_n_steps=t.log_every,
         deterministic="warn" if t.deterministic else None,
         limit_val_batches=None if held_out else 0,
@@ -179,6 +180,7 @@ def _prepare(cfg: TrainConfig, run: Run, overrides: list[str]) -> TrainConfig | 
 
 
 @hydra.main(config_path=CONF_DIR, config_name="train", version_base="1.3")
+@refuse("agnn-train", ConfigError, DataError)
 def _main(cfg: DictConfig) -> float | None:
     hydra_cfg = HydraConfig.get()
     folder = Path(hydra_cfg.runtime.output_dir)
@@ -186,13 +188,12 @@ def _main(cfg: DictConfig) -> float | None:
     try:
         prepared = _prepare(typed(cfg, TrainConfig), run, list(hydra_cfg.overrides.task))
         metrics = run.status.get("metrics", {}) if prepared is None else train(prepared, run)
-    except (ConfigError, DataError) as error:
-        if hydra_cfg.mode is RunMode.MULTIRUN:
-            raise
-        with suppress(OSError):
-            run.folder.rmdir()  # made by Hydra; stays when a run is in it
-        print(f"agnn-train: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+    except (ConfigError, DataError):
+        if hydra_cfg.mode is not RunMode.MULTIRUN:
+            with suppress(OSError):  # made by Hydra; those stay that hold anything
+                for folder in (run.folder, *list(run.folder.parents)[:2]):
+                    folder.rmdir()
+        raise
     except KeyboardInterrupt as error:
         print(f"\ninterrupted; continue with: agnn-train run={run.folder}", file=sys.stderr)
         raise SystemExit(130) from error
@@ -201,7 +202,7 @@ def _main(cfg: DictConfig) -> float | None:
 
 def main() -> None:
     """Entry point of the command."""
-    _main()
+    run_command("agnn-train", _main, TrainConfig)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+"""What all commands share: a wrong word on the command line ends with one sentence and code 2."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from agnn_lit.config import unknown_key
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def refuse(name: str, *errors: type[Exception]) -> Callable[[Function], Function]:
+    """Decorate the body of a Hydra main: errors that a user can put right are shown as their text alone.
+
+    Args:
+        name: of the command.
+        errors: exceptions that end it with code 2.
+    """
+
+    def decorate(function: Function) -> Function:
+        @wraps(function)
+        def guarded(*args: Any) -> Any:
+            try:
+                return function(*args)
+            except errors as error:
+                print(f"{name}: {error}", file=sys.stderr)
+                raise SystemExit(2) from error
+
+        return cast(Function, guarded)
+
+    return decorate
+
+
+def run_command(name: str, main: Callable[[], None], schema: type[Any]) -> None:
+    """Call a Hydra main, and say in a sentence what is wrong with its overrides.
+
+    Args:
+        name: of the command, for messages.
+        main: the function that Hydra decorated.
+        schema: dataclass of its settings; a misspelt key is compared with its fields.
+
+    Raises:
+        SystemExit: 2 when the overrides cannot be composed; otherwise what ``main`` ends with.
+    """
+    full = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        if full == "1":
+            raise
+        print(f"{name}: {explain(error, schema)}", file=sys.stderr)
+        raise SystemExit(2) from error
+    finally:
+        if full is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full
+
+
+def explain(error: BaseException, schema: type[Any]) -> str:
+    """Say what is wrong with an override, and what may have been meant."""
+    text = str(error)
+    cause = error.__cause__ or error.__context__
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if unknown and cause is not None and "not in" in str(cause):
+        return unknown_key(unknown[1], schema)
+    wrong = re.search(r"Error merging override (.+)", text)
+    if wrong and cause is not None:
+        return f"{wrong[1].splitlines()[0]}: {str(cause).splitlines()[0]}"
+    return text.split("\nConfig search path")[0].strip()
