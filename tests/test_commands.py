@@ -15,10 +15,7 @@ from agnn_lit.config import TrainConfig, keys_of
     [
         ("train modle.rounds=3", "agnn-train: there is no setting modle.rounds; did you mean model.rounds?"),
         ("train model.round=3", "agnn-train: there is no setting model.round; did you mean model.rounds?"),
-        (
-            "train experiment=demo +trainer.max_epoch=1",
-            "no setting trainer.max_epoch; did you mean trainer.max_epochs?",
-        ),
+        ("train experiment=demo +trainer.max_epoch=1", "trainer.max_epoch; did you mean trainer.max_epochs?"),
         ("train rounds=3", "agnn-train: there is no setting rounds; did you mean model.rounds?"),
         ("train xyzzy=3", "agnn-train: there is no setting xyzzy; --help lists all of them"),
         ("train model.rounds=abc", "agnn-train: model.rounds=abc: Value 'abc' of type 'str' could not be converted"),

@@ -140,6 +140,19 @@ def test_a_broken_file_in_a_worker_is_named(folders: Path) -> None:
     assert not (folders / "out").exists()
 
 
+def test_workers_start_after_opencv_has_used_its_threads(folders: Path) -> None:
+    code = """
+import cv2, numpy as np, sys
+from agnn_lit.score import main
+cv2.setNumThreads(4)
+cv2.GaussianBlur(np.zeros((2000, 2000), np.float32), (0, 0), 5)
+main()
+"""
+    command = [sys.executable, "-c", code, *words(folders, "protocol=simple", "workers=2")[3:]]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folders, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 def gone(pid: int) -> bool:
     """Whether a process has ended; one that nobody waited for yet has."""
     try:

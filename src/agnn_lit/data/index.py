@@ -149,11 +149,8 @@ def split_names(root: Path, year: str, split: str) -> list[str]:
     if not file.is_file():
         found = sorted(p.stem for p in file.parent.glob("*.txt")) if file.parent.is_dir() else []
         other = {"2016": "2017", "2017": "2016"}[year]
-        hint = (
-            f"; for {root / 'ImageSets' / other} take data=davis{other}"
-            if (root / "ImageSets" / other).is_dir()
-            else ""
-        )
+        there = (root / "ImageSets" / other).is_dir()
+        hint = f"; for {root / 'ImageSets' / other} take data=davis{other}" if there else ""
         raise DataError(f"{file}: no such split; found there: {', '.join(found) or 'nothing'}{hint}")
     return listed_names(file)
 

@@ -12,6 +12,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 
+import cv2
+
 from agnn_lit.metrics.mask_files import SequenceFiles, read_masks
 from agnn_lit.metrics.objects import score_objects
 from agnn_lit.metrics.protocols import PROTOCOLS, T_SEQUENCES, Protocol, SequenceScore, score_sequence
@@ -62,11 +64,14 @@ def score_all(
         return
     others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=begin_worker)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # ends OpenCV's own threads, which a forked process would wait for in vain
     try:
         with warnings.catch_warnings():
             # Python 3.12 warns of forking when any thread runs; those left here are OpenBLAS's, which stand it
             warnings.simplefilter("ignore", DeprecationWarning)
             futures = [pool.submit(score_files, files, protocol.name) for files in ordered]
+        cv2.setNumThreads(threads)
         yield (future.result() for future in as_completed(futures))
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
