@@ -18,12 +18,20 @@ DOCUMENTS = sorted({ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "expe
 SCHEMAS = {
     "train": config.TrainConfig,
     "evaluate": config.EvaluateConfig,
+    "predict": config.PredictConfig,
     "score": score.ScoreConfig,
     "report": report.ReportConfig,
     "benchmark": benchmark.BenchmarkConfig,
 }
 #: What a make target runs with ARGS.
-TARGETS = {"train": "train", "sweep": "train", "eval": "evaluate", "report": "report", "benchmark": "benchmark"}
+TARGETS = {
+    "train": "train",
+    "sweep": "train",
+    "eval": "evaluate",
+    "predict": "predict",
+    "report": "report",
+    "benchmark": "benchmark",
+}
 
 
 def commands() -> list[tuple[str, str]]:
