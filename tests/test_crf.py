@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -136,3 +139,21 @@ def test_a_missing_package_is_said(monkeypatch):
     check_backend(FAST)
     with pytest.raises(ConfigError, match=r"agnn-lit\[crf\].*crf=fast"):
         check_backend(REFERENCE)
+
+
+def test_the_lattice_gives_what_its_source_says(tmp_path):
+    """The same mask from the same code run by the interpreter, in a process without the compiler."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import numpy as np\n"
+        "from tests.test_crf import FAST, refine, scene\n"
+        "frame, soft, _ = scene(24, 32)\n"
+        "np.save(sys.argv[2], refine(soft, frame, FAST))"
+    )
+    root = Path(__file__).parents[1]
+    subprocess.run(
+        [sys.executable, "-c", code, str(root), str(tmp_path / "out.npy")],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, cwd=root, check=True,
+    )  # fmt: skip
+    frame, soft, _ = scene(24, 32)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), refine(soft, frame, FAST), atol=1e-3)

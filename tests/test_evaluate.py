@@ -149,7 +149,7 @@ def test_footage_without_masks_cannot_be_scored(run, tmp_path):
 
 
 def test_wrong_calls_say_what_they_received(run, tmp_path):
-    with pytest.raises(ConfigError, match=r"nowhere: no config\.yaml in it"):
+    with pytest.raises(ConfigError, match="nowhere: no such run"):
         ev.evaluate(evaluate_config(f"run={tmp_path}/nowhere"))
     with pytest.raises(ConfigError, match="no such checkpoint"):
         ev.evaluate(evaluate_config(f"ckpt={tmp_path}/absent.ckpt"))

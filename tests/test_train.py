@@ -191,8 +191,16 @@ def test_run_continues_as_configured_and_takes_nothing_else(trained, tmp_path):
 
 
 def test_run_must_be_a_run(tmp_path):
+    with pytest.raises(ConfigError, match="no such run"):
+        _prepare(train_config(f"run={tmp_path}"), Run(tmp_path), [f"run={tmp_path}"])
+    (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match=r"no config\.yaml in it"):
         _prepare(train_config(f"run={tmp_path}"), Run(tmp_path), [f"run={tmp_path}"])
+
+
+def test_a_run_shorter_than_its_validation_interval_is_validated_at_its_end(tmp_path):
+    metrics = train(train_config("trainer.max_epochs=1", "trainer.check_val_every=3"), Run(tmp_path / "run"))
+    assert "val/J" in metrics
 
 
 def test_overwrite_clears_runs_and_nothing_else(tmp_path):

@@ -117,8 +117,8 @@ def _checkpoint(cfg: PredictConfig, console: Console) -> Path:
         )
     console.print(
         f"note: no run= or ckpt=, so this is {DEMO}, trained for minutes on generated videos of plain coloured "
-        "blobs. It shows that everything works; its masks of real footage are worth next to nothing (J 0.06 on DAVIS). For those, train "
-        "on DAVIS: AGNN_DAVIS_ROOT=DIR make train",
+        "blobs. It shows that everything works; its masks of real footage are worth next to nothing (J 0.06 on two "
+        "DAVIS sequences). For those, train on DAVIS: AGNN_DAVIS_ROOT=DIR make train",
         style="yellow",
         highlight=False,
         soft_wrap=True,

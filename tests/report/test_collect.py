@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agnn_lit.report_page.collect import ReportError, find_folders, number, read_run, read_scores
-from agnn_lit.report_page.groups import load
+from agnn_lit.report_page.groups import load, make_groups
 from tests.report.folders import overlays, run_folder, score_folder
 
 
@@ -135,3 +135,16 @@ def test_load_names(tmp_path: Path) -> None:
 def test_number() -> None:
     assert number("0.5") == 0.5
     assert all(math.isnan(number(v)) for v in (None, "", "x", "nan"))
+
+
+def test_stages_of_an_evaluation_are_read_beside_it(tmp_path: Path) -> None:
+    evaluation = run_folder(tmp_path / "run") / "evaluations" / "davis2016-test-simple-crf_fast"
+    score_folder(evaluation, ("bear",), "simple", 0.8, stage="crf")
+    score_folder(evaluation / "stages" / "raw", ("bear",), "simple", 0.7, stage="raw")
+    run = read_run(tmp_path / "run")
+    assert [(s.name, s.summary["stage"]) for s in run.scores] == [
+        ("davis2016-test-simple-crf_fast", "crf"),
+        ("davis2016-test-simple-crf_fast raw", "raw"),
+    ]
+    (group,) = make_groups(run.scores)
+    assert [m.name for m in group.methods] == [f"run · {s.name}" for s in run.scores]

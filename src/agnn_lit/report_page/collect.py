@@ -236,6 +236,8 @@ def read_run(path: Path, name: str | None = None) -> Run:
     for folder in sorted(p for p in (path / "evaluations").glob("*") if p.is_dir()):
         if (folder / "summary.json").is_file():
             scores.append(read_scores(folder, run=run.name))
+            stages = sorted(file.parent for file in (folder / "stages").glob("*/summary.json"))
+            scores += [read_scores(stage, f"{folder.name} {stage.name}", run.name) for stage in stages]
         else:
             problems.append(f"evaluations/{folder.name} has no summary.json: agnn-evaluate did not finish.")
     return replace(run, curves=curves, scores=tuple(scores), problems=tuple(problems))

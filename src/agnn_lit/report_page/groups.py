@@ -124,7 +124,7 @@ def _name(members: Sequence[Scores]) -> list[Scores]:
     named = []
     for m in members:
         if m.run is not None:
-            m = replace(m, name=m.run if count[m.run] == 1 else f"{m.run} · {m.path.resolve().name}")
+            m = replace(m, name=m.run if count[m.run] == 1 else f"{m.run} · {m.name}")
         named.append(m)
     taken = Counter(m.name for m in named)
     return [m if taken[m.name] == 1 else replace(m, name=f"{m.name} ({m.path})") for m in named]
