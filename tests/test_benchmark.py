@@ -7,11 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
-from agnn_lit import benchmark_scoring, benchmark_turns
+from agnn_lit import benchmark_crf, benchmark_inference, benchmark_scoring, benchmark_turns
 from agnn_lit.benchmark import TOPICS, BenchmarkConfig, benchmark
-from agnn_lit.config import ConfigError
+from agnn_lit.config import BackboneName, ConfigError, CrfBackend
 
 
 def test_scoring_writes_rows_and_ratios(
@@ -52,3 +53,33 @@ def test_wrong_settings_say_what_was_given(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert done.stderr.strip() == f"agnn-benchmark: topic= is needed: one of {', '.join(TOPICS)}"
+
+
+def test_inference_writes_rows_and_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"_BACKBONE": BackboneName.tiny, "_INPUT": (32, 32), "_FOOTAGE": (40, 56), "_LENGTH": 3, "_MATRIX": 64}
+    for name, value in small.items():
+        monkeypatch.setattr(benchmark_inference, name, value)
+    monkeypatch.setattr(benchmark_inference, "peak_mb", lambda function: float(len(function())))  # each side runs alone
+    result = benchmark(BenchmarkConfig("inference", repeats=1))
+    assert result["ratios"].keys() == {
+        *("official_over_ours", "ours_over_limit", "plain_over_ours", "probability_difference")
+    }
+    assert result["ratios"]["probability_difference"] < 0.02
+    assert [row["memory_mb"] for row in result["rows"]] == [3.0, 3.0, 3.0, None]
+    assert all(row["seconds"] > 0 for row in result["rows"])
+    monkeypatch.setattr(benchmark_inference, "_difference", lambda sides: 0.021)
+    with pytest.raises(RuntimeError, match=r"probabilities differ by 0\.021"):
+        benchmark(BenchmarkConfig("inference", repeats=1))
+
+
+def test_crf_writes_rows_and_the_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark_crf, "_SIZE", (120, 214))
+    monkeypatch.setattr(benchmark_crf, "peak_mb", lambda function, backend: function(backend).nbytes / 1e6)
+    result = benchmark(BenchmarkConfig("crf", repeats=1))
+    assert result["ratios"]["pydensecrf_over_fast"] > 0
+    assert [row["memory_mb"] for row in result["rows"]] == [120 * 214 * 4 / 1e6] * 2
+    threads = cv2.getNumThreads()
+    monkeypatch.setattr(benchmark_crf, "refine", lambda soft, frame, cfg: soft * (cfg.backend is CrfBackend.fast))
+    with pytest.raises(RuntimeError, match="masks differ"):
+        benchmark(BenchmarkConfig("crf", repeats=1))
+    assert cv2.getNumThreads() == threads

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 
 from agnn_lit.config import TrainConfig, keys_of
+from tests.configs import SMALL
 
 
 @pytest.mark.parametrize(
@@ -45,11 +47,13 @@ def test_wrong_words(tmp_path, words, said):
     assert not list(tmp_path.rglob("*")), "a refused command leaves nothing behind"
 
 
-def test_a_refused_sweep_says_why(tmp_path):
-    words = ["-m", "experiment=demo", "model.rounds=-1,-2"]
+def test_a_refused_job_of_a_sweep_does_not_stop_the_others(tmp_path):
+    words = ["-m", *SMALL, "trainer.max_epochs=1", "model.rounds=-1,0"]
     done = subprocess.run(
         [sys.executable, "-m", "agnn_lit.train", *words], capture_output=True, text=True, cwd=tmp_path, check=False
     )
+    (run,) = (tmp_path / "runs").rglob("status.json")  # the other one was trained
+    assert json.loads(run.read_text())["state"] == "done"
     assert done.returncode == 2
     assert "agnn-train: model.rounds=-1: K must be 0 or more" in done.stderr
     assert "Traceback" not in done.stderr

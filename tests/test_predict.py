@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,14 +20,14 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from agnn_lit import config, finish
-from agnn_lit.config import ConfigError, OnError
+from agnn_lit.config import ConfigError
 from agnn_lit.data.index import DataError
 from agnn_lit.overlay import draw_overlay
-from agnn_lit.predict import predict
+from agnn_lit.predict import main, predict, quote_path
 from agnn_lit.runs import Run
 from agnn_lit.train import train
 from tests.configs import train_config
-from tests.data.videos import damage, picture, turn, write_video
+from tests.data.videos import picture, turn, write_video
 from tests.memory import peak_of_prediction
 
 
@@ -118,7 +120,7 @@ def test_a_killed_command_goes_on_where_it_stopped(run, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert "frames are there from before" in done.stdout
     assert "Traceback" not in done.stderr
-    assert {k: v for k, v in files(out).items() if "/." not in k} == whole
+    assert files(out) == whole
 
 
 def test_masks_of_other_settings_are_not_mixed(run, video, tmp_path):
@@ -131,42 +133,81 @@ def test_masks_of_other_settings_are_not_mixed(run, video, tmp_path):
     assert {k: v for k, v in files(out).items() if not k.startswith("soft")} == before
     predict(settings(run, video, out, "threshold=0.3", "overwrite=true"))
     assert json.loads((out / "predict.json").read_text())["identity"]["threshold"] == 0.3
-    (tmp_path / "foreign" / "masks").mkdir(parents=True)
-    (tmp_path / "foreign" / "masks" / "mine.png").write_bytes(b"precious")
+
+
+@pytest.mark.parametrize("mine", ["masks/mine.png", "soft/mine.png", "overlay.mp4"])
+def test_files_of_others_are_left_alone(run, video, tmp_path, mine):
+    path = tmp_path / "foreign" / mine
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"precious")
     with pytest.raises(ConfigError, match="no agnn-predict has written"):
         predict(settings(run, video, tmp_path / "foreign", "overwrite=true"))
+    assert path.read_bytes() == b"precious"
+    with pytest.raises(ConfigError, match="lies where out="):
+        predict(settings(run, write_video(tmp_path / "overlay.mp4"), tmp_path))
 
 
-def test_a_damaged_frame_stops_or_is_skipped(run, tmp_path, capsys):
-    source = damage(write_video(tmp_path / "a.mp4"), 6)
-    with pytest.raises(DataError, match=r"1 of 12 frames cannot be read; on_error=skip[\s\S]*frame 6 at 0\.240 s"):
+def test_other_footage_of_the_same_name_and_size_is_other_footage(run, tmp_path):
+    for which in ("a", "b"):
+        (tmp_path / which / "frames").mkdir(parents=True)
+        for t in range(3):
+            Image.fromarray(picture(t + 7 * (which == "b"))).save(tmp_path / which / "frames" / f"{t}.bmp")
+    out = predict(settings(run, tmp_path / "a" / "frames", tmp_path / "out"))
+    with pytest.raises(ConfigError, match=r"content: \w+ -> \w+"):
+        predict(settings(run, tmp_path / "b" / "frames", out))
+
+
+def test_footage_cut_short_stops_or_is_said(run, tmp_path, capsys):
+    source = write_video(tmp_path / "a.mp4", frames=60, movflags="+faststart")
+    source.write_bytes(source.read_bytes()[: int(0.6 * source.stat().st_size)])
+    with pytest.raises(DataError, match=r"announces 60 frames[\s\S]*on_error=skip"):
         predict(settings(run, source, tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
-    out = predict(settings(run, source, tmp_path / "out", "on_error=skip"))
-    assert sorted(p.stem for p in (out / "masks").iterdir()) == [f"{t:05d}" for t in range(12) if t != 6]
-    assert list(json.loads((out / "predict.json").read_text())["skipped"]) == ["00006"]
-    assert "left out, 1 frames" in capsys.readouterr().out
-    whole = files(out)
-    (out / "masks" / "00002.png").unlink()
-    predict(settings(run, source, out, "on_error=skip"))
-    assert files(out) == whole
+    predict(settings(run, source, tmp_path / "out", "on_error=skip"))
+    assert "announces 60 frames" in capsys.readouterr().out
 
 
-def test_an_image_that_turns_out_unreadable_later(run, tmp_path):
-    folder = tmp_path / "frames"
-    folder.mkdir()
-    for t in range(6):
-        Image.fromarray(picture(t)).save(folder / f"{t}.png")
-    raw = bytearray((folder / "3.png").read_bytes())
-    raw[60:90] = bytes(30)  # both ends are whole
-    (folder / "3.png").write_bytes(raw)
-    cfg = settings(run, folder, tmp_path / "out")
-    with pytest.raises(DataError, match=r"3\.png: cannot be read"):
-        predict(cfg)
-    kept = files(tmp_path / "out")
-    out = predict(replace(cfg, on_error=OnError.skip))
-    assert sorted(p.stem for p in (out / "masks").iterdir()) == ["0", "1", "2", "4", "5"]
-    assert kept.items() <= files(out).items()
+def test_frames_too_large_for_a_video_are_refused_before_the_work(run, tmp_path):
+    Image.new("RGB", (16390, 4)).save(tmp_path / "wide.png")
+    with pytest.raises(ConfigError, match="overlay=false"):
+        predict(settings(run, tmp_path / "wide.png", tmp_path / "out"))
+    predict(settings(run, tmp_path / "wide.png", tmp_path / "out", "overlay=false"))
+
+
+@pytest.mark.parametrize("name", ["vidéo (1).mp4", "a=b, c & d.mp4", "it's [x]{y}.mp4", "back\\slash.mp4"])
+def test_any_file_name_will_do(run, video, tmp_path, name, monkeypatch):
+    shutil.copy(video, tmp_path / name)
+    words = [f"input={tmp_path / name}", f"out={tmp_path / 'out'}", f"run={run.folder}", "progress=false"]
+    monkeypatch.setattr(sys, "argv", ["agnn-predict", *words])
+    main()
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == 12
+
+
+def test_a_home_folder_is_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert quote_path("out=~/x") == "out='/home/me/x'"
+    assert quote_path("out='~/x'") == "out='~/x'"
+    assert quote_path("run=null") == "run=null"
+    assert quote_path("threshold=0.5") == "threshold=0.5"
+
+
+def test_a_killed_worker_is_an_error_with_advice(tmp_path):
+    crf = config.CrfConfig(config.CrfBackend.fast)
+    task = finish.Task(
+        np.zeros((4, 4, 3), np.uint8), {"raw": np.ones((4, 4), np.float32)}, {"crf": tmp_path / "0.png"}, None, 0.5, crf
+    )
+
+    def work():
+        with finish.finishers(crf, 1) as pool:
+            pool.submit(task)
+            pool.drain()
+            for child in multiprocessing.active_children():
+                child.kill()
+            for _ in range(50):
+                pool.submit(task)
+                time.sleep(0.02)
+
+    with pytest.raises(OSError, match="workers=1"):
+        work()
 
 
 @pytest.mark.parametrize("frames", [1, 2])
@@ -268,9 +309,10 @@ def test_wrong_calls_end_with_a_sentence(run, tmp_path, words, message):
 def test_errors_of_workers_reach_the_caller(run, video, tmp_path):
     """A disk that cannot be written, seen by a process of the CRF."""
     cfg = settings(run, video, tmp_path / "out", "crf=fast", "workers=1")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "masks").write_text("a file where a folder should be")
-    with pytest.raises(OSError, match="masks"):
+    mask = predict(cfg) / "masks" / "00003.png"
+    mask.unlink()
+    mask.mkdir()
+    with pytest.raises(OSError, match=r"00003\.png"):
         predict(cfg)
 
 

@@ -181,4 +181,4 @@ def check_evaluate(cfg: EvaluateConfig) -> None:
 def check_predict(cfg: PredictConfig) -> None:
     """Raise ConfigError for a prediction without input or output, or an impossible value."""
     check_inference(cfg)
-    _require(0 < cfg.fps <= 1000, f"fps={cfg.fps}: must lie in (0, 1000]")
+    _require(0.01 <= cfg.fps <= 1000, f"fps={cfg.fps}: must lie in 0.01..1000")

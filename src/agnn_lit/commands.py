@@ -9,7 +9,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from agnn_lit.config import unknown_key
@@ -31,6 +33,8 @@ def refuse(name: str, *errors: type[Exception]) -> Callable[[Function], Function
             try:
                 return function(*args)
             except errors as error:
+                if HydraConfig.get().mode is RunMode.MULTIRUN:
+                    raise  # the other jobs of a sweep go on; run_command says it at the end
                 print(f"{name}: {error}", file=sys.stderr)
                 raise SystemExit(2) from error
 
@@ -39,16 +43,17 @@ def refuse(name: str, *errors: type[Exception]) -> Callable[[Function], Function
     return decorate
 
 
-def run_command(name: str, main: Callable[[], None], schema: type[Any]) -> None:
+def run_command(name: str, main: Callable[[], None], schema: type[Any], *errors: type[Exception]) -> None:
     """Call a Hydra main, and say in a sentence what is wrong with its overrides.
 
     Args:
         name: of the command, for messages.
         main: the function that Hydra decorated.
         schema: dataclass of its settings; a misspelt key is compared with its fields.
+        errors: exceptions that a job of a sweep may end with.
 
     Raises:
-        SystemExit: 2 when the overrides cannot be composed; otherwise what ``main`` ends with.
+        SystemExit: 2 when the overrides cannot be composed, and for ``errors``; otherwise what ``main`` ends with.
     """
     full = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print
@@ -58,6 +63,9 @@ def run_command(name: str, main: Callable[[], None], schema: type[Any]) -> None:
         if full == "1":
             raise
         print(f"{name}: {explain(error, schema)}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except errors as error:
+        print(f"{name}: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     finally:
         if full is None:

@@ -319,7 +319,7 @@ class InferenceConfig:
     channels_last: bool = True  # memory layout of the network
     compile: bool = False  # torch.compile: a minute at the start, for long videos
     threads: int | None = None  # CPU threads of the network; null leaves torch's choice
-    workers: int | None = None  # processes for the CRF; 0: none; null: one less than there are processors
+    workers: int | None = None  # processes for the CRF; 0: none; null: one less than there are processors, at most 8
     progress: bool = True
 
     def __post_init__(self) -> None:

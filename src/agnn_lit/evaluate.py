@@ -35,7 +35,7 @@ from agnn_lit.config import (
 )
 from agnn_lit.crf import check_backend
 from agnn_lit.data.index import DataError, DiskVideo, Video
-from agnn_lit.finish import Task, finishers
+from agnn_lit.finish import Finishers, Task, finishers
 from agnn_lit.metrics.mask_files import read_foreground
 from agnn_lit.metrics.protocols import PROTOCOLS, Protocol, ScoreError, SequenceScore, score_sequence, write_scores
 from agnn_lit.overlay import draw_overlay, jpeg
@@ -82,16 +82,18 @@ def _masks(out: Path, stage: str, final: str) -> Path:
     return (out if stage == final else out / "stages" / stage) / "masks"
 
 
-def _predict(trained: Trained, video: Video, cfg: EvaluateConfig, out: Path, stages: Sequence[str]) -> None:
+def _predict(
+    trained: Trained, video: Video, cfg: EvaluateConfig, out: Path, stages: Sequence[str], pool: Finishers
+) -> None:
     """Write the masks of one video, of every stage."""
     from agnn_lit.inference import predict_video
 
-    with finishers(cfg.crf, count_workers(cfg)) as pool:
-        for prediction in predict_video(trained.model, video, trained.how):
-            file = Path(video.name) / f"{video.frame_name(prediction.index)}.png"
-            masks = {stage: _masks(out, stage, stages[-1]) / file for stage in stages}
-            pool.submit(Task(prediction.frame, prediction.stages, masks, None, cfg.threshold, cfg.crf))
-        pool.drain()
+    out.mkdir(parents=True, exist_ok=True)
+    for prediction in predict_video(trained.model, video, trained.how, scratch=out):
+        file = Path(video.name) / f"{video.frame_name(prediction.index)}.png"
+        masks = {stage: _masks(out, stage, stages[-1]) / file for stage in stages}
+        pool.submit(Task(prediction.frame, prediction.stages, masks, None, cfg.threshold, cfg.crf))
+    pool.drain()
 
 
 def _score(video: Video, masks: Path, protocol: Protocol) -> SequenceScore:
@@ -238,10 +240,13 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     stages = _stages(cfg)
     scores: dict[str, list[SequenceScore]] = {stage: [] for stage in stages}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not cfg.progress) as bar:
+    with (
+        finishers(cfg.crf, count_workers(cfg)) as pool,
+        Progress(*columns, console=console, disable=not cfg.progress) as bar,
+    ):
         task = bar.add_task("videos", total=len(videos))
         for video in videos:
-            _predict(trained, video, cfg, out, stages)
+            _predict(trained, video, cfg, out, stages, pool)
             for stage in stages:
                 scores[stage].append(_score(video, _masks(out, stage, stages[-1]), protocol))
             bar.advance(task)
@@ -269,7 +274,7 @@ def _main(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Entry point of the command."""
-    run_command("agnn-evaluate", _main, EvaluateConfig)
+    run_command("agnn-evaluate", _main, EvaluateConfig, ConfigError, DataError, ScoreError)
 
 
 if __name__ == "__main__":

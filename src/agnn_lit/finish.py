@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,12 +98,14 @@ class Finishers:
         Raises:
             OSError, ConfigError: of an earlier task.
         """
-        self._waiting.append(self._pool.submit(finish, task))
-        return self._collect(self._room)
+        with _said_why():
+            self._waiting.append(self._pool.submit(finish, task))
+            return self._collect(self._room)
 
     def drain(self) -> int:
         """Wait until all tasks are finished; otherwise as :meth:`submit`."""
-        return self._collect(0)
+        with _said_why():
+            return self._collect(0)
 
     def _collect(self, room: int) -> int:
         finished = 0
@@ -109,6 +113,16 @@ class Finishers:
             self._waiting.popleft().result()
             finished += 1
         return finished
+
+
+@contextmanager
+def _said_why() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise OSError(
+            errno.ENOMEM, "a process of the CRF was killed, perhaps for its memory: take fewer, as workers=1"
+        ) from error
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
@@ -100,9 +101,9 @@ class _Loaded:
     unreadable: dict[int, str] = field(default_factory=dict)
 
 
-def _temporary() -> BinaryIO:
+def _temporary(folder: Path | None) -> BinaryIO:
     """A file without a name, gone when it is closed."""
-    return cast(BinaryIO, tempfile.TemporaryFile())
+    return cast(BinaryIO, tempfile.TemporaryFile(dir=folder))
 
 
 class _Nodes:
@@ -112,9 +113,9 @@ class _Nodes:
     any time, and lie in unnamed temporary files, one a view.
     """
 
-    def __init__(self, views: int, *, on_disk: bool) -> None:
+    def __init__(self, views: int, *, on_disk: bool, folder: Path | None) -> None:
         self._kept: list[dict[int, Tensor]] = [{} for _ in range(views)]
-        self._files: list[BinaryIO | None] = [_temporary() if on_disk else None for _ in range(views)]
+        self._files: list[BinaryIO | None] = [_temporary(folder) if on_disk else None for _ in range(views)]
         self._shape: list[tuple[torch.Size, torch.dtype, torch.device] | None] = [None] * views
 
     def put(self, view: int, index: int, node: Tensor) -> None:
@@ -156,6 +157,7 @@ def predict_video(
     *,
     done: Container[int] = (),
     unreadable: Callable[[int, str], None] | None = None,
+    scratch: Path | None = None,
 ) -> Iterator[Prediction]:
     """Segment every frame of a video exactly once (AGNN, section 4.1).
 
@@ -170,6 +172,8 @@ def predict_video(
         done: frames whose predictions are at hand; a batch of graphs that are all done is not computed again.
             Batches stay the same whatever is done, and so does every prediction.
         unreadable: told the index of a frame that is skipped, and why.
+        scratch: folder for the nodes of random references, 2 MB a frame and view at 473×473 and bf16; None:
+            the system's.
 
     Yields:
         One :class:`Prediction` a frame, those left out that are done or unreadable.
@@ -180,7 +184,7 @@ def predict_video(
     graphs = how.graphs(len(video))
     batches = [tuple(graphs[k : k + how.batch_size]) for k in range(0, len(graphs), how.batch_size)]
     left = [batch for batch in batches if not all(i in done for graph in batch for i in graph.frames)]
-    nodes = _Nodes(len(how.views), on_disk=how.random)
+    nodes = _Nodes(len(how.views), on_disk=how.random, folder=scratch)
     try:
         for loaded in ahead(_steps(batches, left, how), lambda step: _load(video, step, how.skip_unreadable)):
             for index, reason in loaded.unreadable.items():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,7 +38,8 @@ from agnn_lit.trained import Trained, count_workers, find_checkpoint, open_train
 register_schemas()
 
 DEMO = Path("runs/demo/default")
-#: Settings that do not change a mask.
+WIDEST = 16384  # pixels of a side of H.264 video
+#: Settings that do not change a mask, or (accelerator, threads) only in the last digits of its probabilities.
 _FREE = (
     *("run", "ckpt", "input", "out", "accelerator", "threads", "workers", "progress"),
     *("soft", "overlay", "fps", "on_error", "overwrite"),
@@ -59,6 +62,8 @@ class Output:
         folder: may exist.
         cfg: says which files are wanted.
     """
+
+    _TEMPORARIES = ("masks/.*.png.*", "soft/.*.png.*", ".overlay.mp4", ".predict.json.*")
 
     def __init__(self, folder: Path, cfg: PredictConfig) -> None:
         self.folder = folder
@@ -83,22 +88,29 @@ class Output:
         """Take the folder for this prediction, or go on with it.
 
         Raises:
-            ConfigError: it holds masks of other settings, or masks that no agnn-predict has written.
+            ConfigError: it holds masks of other settings, or files that no agnn-predict has written.
         """
         if self.record.is_file():
             changed = differences(json.loads(self.record.read_text())["identity"], identity)
             if not changed:
+                for pattern in self._TEMPORARIES:  # of a process that was killed
+                    for left in self.folder.glob(pattern):
+                        left.unlink()
                 return
             if not overwrite:
                 raise ConfigError(
                     f"out={self.folder} holds masks that were made otherwise:\n  " + "\n  ".join(changed) + "\n"
                     "take another folder, or replace them with overwrite=true"
                 )
-            for part in ("masks", "soft"):
-                shutil.rmtree(self.folder / part, ignore_errors=True)
+            for old in filter(Path.is_dir, (self.folder / "masks", self.folder / "soft")):
+                shutil.rmtree(old)
             self.overlay.unlink(missing_ok=True)
-        elif self.mask("").parent.is_dir() and any(self.mask("").parent.iterdir()):
-            raise ConfigError(f"out={self.folder}: its masks/ holds files that no agnn-predict has written; left alone")
+        for part in ("masks", "soft", "overlay.mp4"):
+            there = self.folder / part
+            if there.is_file() or (there.is_dir() and any(there.iterdir())):
+                raise ConfigError(
+                    f"out={self.folder}: {there} is there, and no agnn-predict has written it; left alone"
+                )
         self.write(identity, state="running")
 
     def write(self, identity: dict[str, Any], **about: Any) -> None:
@@ -129,13 +141,14 @@ def _checkpoint(cfg: PredictConfig, console: Console) -> Path:
 def _identity(cfg: PredictConfig, footage: Footage, trained: Trained) -> dict[str, Any]:
     """All that masks depend on, so that no folder mixes two kinds of them."""
     settings = {key: value for key, value in plain(cfg).items() if key not in _FREE}
-    settings |= {"frames": trained.how.frames, "dtype": trained.dtype}
+    device = next(trained.model.parameters()).device.type
+    settings |= {"frames": trained.how.frames, "dtype": trained.dtype, "device": device}
     with trained.checkpoint.open("rb") as file:
         digest = _sha256(file)
     return {
         "input": footage.name,
         "length": len(footage),
-        "bytes": footage.bytes,
+        "content": footage.fingerprint(),
         "checkpoint": digest[:16],
         **settings,
     }
@@ -167,6 +180,7 @@ def _predict(trained: Trained, footage: Footage, cfg: PredictConfig, out: Output
             trained.how,
             done=done | skipped.keys(),
             unreadable=lambda i, why: skipped.update({i: why}),
+            scratch=out.folder,
         ):
             if p.index in done:  # of a batch that was interrupted half-way
                 continue
@@ -201,6 +215,24 @@ def _describe_skipped(skipped: dict[int, str]) -> str:
     return "\n  ".join(lines[:20] + ([f"… and {len(lines) - 20} more"] if len(lines) > 20 else []))
 
 
+def _refuse_faults(footage: Footage, cfg: PredictConfig) -> None:
+    """Raise for what is known to be wrong, before anything is predicted."""
+    written = Path(cfg.out).resolve()
+    source = Path(cfg.input).resolve()
+    if source in (written / "masks", written / "soft", written / "overlay.mp4"):
+        raise ConfigError(f"input={cfg.input} lies where out={cfg.out} writes; give another out")
+    if cfg.overlay and max(footage.size) > WIDEST:
+        height, width = footage.size
+        raise ConfigError(f"frames of {width}x{height} are too large for overlay.mp4 ({WIDEST} at most): overlay=false")
+    if cfg.on_error is OnError.skip or not (footage.unreadable or footage.faults):
+        return
+    problems = [*footage.faults]
+    if footage.unreadable:
+        problems.append(f"{len(footage.unreadable)} of {len(footage)} frames cannot be read:\n  ")
+        problems[-1] += _describe_skipped(footage.unreadable)
+    raise DataError("\n".join(problems) + "\non_error=skip goes on without what cannot be read")
+
+
 def predict(cfg: PredictConfig) -> Path:
     """Segment footage as configured; continues what an interrupted call of the same settings began.
 
@@ -217,16 +249,15 @@ def predict(cfg: PredictConfig) -> Path:
     checkpoint = _checkpoint(cfg, console)
     with console.status(f"looking through {cfg.input}"):
         footage = open_footage(Path(cfg.input), cfg.fps)
-    if footage.unreadable and cfg.on_error is OnError.stop:
-        raise DataError(
-            f"{len(footage.unreadable)} of {len(footage)} frames cannot be read; on_error=skip leaves them out:\n  "
-            + _describe_skipped(footage.unreadable)
-        )
+    _refuse_faults(footage, cfg)
     trained = open_trained(checkpoint, cfg)
+    footage.prepare(trained.how.frames)
     out = Output(Path(cfg.out), cfg)
     identity = _identity(cfg, footage, trained)
     out.begin(identity, overwrite=cfg.overwrite)
     height, width = footage.size
+    for fault in footage.faults:
+        console.print(f"note: {fault}", style="yellow", highlight=False, soft_wrap=True)
     crf = "" if cfg.crf.backend is CrfBackend.none else f", CRF {cfg.crf.backend.value}"
     console.print(
         f"{cfg.input}: {len(footage)} frames of {width}x{height}; {checkpoint} on "
@@ -239,7 +270,7 @@ def predict(cfg: PredictConfig) -> Path:
         console.print(f"{had} frames are there from before", highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     start = time.perf_counter()
-    with Progress(*columns, console=console, disable=not cfg.progress) as bar:
+    with closing(footage), Progress(*columns, console=console, disable=not cfg.progress) as bar:
         skipped = _predict(trained, footage, cfg, out, bar)
         seconds = time.perf_counter() - start
         if cfg.overlay:
@@ -280,16 +311,30 @@ def _main(cfg: DictConfig) -> None:
             raise ConfigError(f"{missing[0]}= is needed; agnn-predict --help shows how")
         predict(typed(cfg, PredictConfig))
     except OSError as error:
-        print(f"agnn-predict: {error}\nwhat is written stays; the same command goes on from there", file=sys.stderr)
+        print(
+            f"agnn-predict: {error}\nwhat is written stays; once that is mended, the same command goes on",
+            file=sys.stderr,
+        )
         raise SystemExit(1) from error
     except KeyboardInterrupt as error:
         print("\ninterrupted; what is written stays, and the same command goes on from there", file=sys.stderr)
         raise SystemExit(130) from error
 
 
+def quote_path(argument: str) -> str:
+    """Quote the value of a setting that is a path, for Hydra's grammar, and expand ``~``."""
+    key, equals, value = argument.partition("=")
+    if key not in ("input", "out", "run", "ckpt") or not equals or value in ("", "null") or value[0] in "'\"":
+        return argument
+    path = str(Path(value).expanduser())
+    # Backslashes stand for themselves but before a quote.
+    return f"{key}='" + re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), path) + "'"
+
+
 def main() -> None:
     """Entry point of the command."""
-    run_command("agnn-predict", _main, PredictConfig)
+    sys.argv[1:] = [quote_path(argument) for argument in sys.argv[1:]]
+    run_command("agnn-predict", _main, PredictConfig, ConfigError, DataError)
 
 
 if __name__ == "__main__":

@@ -191,8 +191,8 @@ def _main(cfg: DictConfig) -> float | None:
     except (ConfigError, DataError):
         if hydra_cfg.mode is not RunMode.MULTIRUN:
             with suppress(OSError):  # made by Hydra; those stay that hold anything
-                for folder in (run.folder, *list(run.folder.parents)[:2]):
-                    folder.rmdir()
+                for made in (run.folder, Path(cfg.runs_dir) / cfg.name, Path(cfg.runs_dir)):
+                    made.rmdir()
         raise
     except KeyboardInterrupt as error:
         print(f"\ninterrupted; continue with: agnn-train run={run.folder}", file=sys.stderr)
@@ -202,7 +202,7 @@ def _main(cfg: DictConfig) -> float | None:
 
 def main() -> None:
     """Entry point of the command."""
-    run_command("agnn-train", _main, TrainConfig)
+    run_command("agnn-train", _main, TrainConfig, ConfigError, DataError)
 
 
 if __name__ == "__main__":

@@ -60,8 +60,8 @@ def find_checkpoint(cfg: InferenceConfig) -> Path:
 
 
 def count_workers(cfg: InferenceConfig) -> int:
-    """Processes beside the network's."""
-    return max(1, usable_processors() - 1) if cfg.workers is None else cfg.workers
+    """Processes beside the network's: as many as there are processors left, eight at most for their memory."""
+    return max(1, min(8, usable_processors() - 1)) if cfg.workers is None else cfg.workers
 
 
 def load_checkpoint(file: Path) -> tuple[TrainConfig, AGNN]:
@@ -100,6 +100,8 @@ def choose_device(accelerator: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("accelerator=gpu: there is no CUDA device here; use accelerator=cpu or auto")
+    if accelerator == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("accelerator=mps: there is no Apple GPU here; use accelerator=cpu or auto")
     return torch.device({"gpu": "cuda"}.get(accelerator, accelerator))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -67,6 +69,44 @@ def test_a_damaged_frame_is_named_and_the_others_stay(tmp_path, suffix, codec, p
     assert all(error(video.frame(t), t) < 10 for t in range(12) if t != 6)
 
 
+def test_damage_among_times_out_of_order_moves_no_frame(tmp_path):
+    """Where times do not tell frames apart, the missing ones are not guessed."""
+    path = damage(write_video(tmp_path / "a.avi", "libx264", bf="2"), 6)
+    video = VideoFile(path)
+    assert not video.broken
+    assert len(video) < 12
+    assert "packets cannot be decoded, and its times do not say which" in video.faults[0]
+    forward, back = VideoFile(path), VideoFile(path)
+    frames = [forward.frame(i) for i in range(len(video))]
+    assert all(np.array_equal(back.frame(i), frames[i]) for i in reversed(range(len(video))))
+    assert [min(range(12), key=lambda t: error(frames[i], t)) for i in range(4)] == [0, 1, 2, 3]
+
+
+def test_an_mp4_cut_short_is_not_taken_as_whole(tmp_path):
+    path = tmp_path / "a.mp4"
+    write_video(path, frames=60, movflags="+faststart")
+    path.write_bytes(path.read_bytes()[: int(0.6 * path.stat().st_size)])
+    video = VideoFile(path)
+    assert 5 < len(video) < 60
+    assert any("announces 60 frames" in fault and "cut short" in fault for fault in video.faults)
+
+
+def test_recordings_that_start_late_begin_at_zero(tmp_path):
+    path = write_video(tmp_path / "a.mkv", times=[36_000_000 + 40 * t for t in range(12)])
+    footage = open_footage(path)
+    assert footage.clock[0][:3] == [0, 40, 80]
+    assert len(footage) == 12
+
+
+def test_a_header_of_absurd_size_is_an_unreadable_frame(tmp_path):
+    for t in range(3):
+        Image.fromarray(picture(t)).save(tmp_path / f"{t}.png")
+    raw = bytearray((tmp_path / "1.png").read_bytes())
+    raw[16:24] = struct.pack(">2I", 90000, 90000)
+    (tmp_path / "1.png").write_bytes(raw)
+    assert list(open_footage(tmp_path).unreadable) == [1]
+
+
 def test_a_file_cut_short_gives_what_is_there(tmp_path):
     path = write_video(tmp_path / "a.mkv", frames=40)
     path.write_bytes(path.read_bytes()[: int(0.6 * path.stat().st_size)])
@@ -79,7 +119,10 @@ def test_many_decoders_are_not_kept(tmp_path):
     video = VideoFile(write_video(tmp_path / "a.mp4", frames=120))
     for t in [k * 10 for k in range(12)] + [k * 10 + 1 for k in range(12)]:
         video.frame(t)
-    assert len(video._cursors) <= 8
+    assert len(video._cursors) == 8
+    video.decoders = 3
+    video.frame(50)
+    assert len(video._cursors) == 3
 
 
 @pytest.mark.parametrize(

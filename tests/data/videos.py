@@ -30,7 +30,8 @@ def write_video(
 ) -> Path:
     """Encode ``frames`` pictures; ``times`` in milliseconds make the rate variable."""
     base = Fraction(1, 25) if times is None else Fraction(1, 1000)
-    with av.open(str(path), "w") as container:
+    flags = {"movflags": options.pop("movflags")} if "movflags" in options else {}
+    with av.open(str(path), "w", options=flags) as container:
         stream = container.add_stream(codec, rate=25, options={"g": "5", **options})
         stream.height, stream.width = size
         stream.pix_fmt = pix_fmt

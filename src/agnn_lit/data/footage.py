@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Generator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,8 +17,9 @@ from numpy.typing import NDArray
 from agnn_lit.data.index import IMAGE_SUFFIXES, DataError, DiskVideo, file_size, index_images
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".webm", ".mkv", ".m4v", ".mpg", ".mpeg", ".wmv", ".ogv")
-#: Decoders kept open: a graph's frames lie far apart, and each decoder goes on where it stands.
-_CURSORS = 8
+#: Threads of a decoder, each of which holds frames.
+_THREADS = min(4, os.cpu_count() or 1)
+_PART = 1 << 16  # bytes of a file's beginning, middle and end in a fingerprint
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,10 @@ class VideoFile:
     Args:
         path: any file that FFmpeg decodes.
 
+    Attributes:
+        decoders: kept open at most: a graph's frames lie far apart, and each decoder goes on where it stands.
+        faults: what is wrong with the file as a whole.
+
     Raises:
         DataError: no video in it, or not a frame that can be decoded.
     """
@@ -48,10 +55,11 @@ class VideoFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = path.stem
-        self.times = _find_frames(path)
+        self.decoders = 8
+        self.times, self.faults = _find_frames(path)
         stamps = [t.pts for t in self.times]
         #: Times that tell frames apart; without, frames are counted from the start of the file.
-        self._timed = None not in stamps and all(a < b for a, b in pairwise(stamps))  # type: ignore[operator]
+        self._timed = _rising(stamps)
         self._index = {t: i for i, t in enumerate(stamps)} if self._timed else {}
         self._cursors: list[_Cursor] = []
         with av.open(str(path)) as container:
@@ -110,7 +118,7 @@ class VideoFile:
         return self._open(index)
 
     def _open(self, index: int) -> _Cursor:
-        if len(self._cursors) == _CURSORS:
+        while len(self._cursors) >= self.decoders:
             self._close(self._cursors[0])
         pts = self.times[index].pts
         cursor = _Cursor(self.path, self._index, pts if self._timed and index else None)
@@ -140,7 +148,7 @@ class _Cursor:
         self._index = index
         self._container = av.open(str(path))
         stream = self._container.streams.video[0]
-        stream.thread_type = "AUTO"
+        _thread(stream)
         if pts is not None:
             self._container.seek(pts, stream=stream, backward=True)
         self._frames = _decoded(self._container, stream)
@@ -175,12 +183,13 @@ def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> 
             yield None
 
 
-def _find_frames(path: Path) -> list[FrameTime]:
-    """Decode a file once and note its frames.
+def _thread(stream: av.VideoStream) -> None:
+    stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = _THREADS
 
-    A packet that is refused leaves a gap: its frame is the one whose time is announced and does not come. (Without
-    refusals such times are normal: hidden frames, second fields, edited beginnings.)
-    """
+
+def _find_frames(path: Path) -> tuple[list[FrameTime], list[str]]:
+    """Decode a file once and note its frames, and what is wrong with it as a whole."""
     try:
         container = av.open(str(path))
     except (av.error.FFmpegError, OSError) as error:
@@ -189,24 +198,52 @@ def _find_frames(path: Path) -> list[FrameTime]:
         if not container.streams.video:
             raise DataError(f"{path}: holds no video stream")
         stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
+        _thread(stream)
         found: list[FrameTime] = []
+        faults: list[str] = []
         announced: set[int | None] = set()
-        refused = 0
-        for packet in container.demux(stream):
-            announced.add(packet.pts)
-            try:
-                frames = packet.decode()
-            except av.error.FFmpegError:
-                refused += 1
-                continue
-            found += [FrameTime(f.pts, "its data is damaged" if f.is_corrupt else None) for f in frames]
-    if refused and None not in (seen := {t.pts for t in found}):
-        found += [FrameTime(pts, "cannot be decoded") for pts in announced - seen if pts is not None]
-        found.sort(key=lambda t: t.pts or 0)
+        packets = refused = 0
+        try:
+            for packet in container.demux(stream):
+                if packet.size:  # the last one only asks for what is still to come
+                    packets += 1
+                    announced.add(packet.pts)
+                try:
+                    frames = packet.decode()
+                except av.error.FFmpegError:
+                    refused += 1
+                    continue
+                found += [FrameTime(f.pts, "its data is damaged" if f.is_corrupt else None) for f in frames]
+        except (av.error.FFmpegError, OSError) as error:
+            faults.append(f"{path}: cannot be read to its end ({error})")
+        if packets < stream.frames:
+            faults.append(f"{path}: announces {stream.frames} frames, and {packets} are there: it has been cut short")
     if all(t.broken is not None for t in found):
         raise DataError(f"{path}: not one frame of it can be decoded ({refused} packets refused)")
-    return found
+    if refused:
+        found, fault = _with_gaps(found, announced)
+        faults += [f"{path}: {refused} packets cannot be decoded, {fault}"] if fault else []
+    return found, faults
+
+
+def _with_gaps(found: list[FrameTime], announced: set[int | None]) -> tuple[list[FrameTime], str]:
+    """Add the frames of refused packets: those whose times are announced and do not come.
+
+    (Without refusals such times are normal: hidden frames, second fields, edited beginnings.)
+
+    Returns:
+        The frames, and a sentence where the times do not say which are missing.
+    """
+    stamps = [t.pts for t in found]
+    if not _rising(stamps) or None in announced:
+        return found, "and its times do not say which frames are missing: later ones have smaller numbers"
+    gaps = [FrameTime(pts, "cannot be decoded") for pts in announced - set(stamps)]
+    return sorted(found + gaps, key=lambda t: t.pts or 0), ""
+
+
+def _rising(stamps: list[int | None]) -> bool:
+    """Whether these are times in order, so that a frame can be told, and searched, by its own."""
+    return None not in stamps and all(a < b for a, b in pairwise(stamps))  # type: ignore[operator]
 
 
 def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
@@ -221,23 +258,43 @@ class Footage:
     Attributes:
         video: where the frames come from.
         unreadable: what is wrong with a frame, by index.
+        faults: what is wrong with the footage as a whole.
         clock: time of each frame, rising, and the seconds that it counts in.
     """
 
     video: DiskVideo | VideoFile
     unreadable: dict[int, str]
     clock: tuple[list[int], Fraction]
+    faults: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Name of the file or folder."""
         return self.video.name
 
-    @property
-    def bytes(self) -> int:
-        """Size of the files."""
+    def fingerprint(self) -> str:
+        """Tell this footage from other: names and sizes of its files, and parts of their content."""
         files = (self.video.path,) if isinstance(self.video, VideoFile) else self.video.frames
-        return sum(file.stat().st_size for file in files)
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(f"{file.name}:{file.stat().st_size};".encode())
+        for file in dict.fromkeys((files[0], files[len(files) // 2], files[-1])):
+            size = file.stat().st_size
+            with file.open("rb") as raw:
+                for start in (0, size // 2, max(0, size - _PART)):
+                    raw.seek(start)
+                    digest.update(raw.read(_PART))
+        return digest.hexdigest()[:16]
+
+    def prepare(self, frames: int) -> None:
+        """Expect to be asked for graphs of N' = ``frames``."""
+        if isinstance(self.video, VideoFile):
+            self.video.decoders = frames + 1
+
+    def close(self) -> None:
+        """Close the decoders."""
+        if isinstance(self.video, VideoFile):
+            self.video.close()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -287,7 +344,9 @@ def open_footage(path: Path, fps: float = 24.0) -> Footage:
         video = VideoFile(path)
     except DataError as error:
         raise DataError(f"input={error}; give {kinds}") from error
-    return Footage(video, video.broken, video.clock)
+    stamps, base = video.clock
+    from_zero = [stamp - stamps[0] for stamp in stamps]  # recordings may start at any hour
+    return Footage(video, video.broken, (from_zero, base), tuple(video.faults))
 
 
 def _images(path: Path, fps: Fraction) -> Footage:

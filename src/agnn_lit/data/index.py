@@ -84,7 +84,10 @@ class DiskVideo:
             DataError: when the file cannot be decoded.
         """
         path = self.frames[index]
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        try:
+            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        except cv2.error as error:
+            raise DataError(f"{path}: cannot be read as an image ({error})") from error
         if image is None:
             raise DataError(f"{path}: cannot be read as an image")
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
@@ -290,7 +293,7 @@ def file_size(path: Path) -> tuple[tuple[int, int] | None, str | None]:
         with path.open("rb") as raw:
             raw.seek(max(0, path.stat().st_size - 64))
             tail = raw.read()
-    except (OSError, UnidentifiedImageError) as error:
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         return None, f"{path}: unreadable ({error})"
     if kind in _ENDS and _ENDS[kind] not in tail:
         return None, f"{path}: truncated (no end of {kind} data)"
