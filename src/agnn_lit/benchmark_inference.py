@@ -19,7 +19,7 @@ from agnn_lit.data.transforms import to_input
 from agnn_lit.fast import choose_dtype, prepare
 from agnn_lit.inference import Inference, predict_video
 from agnn_lit.model import AGNN
-from agnn_lit.model.backbone import build_backbone
+from agnn_lit.model.backbone import DeepLabEncoder, build_backbone
 
 #: Backbone, input and footage of the benchmark; N' = 3.
 _BACKBONE, _INPUT, _FOOTAGE, _FRAMES = BackboneName.deeplabv3_resnet101, (473, 473), (480, 854), 3
@@ -45,13 +45,47 @@ def _settle(model: nn.Module) -> None:
     model.eval()
 
 
+class ReleasedEncoder(nn.Module):
+    """Encoder of the released code, for its cost: 512 channels a branch of the ASPP, biased, and a 3×3 bottleneck.
+
+    The body is torchvision's, strided in other convolutions; the position attention is the graph's loop edge.
+
+    Args:
+        body: dilated ResNet-101, or any network.
+        width: channels that it ends with.
+    """
+
+    def __init__(self, body: nn.Module, width: int) -> None:
+        super().__init__()
+        self.body = body
+        self.branches = nn.ModuleList(
+            [nn.Conv2d(width, 512, 1), *(nn.Conv2d(width, 512, 3, padding=rate, dilation=rate) for rate in (6, 12, 18))]
+        )
+        self.pooled = nn.Conv2d(width, 512, 1)
+        self.bottleneck = nn.Sequential(
+            nn.Conv2d(5 * 512, 256, 3, padding=1, bias=False), nn.BatchNorm2d(256), nn.PReLU()
+        )
+        self.last = nn.Sequential(nn.Conv2d(256, 256, 3, padding=1, bias=False), nn.BatchNorm2d(256), nn.ReLU())
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (M, 3, H, W) to nodes (M, 256, H/8, W/8)."""
+        features = self.body(images)
+        pooled = self.pooled(features.mean((2, 3), keepdim=True)).expand(-1, -1, *features.shape[2:])
+        joined = torch.cat([pooled, *(branch(features) for branch in self.branches)], dim=1)
+        nodes: torch.Tensor = self.last(self.bottleneck(joined))
+        return nodes
+
+
 def models() -> tuple[AGNN, AGNN]:
-    """AGNN of the paper (K = 3), and with the switches of the released code (K = 5), both with random weights."""
+    """AGNN of the paper (K = 3), and of the released code (K = 5), both with random weights."""
     torch.manual_seed(0)
     plain = AGNN(build_backbone(_BACKBONE, 256), frames=_FRAMES, rounds=3)
     _settle(plain)
+    body, width = copy.deepcopy(plain.encoder), 256
+    if isinstance(body, DeepLabEncoder):
+        body, width = body.body, 2048
     official = AGNN(
-        copy.deepcopy(plain.encoder),
+        ReleasedEncoder(body, width),
         frames=_FRAMES,
         rounds=5,
         loop_edge=LoopEdge.encoder,

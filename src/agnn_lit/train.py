@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import sys
 import traceback
@@ -71,18 +70,6 @@ def _quieten() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def _keep_freed_memory() -> None:
-    """Ask glibc to keep large freed blocks instead of returning them to the system.
-
-    A training step on the CPU frees and allocates the same score matrices again and again; handed back, each
-    costs a page fault every 4 KiB. Without glibc nothing happens.
-    """
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(-4, 0)  # M_MMAP_MAX: no block gets a mapping of its own
-        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: keep the top of the heap
-
-
 def _fit(cfg: TrainConfig, run: Run, videos: list[Any], held_out: list[Any], resumed: bool) -> dict[str, float]:
     import agnn_lit.torchvision_ops  # noqa: F401 - before pytorch_lightning imports torchvision
 
@@ -90,10 +77,11 @@ def _fit(cfg: TrainConfig, run: Run, videos: list[Any], held_out: list[Any], res
     import torch
 
     from agnn_lit.callbacks import Overlays, checkpoints, progress
+    from agnn_lit.fast import keep_freed_memory
     from agnn_lit.loggers import build_loggers
 
     _quieten()
-    _keep_freed_memory()
+    keep_freed_memory()
     t = cfg.trainer
     if t.threads is not None:
         torch.set_num_threads(t.threads)
