@@ -55,21 +55,29 @@ def test_wrong_settings_say_what_was_given(tmp_path: Path) -> None:
     assert done.stderr.strip() == f"agnn-benchmark: topic= is needed: one of {', '.join(TOPICS)}"
 
 
-def test_inference_writes_rows_and_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = {"_BACKBONE": BackboneName.tiny, "_INPUT": (32, 32), "_FOOTAGE": (40, 56), "_LENGTH": 3, "_MATRIX": 64}
-    for name, value in small.items():
-        monkeypatch.setattr(benchmark_inference, name, value)
-    monkeypatch.setattr(benchmark_inference, "peak_mb", lambda function: float(len(function())))  # each side runs alone
-    result = benchmark(BenchmarkConfig("inference", repeats=1))
-    assert result["ratios"].keys() == {
+def test_inference_gives_rows_and_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = benchmark_inference.Setting(BackboneName.tiny, (32, 32), (40, 56), length=3, matrix=64)
+    result = benchmark_inference.run_inference(1, small)
+    assert set(result["ratios"]) == {
         *("official_over_ours", "ours_over_limit", "plain_over_ours", "probability_difference")
     }
     assert result["ratios"]["probability_difference"] < 0.02
-    assert [row["memory_mb"] for row in result["rows"]] == [3.0, 3.0, 3.0, None]
-    assert all(row["seconds"] > 0 for row in result["rows"])
-    monkeypatch.setattr(benchmark_inference, "_difference", lambda sides: 0.021)
+    *sides, limit = result["rows"]
+    assert all(row["seconds"] > 0 and row["memory_mb"] > 100 for row in sides)
+    assert limit["seconds"] > 0
+    assert limit["memory_mb"] != limit["memory_mb"]  # NaN
+    monkeypatch.setattr(benchmark_inference, "difference", lambda setting: 0.021)
     with pytest.raises(RuntimeError, match=r"probabilities differ by 0\.021"):
-        benchmark(BenchmarkConfig("inference", repeats=1))
+        benchmark_inference.run_inference(1, small)
+
+
+def test_the_sides_are_what_they_are_called() -> None:
+    small = benchmark_inference.Setting(BackboneName.tiny, (32, 32), (40, 56), length=3, matrix=64)
+    sizes = {side: len(begin(small)()) for side, begin in benchmark_inference._SIDES.items()}
+    assert sizes == {"official": 1, "plain": 1, "ours": 3, "products": 10}
+    benchmark_inference._begin("products", small)
+    assert benchmark_inference._time() > 0
+    benchmark_inference._READY.clear()
 
 
 def test_crf_writes_rows_and_the_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,3 +91,9 @@ def test_crf_writes_rows_and_the_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="masks differ"):
         benchmark(BenchmarkConfig("crf", repeats=1))
     assert cv2.getNumThreads() == threads
+
+
+def test_the_released_variant_has_the_size_of_the_released_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark_inference, "_settle", lambda model, frames: None)
+    _, official = benchmark_inference.models(benchmark_inference.Setting())
+    assert round(sum(p.numel() for p in official.parameters()) / 1e6, 2) == 82.32

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.configs import SMALL
+from tests.data.videos import write_video
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,7 +51,7 @@ def test_the_wheel_has_every_config_and_command(installed: Path) -> None:
     assert not list(installed.rglob("tests"))
 
 
-def test_the_demo_trains_evaluates_and_reports_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+def test_the_demo_trains_evaluates_reports_and_predicts_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     shorter = [word for word in SMALL if not word.startswith(("backbone=", "data=", "optim=", "trainer=cpu"))]
     done = run(installed, tmp_path, "agnn_lit.train", "experiment=demo", "trainer.check_val_every=1", *shorter)
     assert done.returncode == 0, done.stderr
@@ -63,3 +64,8 @@ def test_the_demo_trains_evaluates_and_reports_in_an_empty_folder(installed: Pat
     done = run(installed, tmp_path, "agnn_lit.report", f"runs={folder}")
     assert done.returncode == 0, done.stderr
     assert "<svg" in (tmp_path / "report" / "index.html").read_text()
+    video = write_video(tmp_path / "walk.mp4")
+    done = run(installed, tmp_path, "agnn_lit.predict", f"input={video}", "out=walk", f"run={folder}", "crf=fast")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "walk" / "masks").glob("*.png"))) == 12
+    assert (tmp_path / "walk" / "overlay.mp4").is_file()

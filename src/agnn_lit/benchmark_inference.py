@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+import multiprocessing
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +16,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from agnn_lit.benchmark_turns import fastest, peak_mb
+from agnn_lit.benchmark_turns import peak_of_this_process
 from agnn_lit.config import Aggregation, BackboneName, Gate, LineEdge, LoopEdge, Readout, Update
 from agnn_lit.data.sampling import random_references
 from agnn_lit.data.synthetic import synthetic_videos
@@ -21,27 +26,53 @@ from agnn_lit.inference import Inference, predict_video
 from agnn_lit.model import AGNN
 from agnn_lit.model.backbone import DeepLabEncoder, build_backbone
 
-#: Backbone, input and footage of the benchmark; N' = 3.
-_BACKBONE, _INPUT, _FOOTAGE, _FRAMES = BackboneName.deeplabv3_resnet101, (473, 473), (480, 854), 3
-#: Frames that ours is timed on, a multiple of N'; and side of the matrices whose product sets the limit.
-_LENGTH, _MATRIX = 6, 2048
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class _Sides:
-    plain: AGNN
-    official: AGNN
-    ours: AGNN
+class Setting:
+    """What is timed.
+
+    Attributes:
+        backbone: of both networks.
+        size: height and width of their input.
+        footage: of the frames.
+        frames: N'.
+        length: frames that ours is timed on, a multiple of N'.
+        matrix: side of the matrices whose product sets the limit.
+    """
+
+    backbone: BackboneName = BackboneName.deeplabv3_resnet101
+    size: tuple[int, int] = (473, 473)
+    footage: tuple[int, int] = (480, 854)
+    frames: int = 3
+    length: int = 6
+    matrix: int = 2048
+
+    @property
+    def how(self) -> Inference:
+        """Partition at scale 1."""
+        return Inference(self.frames, self.size)
+
+    def images(self, indices: tuple[int, ...]) -> torch.Tensor:
+        """One graph of frames of the video, (1, N', 3, h, w)."""
+        (video,) = synthetic_videos("test", 1, length=self.length, size=self.footage)
+        return to_input([video.frame(i) for i in indices], self.size)[None]
+
+    @property
+    def subset(self) -> tuple[int, ...]:
+        """First subset of the partition."""
+        return self.how.graphs(self.length)[0].frames
 
 
-def _settle(model: nn.Module) -> None:
+def _settle(model: nn.Module, frames: int) -> None:
     """Give a random network activations of ordinary size: one pass that sets the statistics it normalises by."""
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = None  # the average of the passes
     model.train()
     with torch.no_grad():
-        model(torch.randn(1, _FRAMES, 3, 129, 129))
+        model(torch.randn(1, frames, 3, 129, 129))
     model.eval()
 
 
@@ -76,17 +107,17 @@ class ReleasedEncoder(nn.Module):
         return nodes
 
 
-def models() -> tuple[AGNN, AGNN]:
+def models(setting: Setting) -> tuple[AGNN, AGNN]:
     """AGNN of the paper (K = 3), and of the released code (K = 5), both with random weights."""
     torch.manual_seed(0)
-    plain = AGNN(build_backbone(_BACKBONE, 256), frames=_FRAMES, rounds=3)
-    _settle(plain)
+    plain = AGNN(build_backbone(setting.backbone, 256), frames=setting.frames, rounds=3)
+    _settle(plain, setting.frames)
     body, width = copy.deepcopy(plain.encoder), 256
     if isinstance(body, DeepLabEncoder):
         body, width = body.body, 2048
     official = AGNN(
         ReleasedEncoder(body, width),
-        frames=_FRAMES,
+        frames=setting.frames,
         rounds=5,
         loop_edge=LoopEdge.encoder,
         loop_reduction=4,
@@ -99,72 +130,93 @@ def models() -> tuple[AGNN, AGNN]:
     return plain, official
 
 
-def _subset() -> tuple[int, ...]:
-    """First subset of the partition."""
-    return Inference(_FRAMES, _INPUT).graphs(_LENGTH)[0].frames
-
-
-def _multiply(left: torch.Tensor, right: torch.Tensor, product: torch.Tensor) -> list[float]:
-    for _ in range(10):
-        torch.mm(left, right, out=product)
-    return []
-
-
-def _video() -> Any:
-    return synthetic_videos("test", 1, length=_LENGTH, size=_FOOTAGE)[0]
-
-
-def _images(indices: tuple[int, ...]) -> torch.Tensor:
-    video = _video()
-    return to_input([video.frame(i) for i in indices], _INPUT)[None]
-
-
 @torch.inference_mode()
-def official_frame() -> list[float]:
+def _forward(model: AGNN, images: torch.Tensor) -> torch.Tensor:
+    return torch.sigmoid(model(images).float())
+
+
+def _official(setting: Setting) -> Callable[[], Any]:
     """One frame the released code's way: a whole forward with two random references, of which one mask is kept."""
-    return _forward(models()[1], random_references(_LENGTH, _FRAMES, seed=0)[0].nodes)
+    _, model = models(setting)
+    images = setting.images(random_references(setting.length, setting.frames, seed=0)[0].nodes)
+    return lambda: _forward(model, images)
 
 
-@torch.inference_mode()
-def plain_subset() -> list[float]:
+def _plain(setting: Setting) -> Callable[[], Any]:
     """One subset of the partition, fp32."""
-    return _forward(models()[0], _subset())
+    model, _ = models(setting)
+    images = setting.images(setting.subset)
+    return lambda: _forward(model, images)
 
 
-def our_video() -> list[float]:
-    """The whole video as ``agnn-predict`` sends it through the network."""
-    return _predict(_prepared(models()[0]))
+def _ours(setting: Setting) -> Callable[[], Any]:
+    """A whole video as ``agnn-predict`` sends it through the network, frames resized and maps brought to their size."""
+    model = prepare(models(setting)[0], _CPU, choose_dtype("auto", _CPU))
+    (video,) = synthetic_videos("test", 1, length=setting.length, size=setting.footage)
+    return lambda: list(predict_video(model, video, setting.how))
 
 
-@torch.inference_mode()
-def _forward(model: AGNN, indices: tuple[int, ...]) -> list[float]:
-    return [float(p) for p in torch.sigmoid(model(_images(indices))).mean((0, 2, 3))]
+def _products(setting: Setting) -> Callable[[], Any]:
+    """Ten matrix products in our precision."""
+    left, right = torch.randn(2, setting.matrix, setting.matrix).to(choose_dtype("auto", _CPU))
+    out = torch.empty_like(left)
+    return lambda: [torch.mm(left, right, out=out) for _ in range(10)]
 
 
-def _prepared(model: AGNN) -> AGNN:
-    device = torch.device("cpu")
-    return prepare(model, device, choose_dtype("auto", device))
+_SIDES = {"official": _official, "plain": _plain, "ours": _ours, "products": _products}
+#: In the process of a side: what it times.
+_READY: list[Callable[[], Any]] = []
 
 
-def _predict(model: AGNN) -> list[float]:
-    return [float(p.probability.mean()) for p in predict_video(model, _video(), Inference(_FRAMES, _INPUT))]
+def _begin(side: str, setting: Setting) -> None:
+    _READY.append(_SIDES[side](setting))
 
 
-@torch.inference_mode()
-def _difference(sides: _Sides) -> float:
+def _time() -> float:
+    start = time.perf_counter()
+    _READY[0]()
+    return time.perf_counter() - start
+
+
+def measure(setting: Setting, repeats: int) -> dict[str, tuple[float, float]]:
+    """Least seconds, and peak memory in MB, of each side: each in a process of its own, called in turns.
+
+    Processes of their own, since what ours asks of the memory allocator would serve the other sides, too.
+    """
+    seconds = dict.fromkeys(_SIDES, math.inf)
+    with ExitStack() as stack:
+        pools = {
+            side: stack.enter_context(
+                ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (side, setting))
+            )
+            for side in _SIDES
+        }
+        for turn in range(repeats + 1):
+            for side, pool in pools.items():
+                spent = pool.submit(_time).result()
+                if turn:  # the first one warms up
+                    seconds[side] = min(seconds[side], spent)
+        return {side: (seconds[side], pool.submit(peak_of_this_process).result()) for side, pool in pools.items()}
+
+
+def difference(setting: Setting) -> float:
     """Mean difference of our probabilities from those of plain fp32, on the first subset."""
-    how = Inference(_FRAMES, _INPUT)
-    nodes = how.graphs(_LENGTH)[0].frames
-    expected = torch.sigmoid(sides.plain(_images(nodes)))[0]
-    found = sides.ours.read_out(
-        sides.ours.propagate(first := sides.ours.encode(_images(nodes).to(next(sides.ours.parameters()).dtype))),
-        first,
-        _INPUT,
-    )
-    return float((torch.sigmoid(found)[0] - expected).abs().mean())
+    plain, _ = models(setting)
+    ours = prepare(plain, _CPU, choose_dtype("auto", _CPU))
+    images = setting.images(setting.subset)
+    like = next(ours.parameters())
+    return float((_forward(ours, images.to(like.dtype)) - _forward(plain, images)).abs().mean())
 
 
-def run_inference(repeats: int = 3) -> dict[str, Any]:
+def operations(setting: Setting) -> float:
+    """Multiplications and additions of the plain forward, for one frame."""
+    plain, _ = models(setting)
+    with FlopCounterMode(display=False) as counter:
+        _forward(plain, setting.images(setting.subset))
+    return float(counter.get_total_flops()) / setting.frames
+
+
+def run_inference(repeats: int = 3, setting: Setting | None = None) -> dict[str, Any]:
     """Time a frame of ResNet-101 at 473×473, N' = 3, on the CPU: the released code's way, plainly, and ours.
 
     The limit is the number of multiplications and additions of the plain forward over the measured rate of a matrix
@@ -177,40 +229,29 @@ def run_inference(repeats: int = 3) -> dict[str, Any]:
     Raises:
         RuntimeError: our probabilities differ from fp32's by more than 0.02 on average.
     """
-    plain, official = models()
-    sides = _Sides(plain, official, _prepared(plain))
-    dtype = next(sides.ours.parameters()).dtype
-    difference = _difference(sides)
-    if difference > 0.02:
-        raise RuntimeError(f"benchmark of inference: probabilities differ by {difference:.3f} on average")
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        plain(_images(_subset()))
-    operations = counter.get_total_flops() / _FRAMES
-    left, right = torch.randn(2, _MATRIX, _MATRIX).to(dtype)
-    product = torch.empty_like(left)
-    references = random_references(_LENGTH, _FRAMES, seed=0)[0].nodes
-    calls = [
-        lambda: _forward(sides.official, references),
-        lambda: _forward(sides.plain, _subset()),
-        lambda: _predict(sides.ours),
-        lambda: _multiply(left, right, product),
-    ]
-    whole, subset, video, products = fastest(calls, repeats, atol=None)
-    rate = 10 * 2 * _MATRIX**3 / products
-    seconds = {
-        "released code's way, fp32, K = 5": (whole, peak_mb(official_frame)),
-        "partition, fp32": (subset / _FRAMES, peak_mb(plain_subset)),
-        f"ours, {str(dtype).removeprefix('torch.')}": (video / _LENGTH, peak_mb(our_video)),
-        f"limit: {operations / 1e9:.0f} GFLOP at {rate / 1e9:.0f} GFLOP/s": (operations / rate, math.nan),
+    setting = setting or Setting()
+    apart = difference(setting)
+    if apart > 0.02:
+        raise RuntimeError(f"benchmark of inference: probabilities differ by {apart:.3f} on average")
+    count = operations(setting)
+    measured = measure(setting, repeats)
+    rate = 10 * 2 * setting.matrix**3 / measured["products"][0]
+    official, ours, limit = measured["official"][0], measured["ours"][0] / setting.length, count / rate
+    plain = measured["plain"][0] / setting.frames
+    dtype = str(choose_dtype("auto", _CPU)).removeprefix("torch.")
+    rows = {
+        "released code's way, fp32, K = 5": (official, measured["official"][1]),
+        "partition, fp32": (plain, measured["plain"][1]),
+        f"ours, {dtype}": (ours, measured["ours"][1]),
+        f"limit: {count / 1e9:.0f} GFLOP at {rate / 1e9:.0f} GFLOP/s": (limit, math.nan),
     }
-    ours, limit = video / _LENGTH, operations / rate
     return {
         "topic": "inference",
-        "rows": [{"name": name, "seconds": s, "memory_mb": mb} for name, (s, mb) in seconds.items()],
+        "rows": [{"name": name, "seconds": s, "memory_mb": mb} for name, (s, mb) in rows.items()],
         "ratios": {
-            "official_over_ours": whole / ours,
+            "official_over_ours": official / ours,
             "ours_over_limit": ours / limit,
-            "plain_over_ours": subset / _FRAMES / ours,
-            "probability_difference": difference,
+            "plain_over_ours": plain / ours,
+            "probability_difference": apart,
         },
     }

@@ -13,12 +13,18 @@ from typing import Any
 import numpy as np
 
 
-def _peak(function: Callable[..., object], args: tuple[object, ...]) -> float:
-    function(*args)
-    for line in Path("/proc/self/status").read_text().splitlines():
+def peak_of_this_process() -> float:
+    """Peak memory of this process in MB; NaN elsewhere than on Linux."""
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.is_file() else ():
         if line.startswith("VmHWM:"):
             return float(line.split()[1]) / 1024
     return math.nan
+
+
+def _peak(function: Callable[..., object], args: tuple[object, ...]) -> float:
+    function(*args)
+    return peak_of_this_process()
 
 
 def peak_mb(function: Callable[..., object], *args: object) -> float:
