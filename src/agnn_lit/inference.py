@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 from agnn_lit.data.index import DataError, Video
 from agnn_lit.data.sampling import Subset, partition, random_references
 from agnn_lit.data.transforms import to_input
+from agnn_lit.inference_plan import Nodes, Step, plan
 from agnn_lit.model import AGNN
 
 Item = TypeVar("Item")
@@ -83,71 +83,13 @@ class Prediction:
         return list(self.stages.values())[-1]
 
 
-@dataclass(frozen=True)
-class _Step:
-    """Groups of frames to encode, then graphs to run; nodes whose last use this is are forgotten after it."""
-
-    encode: tuple[tuple[int, ...], ...]
-    graphs: tuple[Subset, ...]
-    forget: tuple[int, ...]
-
-
 @dataclass
 class _Loaded:
     """Frames of a step by index, and those that could not be decoded with what stands in for them."""
 
-    step: _Step
+    step: Step
     frames: dict[int, Frame]
     unreadable: dict[int, str] = field(default_factory=dict)
-
-
-def _temporary(folder: Path | None) -> BinaryIO:
-    """A file without a name, gone when it is closed."""
-    return cast(BinaryIO, tempfile.TemporaryFile(dir=folder))
-
-
-class _Nodes:
-    """h^0 of the frames that later graphs need, for each view.
-
-    A subset's missing references are kept in memory, N'-1 frames at most; random references need any frame at
-    any time, and lie in unnamed temporary files, one a view.
-    """
-
-    def __init__(self, views: int, *, on_disk: bool, folder: Path | None) -> None:
-        self._kept: list[dict[int, Tensor]] = [{} for _ in range(views)]
-        self._files: list[BinaryIO | None] = [_temporary(folder) if on_disk else None for _ in range(views)]
-        self._shape: list[tuple[torch.Size, torch.dtype, torch.device] | None] = [None] * views
-
-    def put(self, view: int, index: int, node: Tensor) -> None:
-        file = self._files[view]
-        if file is None:
-            self._kept[view][index] = node
-            return
-        self._shape[view] = (node.shape, node.dtype, node.device)
-        raw = node.contiguous().view(torch.uint8).cpu().numpy().tobytes()
-        file.seek(index * len(raw))
-        file.write(raw)
-
-    def get(self, view: int, index: int) -> Tensor:
-        file = self._files[view]
-        if file is None:
-            return self._kept[view][index]
-        known = self._shape[view]
-        assert known is not None
-        shape, dtype, device = known
-        size = shape.numel() * dtype.itemsize
-        file.seek(index * size)
-        return torch.frombuffer(bytearray(file.read(size)), dtype=dtype).reshape(shape).to(device)
-
-    def forget(self, indices: Iterable[int]) -> None:
-        for kept in self._kept:
-            for index in indices:
-                kept.pop(index, None)
-
-    def close(self) -> None:
-        for file in self._files:
-            if file is not None:
-                file.close()
 
 
 def predict_video(
@@ -184,9 +126,12 @@ def predict_video(
     graphs = how.graphs(len(video))
     batches = [tuple(graphs[k : k + how.batch_size]) for k in range(0, len(graphs), how.batch_size)]
     left = [batch for batch in batches if not all(i in done for graph in batch for i in graph.frames)]
-    nodes = _Nodes(len(how.views), on_disk=how.random, folder=scratch)
+    nodes = Nodes(len(how.views), on_disk=how.random, folder=scratch)
     try:
-        for loaded in ahead(_steps(batches, left, how), lambda step: _load(video, step, how.skip_unreadable)):
+        for loaded in ahead(
+            plan(batches, left, how.frames * how.batch_size if how.random else None),
+            lambda step: _load(video, step, how.skip_unreadable),
+        ):
             for index, reason in loaded.unreadable.items():
                 if unreadable is not None:
                     unreadable(index, reason)
@@ -212,47 +157,7 @@ def ahead(items: Iterable[Item], load: Callable[[Item], Result], depth: int = 1)
                 future.cancel()
 
 
-def _steps(batches: Sequence[tuple[Subset, ...]], left: Sequence[tuple[Subset, ...]], how: Inference) -> list[_Step]:
-    """Plan what is encoded when, so that each frame is encoded once and its node kept as long as it is needed.
-
-    Frames are always encoded in the groups of an uninterrupted run: the last digits of a convolution depend on what
-    else is in its batch.
-    """
-    groups = _groups(batches, how)
-    last = {i: number for number, batch in enumerate(left) for graph in batch for i in graph.nodes}
-    encoded: set[int] = set()
-    steps: list[_Step] = []
-    if how.random:  # any frame may be asked for: all are encoded first, in the order in which they are decoded
-        steps = [_Step((group,), (), ()) for group in dict.fromkeys(groups[i] for i in sorted(last))]
-        encoded = set(groups)
-    for number, batch in enumerate(left):
-        used = dict.fromkeys(i for graph in batch for i in graph.nodes)
-        encode = tuple(dict.fromkeys(groups[i] for i in used if i not in encoded))
-        encoded.update(i for group in encode for i in group)
-        held = {*used, *(i for group in encode for i in group)}
-        steps.append(_Step(encode, batch, tuple(i for i in held if last.get(i, number) <= number)))
-    return steps
-
-
-def _groups(batches: Sequence[tuple[Subset, ...]], how: Inference) -> dict[int, tuple[int, ...]]:
-    """Frames that are encoded together with each frame: those that its batch of graphs is the first to use."""
-    found: dict[int, tuple[int, ...]] = {}
-    if how.random:
-        length, width = len([g for batch in batches for g in batch]), how.frames * how.batch_size
-        chunks = [tuple(range(k, min(k + width, length))) for k in range(0, length, width)]
-    else:
-        seen: set[int] = set()
-        chunks = []
-        for batch in batches:
-            new = tuple(dict.fromkeys(i for graph in batch for i in graph.nodes if i not in seen))
-            seen.update(new)
-            chunks.append(new)
-    for chunk in chunks:
-        found.update(dict.fromkeys(chunk, chunk))
-    return found
-
-
-def _load(video: Video, step: _Step, skip: bool) -> _Loaded:
+def _load(video: Video, step: Step, skip: bool) -> _Loaded:
     """Decode the frames of a step: those to encode, and those whose masks it gives."""
     loaded = _Loaded(step, {})
     kept = (graph.frames for graph in step.graphs)
@@ -280,7 +185,7 @@ def _stand_in(video: Video, index: int) -> Frame:
 
 
 @torch.inference_mode()
-def _run(model: AGNN, loaded: _Loaded, how: Inference, nodes: _Nodes) -> list[Prediction]:
+def _run(model: AGNN, loaded: _Loaded, how: Inference, nodes: Nodes) -> list[Prediction]:
     step = loaded.step
     kept = [i for graph in step.graphs for i in graph.frames]
     stages: list[dict[str, Tensor]] = [{} for _ in kept]
@@ -314,7 +219,7 @@ def _stages_after(how: Inference, view: int) -> list[str]:
     return found
 
 
-def _encode(model: AGNN, loaded: _Loaded, size: tuple[int, int], flip: bool, view: int, nodes: _Nodes) -> None:
+def _encode(model: AGNN, loaded: _Loaded, size: tuple[int, int], flip: bool, view: int, nodes: Nodes) -> None:
     like = next(model.parameters())
     for group in loaded.step.encode:
         images = to_input([loaded.frames[i] for i in group], size)[None].to(like.device, like.dtype)
@@ -325,7 +230,7 @@ def _encode(model: AGNN, loaded: _Loaded, size: tuple[int, int], flip: bool, vie
 
 
 def _probabilities(
-    model: AGNN, graphs: Sequence[Subset], size: tuple[int, int], flip: bool, view: int, nodes: _Nodes
+    model: AGNN, graphs: Sequence[Subset], size: tuple[int, int], flip: bool, view: int, nodes: Nodes
 ) -> list[Tensor]:
     """Probability maps (h, w) of the kept frames of some graphs at the size of the input."""
     first = torch.stack([torch.stack([nodes.get(view, i) for i in graph.nodes]) for graph in graphs])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-import shutil
 import signal
 import sys
 import time
@@ -32,7 +30,8 @@ from agnn_lit.crf import check_backend
 from agnn_lit.data.footage import Footage, open_footage
 from agnn_lit.data.index import DataError
 from agnn_lit.overlay import draw_overlay
-from agnn_lit.runs import differences, versions, write_atomically
+from agnn_lit.prediction_folder import Output
+from agnn_lit.runs import versions
 from agnn_lit.trained import Trained, count_workers, find_checkpoint, open_trained
 
 register_schemas()
@@ -53,69 +52,6 @@ class _Rate(ProgressColumn):
         """Show the rate, once there is one."""
         rate = task.finished_speed or task.speed
         return Text("" if rate is None else f"{rate:.1f} frames/s")
-
-
-class Output:
-    """A folder of predictions: masks, soft maps, and ``predict.json``, which says of what.
-
-    Args:
-        folder: may exist.
-        cfg: says which files are wanted.
-    """
-
-    _TEMPORARIES = ("masks/.*.png.*", "soft/.*.png.*", ".overlay.mp4", ".predict.json.*")
-
-    def __init__(self, folder: Path, cfg: PredictConfig) -> None:
-        self.folder = folder
-        self._soft = cfg.soft
-        self.overlay = folder / "overlay.mp4"
-        self.record = folder / "predict.json"
-
-    def mask(self, name: str) -> Path:
-        """File of a frame's mask."""
-        return self.folder / "masks" / f"{name}.png"
-
-    def soft(self, name: str) -> Path | None:
-        """File of a frame's soft map, where they are wanted."""
-        return self.folder / "soft" / f"{name}.png" if self._soft else None
-
-    def has(self, name: str) -> bool:
-        """Say whether everything wanted of a frame is written."""
-        soft = self.soft(name)
-        return self.mask(name).is_file() and (soft is None or soft.is_file())
-
-    def begin(self, identity: dict[str, Any], *, overwrite: bool) -> None:
-        """Take the folder for this prediction, or go on with it.
-
-        Raises:
-            ConfigError: it holds masks of other settings, or files that no agnn-predict has written.
-        """
-        if self.record.is_file():
-            changed = differences(json.loads(self.record.read_text())["identity"], identity)
-            if not changed:
-                for pattern in self._TEMPORARIES:  # of a process that was killed
-                    for left in self.folder.glob(pattern):
-                        left.unlink()
-                return
-            if not overwrite:
-                raise ConfigError(
-                    f"out={self.folder} holds masks that were made otherwise:\n  " + "\n  ".join(changed) + "\n"
-                    "take another folder, or replace them with overwrite=true"
-                )
-            for old in filter(Path.is_dir, (self.folder / "masks", self.folder / "soft")):
-                shutil.rmtree(old)
-            self.overlay.unlink(missing_ok=True)
-        for part in ("masks", "soft", "overlay.mp4"):
-            there = self.folder / part
-            if there.is_file() or (there.is_dir() and any(there.iterdir())):
-                raise ConfigError(
-                    f"out={self.folder}: {there} is there, and no agnn-predict has written it; left alone"
-                )
-        self.write(identity, state="running")
-
-    def write(self, identity: dict[str, Any], **about: Any) -> None:
-        """Write ``predict.json``."""
-        write_atomically(self.record, json.dumps({**about, "identity": identity}, indent=2) + "\n")
 
 
 def _checkpoint(cfg: PredictConfig, console: Console) -> Path:
@@ -252,7 +188,7 @@ def predict(cfg: PredictConfig) -> Path:
     _refuse_faults(footage, cfg)
     trained = open_trained(checkpoint, cfg)
     footage.prepare(trained.how.frames)
-    out = Output(Path(cfg.out), cfg)
+    out = Output(Path(cfg.out), soft=cfg.soft)
     identity = _identity(cfg, footage, trained)
     out.begin(identity, overwrite=cfg.overwrite)
     height, width = footage.size
