@@ -19,7 +19,7 @@ from PIL import Image
 
 from agnn_lit.config import CrfBackend, CrfConfig
 from agnn_lit.crf import refine
-from agnn_lit.workers import begin_worker
+from agnn_lit.workers import begin_worker, stopped_on_error
 
 #: Colours of DAVIS palette files: index 0 black, index 1 red, the first of the benchmark's colour map.
 _PALETTE = [0, 0, 0, 128, 0, 0]
@@ -135,16 +135,8 @@ def finishers(crf: CrfConfig, workers: int) -> Iterator[Finishers]:
         with ThreadPoolExecutor(1) as threads:
             yield Finishers(threads, 2)
         return
-    others = multiprocessing.active_children()
     # Not forked: the network's threads are running.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker)
-    try:
+    with stopped_on_error(pool):
         yield Finishers(pool, 2 * workers)
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            if child not in others:
-                child.terminate()
-        raise
-    pool.shutdown()

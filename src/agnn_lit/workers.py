@@ -6,6 +6,9 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 
 import cv2
@@ -17,6 +20,21 @@ def begin_worker() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+@contextmanager
+def stopped_on_error(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Wait for a pool's processes at the end of the ``with`` block, and stop them at once when anything is raised."""
+    others = multiprocessing.active_children()
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            if child not in others:
+                child.terminate()
+        raise
+    pool.shutdown()
 
 
 def _end_with_parent() -> None:

@@ -17,7 +17,7 @@ import cv2
 from agnn_lit.metrics.mask_files import SequenceFiles, read_masks
 from agnn_lit.metrics.objects import score_objects
 from agnn_lit.metrics.protocols import PROTOCOLS, T_SEQUENCES, Protocol, SequenceScore, score_sequence
-from agnn_lit.workers import begin_worker
+from agnn_lit.workers import begin_worker, stopped_on_error
 
 
 def score_files(files: SequenceFiles, protocol_name: str) -> list[SequenceScore]:
@@ -62,24 +62,16 @@ def score_all(
     if workers == 1:
         yield (score_files(files, protocol.name) for files in ordered)
         return
-    others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=begin_worker)
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # ends OpenCV's own threads, which a forked process would wait for in vain
-    try:
+    with stopped_on_error(pool):
         with warnings.catch_warnings():
             # Python 3.12 warns of forking when any thread runs; those left here are OpenBLAS's, which stand it
             warnings.simplefilter("ignore", DeprecationWarning)
             futures = [pool.submit(score_files, files, protocol.name) for files in ordered]
         cv2.setNumThreads(threads)
         yield (future.result() for future in as_completed(futures))
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            if child not in others:
-                child.terminate()
-        raise
-    pool.shutdown()
 
 
 def usable_processors() -> int:
