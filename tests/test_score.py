@@ -153,6 +153,26 @@ main()
     assert done.returncode == 0, done.stderr
 
 
+def test_an_interruption_while_workers_start_is_kept_for_afterwards() -> None:
+    """What is raised in the hooks of a fork is dropped; here the signal comes in one."""
+    code = """
+import os, signal, sys
+from agnn_lit.workers import signals_deferred
+def stop(signum, frame):
+    raise SystemExit(7)
+signal.signal(signal.SIGTERM, stop)
+os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.SIGTERM))
+with signals_deferred():
+    if os.fork() == 0:
+        os._exit(0)
+    print("forked", flush=True)
+print("lost")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 7, done.stderr
+    assert done.stdout == "forked\n"
+
+
 def gone(pid: int) -> bool:
     """Whether a process has ended; one that nobody waited for yet has."""
     try:

@@ -23,6 +23,33 @@ def begin_worker() -> None:
 
 
 @contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Keep SIGINT and SIGTERM back until the end of the ``with`` block, in which processes are forked.
+
+    Python runs hooks around a fork and drops whatever is raised in them: an interruption at that moment would be lost.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only the main thread is interrupted
+        yield
+        return
+    main = os.getpid()
+    received: list[int] = []
+
+    def defer(signum: int, frame: object) -> None:  # noqa: ARG001 - called by the interpreter
+        if os.getpid() != main:  # a forked process that is stopped before it has begun
+            os._exit(128 + signum)
+        received.append(signum)
+
+    handlers = {signum: signal.signal(signum, defer) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
+        if received:
+            signal.raise_signal(received[0])
+
+
+@contextmanager
 def stopped_on_error(pool: ProcessPoolExecutor) -> Iterator[None]:
     """Wait for a pool's processes at the end of the ``with`` block, and stop them at once when anything is raised."""
     others = multiprocessing.active_children()

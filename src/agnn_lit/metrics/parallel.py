@@ -17,7 +17,7 @@ import cv2
 from agnn_lit.metrics.mask_files import SequenceFiles, read_masks
 from agnn_lit.metrics.objects import score_objects
 from agnn_lit.metrics.protocols import PROTOCOLS, T_SEQUENCES, Protocol, SequenceScore, score_sequence
-from agnn_lit.workers import begin_worker, stopped_on_error
+from agnn_lit.workers import begin_worker, signals_deferred, stopped_on_error
 
 
 def score_files(files: SequenceFiles, protocol_name: str) -> list[SequenceScore]:
@@ -66,7 +66,7 @@ def score_all(
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # ends OpenCV's own threads, which a forked process would wait for in vain
     with stopped_on_error(pool):
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), signals_deferred():
             # Python 3.12 warns of forking when any thread runs; those left here are OpenBLAS's, which stand it
             warnings.simplefilter("ignore", DeprecationWarning)
             futures = [pool.submit(score_files, files, protocol.name) for files in ordered]
