@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from agnn_lit import benchmark, checks, config, report, score
+from agnn_lit import benchmark, checks, config, report, runs, score
 from agnn_lit.report import quote_entries
+
+config.register_schemas()
+runs.register_resolvers()
 
 ROOT = Path(__file__).parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text()
