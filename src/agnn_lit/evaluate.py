@@ -179,13 +179,6 @@ def _unusual(cfg: EvaluateConfig) -> str:
     return "".join(f"-{word}" for word in words)
 
 
-def _stages(cfg: EvaluateConfig) -> list[str]:
-    """Stages of a prediction that are scored, the final one last."""
-    crf = cfg.crf.backend is not CrfBackend.none
-    asked = {"raw": True, "scales": len(cfg.scales) > 1, "flip": cfg.flip, "crf": crf}
-    return [stage for stage, wanted in asked.items() if wanted]
-
-
 def _print_stages(summaries: dict[str, dict[str, Any]], console: Console) -> None:
     table = Table(title="what each stage gives")
     for column in ("stage", "J", "F", "T"):
@@ -237,7 +230,8 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     no_test_list = data == trained.cfg.data and data.test_split is None and data.name is not DataName.synthetic
     if cfg.split == "test" and no_test_list:
         console.print("note: there is no list of test videos: these are the videos of training", style="yellow")
-    stages = _stages(cfg)
+    # what is scored, the final stage last
+    stages = (*trained.how.stages, *(() if cfg.crf.backend is CrfBackend.none else ("crf",)))
     scores: dict[str, list[SequenceScore]] = {stage: [] for stage in stages}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (

@@ -55,6 +55,12 @@ class Inference:
         """Scale and flip of each view, the ones as seen first."""
         return [(scale, flip) for flip in ((False, True) if self.flip else (False,)) for scale in self.scales]
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of a prediction's stages, in their order."""
+        asked = {"raw": True, "scales": len(self.scales) > 1, "flip": self.flip}
+        return tuple(stage for stage, wanted in asked.items() if wanted)
+
     def graphs(self, length: int) -> list[Subset]:
         """All graphs of a video of ``length`` frames; each frame is kept in exactly one."""
         if self.random:
@@ -203,7 +209,7 @@ def _run(model: AGNN, loaded: _Loaded, how: Inference, nodes: Nodes) -> list[Pre
                 entry[stage] = probability if stage == "raw" else total / (number + 1)
     nodes.forget(step.forget)
     return [
-        Prediction(i, loaded.frames[i], {k: entry[k].cpu().numpy() for k in ("raw", "scales", "flip") if k in entry})
+        Prediction(i, loaded.frames[i], {k: entry[k].cpu().numpy() for k in how.stages})
         for i, entry in zip(kept, stages, strict=True)
     ]
 
@@ -212,7 +218,7 @@ def _stages_after(how: Inference, view: int) -> list[str]:
     """Stages that are complete with a view: ``raw`` is scale 1 where that is asked for, else the first scale."""
     raw = how.scales.index(1.0) if 1.0 in how.scales else 0
     found = ["raw"] if view == raw else []
-    if len(how.scales) > 1 and view == len(how.scales) - 1:
+    if "scales" in how.stages and view == len(how.scales) - 1:
         found.append("scales")
     if how.flip and view == len(how.views) - 1:
         found.append("flip")

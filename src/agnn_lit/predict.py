@@ -97,8 +97,10 @@ def _sha256(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def _predict(trained: Trained, footage: Footage, cfg: PredictConfig, out: Output, bar: Progress) -> dict[int, str]:
-    """Write what is missing of the masks.
+def _predict(
+    trained: Trained, footage: Footage, cfg: PredictConfig, out: Output, done: set[int], bar: Progress
+) -> dict[int, str]:
+    """Write what is missing of the masks, all but those that are done.
 
     Returns:
         Frames that could not be read, and why.
@@ -106,7 +108,6 @@ def _predict(trained: Trained, footage: Footage, cfg: PredictConfig, out: Output
     from agnn_lit.inference import predict_video
 
     skipped = dict(footage.unreadable)
-    done = {i for i in range(len(footage)) if out.has(footage.frame_name(i))}
     task = bar.add_task("frames", total=len(footage), completed=len(done | skipped.keys()))
     last = "raw" if cfg.crf.backend is CrfBackend.none else "crf"
     with finish.finishers(cfg.crf, count_workers(cfg)) as pool:
@@ -201,19 +202,19 @@ def predict(cfg: PredictConfig) -> Path:
         highlight=False,
         soft_wrap=True,
     )
-    had = sum(out.has(footage.frame_name(i)) for i in range(len(footage)))
-    if had:
-        console.print(f"{had} frames are there from before", highlight=False)
+    done = {i for i in range(len(footage)) if out.has(footage.frame_name(i))}
+    if done:
+        console.print(f"{len(done)} frames are there from before", highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     start = time.perf_counter()
     with closing(footage), Progress(*columns, console=console, disable=not cfg.progress) as bar:
-        skipped = _predict(trained, footage, cfg, out, bar)
+        skipped = _predict(trained, footage, cfg, out, done, bar)
         seconds = time.perf_counter() - start
         if cfg.overlay:
             from agnn_lit.overlay_video import write_video
 
             write_video(out.overlay, _pictures(footage, out, bar), footage.clock[1], _rate(footage))
-    fresh = len(footage) - len(skipped) - had
+    fresh = len(footage) - len(skipped) - len(done)
     if skipped:
         console.print(
             f"left out, {len(skipped)} frames:\n  {_describe_skipped(skipped)}", style="yellow", soft_wrap=True

@@ -1,0 +1,248 @@
+"""A video file as a sequence of frames: which there are, and any of them on demand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from agnn_lit.data.index import DataError
+
+#: Threads of a decoder, each of which holds frames.
+_THREADS = min(4, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class FrameTime:
+    """A frame of a video file as it was found.
+
+    Attributes:
+        pts: presentation time in the stream's time base; None in files without.
+        broken: what is wrong with it, or None.
+    """
+
+    pts: int | None
+    broken: str | None = None
+
+
+class VideoFile:
+    """A video file as a sequence of frames, in the order of their presentation.
+
+    The file is decoded once to find its frames: containers and headers do not tell their number reliably. Frames are
+    turned as the file's rotation flag says. Frame ``i`` is called ``00000`` + i, as in DAVIS.
+
+    Args:
+        path: any file that FFmpeg decodes.
+
+    Attributes:
+        decoders: kept open at most: a graph's frames lie far apart, and each decoder goes on where it stands.
+        faults: what is wrong with the file as a whole.
+
+    Raises:
+        DataError: no video in it, or not a frame that can be decoded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.stem
+        self.decoders = 8
+        self.times, self.faults = _find_frames(path)
+        stamps = [t.pts for t in self.times]
+        #: Times that tell frames apart; without, frames are counted from the start of the file.
+        self._timed = _rising(stamps)
+        self._index = {t: i for i, t in enumerate(stamps)} if self._timed else {}
+        self._cursors: list[_Cursor] = []
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            base, rate = stream.time_base or Fraction(1, 1000), stream.average_rate or Fraction(24)
+        #: Presentation time of each frame, and the seconds that it counts in.
+        self.clock = ([t.pts or 0 for t in self.times], base) if self._timed else (list(range(len(self))), 1 / rate)
+        self.size = next(self.frame(i) for i, t in enumerate(self.times) if t.broken is None).shape[:2]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def broken(self) -> dict[int, str]:
+        """Frames that cannot be decoded, and why."""
+        return {i: f"{self._where(i)}: {t.broken}" for i, t in enumerate(self.times) if t.broken is not None}
+
+    def _where(self, index: int) -> str:
+        pts = self.clock[0][index]
+        return f"{self.path}: frame {index} at {float(pts * self.clock[1]):.3f} s"
+
+    def frame_name(self, index: int) -> str:
+        """Return the number of a frame, five digits or more."""
+        return f"{index:05d}"
+
+    def mask(self, index: int) -> None:  # noqa: ARG002 - the call of every video
+        """Return None: a video file has no annotation."""
+        return
+
+    def frame(self, index: int) -> NDArray[np.uint8]:
+        """Return frame ``index`` as (H, W, 3) RGB.
+
+        Raises:
+            DataError: it cannot be decoded; says at what time it lies.
+        """
+        if self.times[index].broken is not None:
+            raise DataError(self.broken[index])
+        cursor = self._cursor(index)
+        found = cursor.advance(index)
+        if found is None:
+            self._close(cursor)
+            cursor = self._open(0)
+            found = cursor.advance(index)
+        if found is None:
+            raise DataError(f"{self._where(index)}: cannot be decoded")
+        return found
+
+    def _cursor(self, index: int) -> _Cursor:
+        """The decoder that stands at a frame, or a little before; else one put there."""
+        near = [c for c in self._cursors if c.next <= index < c.next + 8]
+        if near:
+            best = max(near, key=lambda c: c.next)
+            self._cursors.remove(best)
+            self._cursors.append(best)
+            return best
+        return self._open(index)
+
+    def _open(self, index: int) -> _Cursor:
+        while len(self._cursors) >= self.decoders:
+            self._close(self._cursors[0])
+        pts = self.times[index].pts
+        cursor = _Cursor(self.path, self._index, pts if self._timed and index else None)
+        self._cursors.append(cursor)
+        return cursor
+
+    def _close(self, cursor: _Cursor) -> None:
+        self._cursors.remove(cursor)
+        cursor.close()
+
+    def close(self) -> None:
+        """Close the decoders."""
+        for cursor in list(self._cursors):
+            self._close(cursor)
+
+
+class _Cursor:
+    """One decoder that goes forward through a file.
+
+    Args:
+        path: of the file.
+        index: frame number by presentation time; empty when frames are counted.
+        pts: time to start at or before; None for the start of the file.
+    """
+
+    def __init__(self, path: Path, index: dict[int | None, int], pts: int | None) -> None:
+        self._index = index
+        self._container = av.open(str(path))
+        stream = self._container.streams.video[0]
+        _thread(stream)
+        if pts is not None:
+            self._container.seek(pts, stream=stream, backward=True)
+        self._frames = _decoded(self._container, stream)
+        self.next = 0  # frames from here on may still come
+
+    def advance(self, index: int) -> NDArray[np.uint8] | None:
+        """Decode up to a frame and return it; None where it does not come."""
+        for frame in self._frames:
+            if frame is None:
+                continue
+            number = self._index.get(frame.pts, -1) if self._index else self.next
+            if number < 0:
+                continue
+            self.next = number + 1
+            if number == index:
+                return _upright(frame)
+            if number > index:
+                return None
+        return None
+
+    def close(self) -> None:
+        self._frames.close()
+        self._container.close()
+
+
+def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Generator[av.VideoFrame | None]:
+    """Frames in the order of presentation; None for a packet that FFmpeg refuses."""
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()
+        except av.error.FFmpegError:
+            yield None
+
+
+def _thread(stream: av.VideoStream) -> None:
+    stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = _THREADS
+
+
+def _find_frames(path: Path) -> tuple[list[FrameTime], list[str]]:
+    """Decode a file once and note its frames, and what is wrong with it as a whole."""
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise DataError(f"{path}: cannot be opened as a video ({error})") from error
+    with container:
+        if not container.streams.video:
+            raise DataError(f"{path}: holds no video stream")
+        stream = container.streams.video[0]
+        _thread(stream)
+        found: list[FrameTime] = []
+        faults: list[str] = []
+        announced: set[int | None] = set()
+        packets = refused = 0
+        try:
+            for packet in container.demux(stream):
+                if packet.size:  # the last one only asks for what is still to come
+                    packets += 1
+                    announced.add(packet.pts)
+                try:
+                    frames = packet.decode()
+                except av.error.FFmpegError:
+                    refused += 1
+                    continue
+                found += [FrameTime(f.pts, "its data is damaged" if f.is_corrupt else None) for f in frames]
+        except (av.error.FFmpegError, OSError) as error:
+            faults.append(f"{path}: cannot be read to its end ({error})")
+        if packets < stream.frames:
+            faults.append(f"{path}: announces {stream.frames} frames, and {packets} are there: it has been cut short")
+    if all(t.broken is not None for t in found):
+        raise DataError(f"{path}: not one frame of it can be decoded ({refused} packets refused)")
+    if refused:
+        found, fault = _with_gaps(found, announced)
+        faults += [f"{path}: {refused} packets cannot be decoded, {fault}"] if fault else []
+    return found, faults
+
+
+def _with_gaps(found: list[FrameTime], announced: set[int | None]) -> tuple[list[FrameTime], str]:
+    """Add the frames of refused packets: those whose times are announced and do not come.
+
+    (Without refusals such times are normal: hidden frames, second fields, edited beginnings.)
+
+    Returns:
+        The frames, and a sentence where the times do not say which are missing.
+    """
+    stamps = [t.pts for t in found]
+    if not _rising(stamps) or None in announced:
+        return found, "and its times do not say which frames are missing: later ones have smaller numbers"
+    gaps = [FrameTime(pts, "cannot be decoded") for pts in announced - set(stamps)]
+    return sorted(found + gaps, key=lambda t: t.pts or 0), ""
+
+
+def _rising(stamps: list[int | None]) -> bool:
+    """Whether these are times in order, so that a frame can be told, and searched, by its own."""
+    return None not in stamps and all(a < b for a, b in pairwise(stamps))  # type: ignore[operator]
+
+
+def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    picture = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90) % 4))
