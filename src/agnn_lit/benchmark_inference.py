@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import multiprocessing
 import time
@@ -17,14 +16,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from agnn_lit.benchmark_turns import peak_of_this_process
-from agnn_lit.config import Aggregation, BackboneName, Gate, LineEdge, LoopEdge, Readout, Update
+from agnn_lit.config import Aggregation, BackboneName, Gate, LineEdge, Readout, Update
 from agnn_lit.data.sampling import random_references
 from agnn_lit.data.synthetic import synthetic_videos
 from agnn_lit.data.transforms import to_input
 from agnn_lit.fast import choose_dtype, prepare
 from agnn_lit.inference import Inference, predict_video
 from agnn_lit.model import AGNN
-from agnn_lit.model.backbone import DeepLabEncoder, build_backbone
+from agnn_lit.model.backbone import build_backbone
 
 _CPU = torch.device("cpu")
 
@@ -76,57 +75,25 @@ def _settle(model: nn.Module, frames: int) -> None:
     model.eval()
 
 
-class ReleasedEncoder(nn.Module):
-    """Encoder of the released code, for its cost: 512 channels a branch of the ASPP, biased, and a 3×3 bottleneck.
-
-    The body is torchvision's, strided in other convolutions; the position attention is the graph's loop edge.
-
-    Args:
-        body: dilated ResNet-101, or any network.
-        width: channels that it ends with.
-    """
-
-    def __init__(self, body: nn.Module, width: int) -> None:
-        super().__init__()
-        self.body = body
-        self.branches = nn.ModuleList(
-            [nn.Conv2d(width, 512, 1), *(nn.Conv2d(width, 512, 3, padding=rate, dilation=rate) for rate in (6, 12, 18))]
-        )
-        self.pooled = nn.Conv2d(width, 512, 1)
-        self.bottleneck = nn.Sequential(
-            nn.Conv2d(5 * 512, 256, 3, padding=1, bias=False), nn.BatchNorm2d(256), nn.PReLU()
-        )
-        self.last = nn.Sequential(nn.Conv2d(256, 256, 3, padding=1, bias=False), nn.BatchNorm2d(256), nn.ReLU())
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map images (M, 3, H, W) to nodes (M, 256, H/8, W/8)."""
-        features = self.body(images)
-        pooled = self.pooled(features.mean((2, 3), keepdim=True)).expand(-1, -1, *features.shape[2:])
-        joined = torch.cat([pooled, *(branch(features) for branch in self.branches)], dim=1)
-        nodes: torch.Tensor = self.last(self.bottleneck(joined))
-        return nodes
-
-
 def models(setting: Setting) -> tuple[AGNN, AGNN]:
-    """AGNN of the paper (K = 3), and of the released code (K = 5), both with random weights."""
+    """AGNN of the paper (K = 3), and of the released code (K = 5) with its own encoder, both with random weights."""
     torch.manual_seed(0)
     plain = AGNN(build_backbone(setting.backbone, 256), frames=setting.frames, rounds=3)
     _settle(plain, setting.frames)
-    body, width = copy.deepcopy(plain.encoder), 256
-    if isinstance(body, DeepLabEncoder):
-        body, width = body.body, 2048
+    tiny = setting.backbone is BackboneName.tiny
     official = AGNN(
-        ReleasedEncoder(body, width),
+        build_backbone(setting.backbone if tiny else BackboneName.deeplab_official, 256, loop_reduction=4),
         frames=setting.frames,
         rounds=5,
-        loop_edge=LoopEdge.encoder,
-        loop_reduction=4,
+        loop_edge=False,
         line_edge=LineEdge.directed,
         gate=Gate.spatial,
         aggregation=Aggregation.concat,
         update=Update.gru1x1,
         readout=Readout.bn,
-    ).eval()
+        auxiliary=True,
+    )
+    _settle(official, setting.frames)
     return plain, official
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agnn_lit.config import ConfigError, DataConfig, DataName, TrainConfig, plain
+from agnn_lit.config import ConfigError, DataConfig, DataName, LoopEdge, TrainConfig, plain
 from agnn_lit.data import index
 from agnn_lit.data.index import DataError, DiskVideo, Video
 from agnn_lit.data.sampling import hold_out
@@ -93,7 +93,8 @@ def build_model(cfg: TrainConfig, *, pretrained: bool = True) -> AGNN:
     from agnn_lit.model.weights import load_backbone_weights
 
     m = cfg.model
-    encoder = build_backbone(cfg.backbone.name, m.channels, cfg.backbone.stride)
+    encoder_loop = m.loop_reduction if m.loop_edge is LoopEdge.encoder else None
+    encoder = build_backbone(cfg.backbone.name, m.channels, cfg.backbone.stride, encoder_loop)
     if pretrained and cfg.backbone.weights is not None:
         load_backbone_weights(encoder, cfg.backbone.weights)
     return AGNN(
@@ -101,13 +102,14 @@ def build_model(cfg: TrainConfig, *, pretrained: bool = True) -> AGNN:
         m.channels,
         m.frames,
         m.rounds,
-        loop_edge=m.loop_edge,
+        loop_edge=m.loop_edge is LoopEdge.every_round,
         loop_reduction=m.loop_reduction,
         line_edge=m.line_edge,
         gate=m.gate,
         aggregation=m.aggregation,
         update=m.update,
         readout=m.readout,
+        auxiliary=m.auxiliary,
     )
 
 
@@ -134,10 +136,12 @@ def build_module(cfg: TrainConfig, *, steps: int = 1, pretrained: bool = True) -
         cfg.optim,
         steps,
         Validation(
-            Inference(cfg.model.frames, cfg.clips.size, cfg.clips.batch_size), protocol=default_protocol(cfg.data)
+            Inference(cfg.model.frames, cfg.clips.size, cfg.clips.batch_size, preprocessing=cfg.backbone.preprocessing),
+            protocol=default_protocol(cfg.data),
         ),
         plain(cfg),
         overlays=cfg.logger.overlays,
+        auxiliary=cfg.loss.auxiliary,
     )
 
 
@@ -148,5 +152,6 @@ def build_datamodule(cfg: TrainConfig, train: Sequence[Video], held_out: Sequenc
     from agnn_lit.data.transforms import ClipTransform
 
     c = cfg.clips
-    clips = ClipDataset(train, cfg.model.frames, ClipTransform(c.size, c.flip, c.scale), cfg.seed, c.clips_per_video)
+    transform = ClipTransform(c.size, c.flip, c.scale, cfg.backbone.preprocessing)
+    clips = ClipDataset(train, cfg.model.frames, transform, cfg.seed, c.clips_per_video)
     return VideoDataModule(clips, held_out, c.batch_size, c.workers)

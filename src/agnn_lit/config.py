@@ -79,6 +79,14 @@ class BackboneName(Enum):
     deeplabv3_resnet50 = "deeplabv3_resnet50"
     deeplabv3_resnet101 = "deeplabv3_resnet101"
     deeplabv3_mobilenet_v3_large = "deeplabv3_mobilenet_v3_large"
+    deeplab_official = "deeplab_official"
+
+
+class Preprocessing(Enum):
+    """How the pixels of a frame become the numbers that the backbone's weights were trained with."""
+
+    imagenet = "imagenet"
+    caffe = "caffe"
 
 
 class DataName(Enum):
@@ -143,6 +151,10 @@ class ModelConfig:
     aggregation: Aggregation = Aggregation.sum
     update: Update = Update.gru3x3
     readout: Readout = Readout.conv3
+    auxiliary: bool = False  # also a mask straight from the encoder, for the loss of training
+    # Checkpoint of agnn-train or agnn-convert that training starts from, instead of backbone.weights. Where an axis
+    # differs (K and N' may), its parts start anew.
+    weights: str | None = None
 
 
 @dataclass
@@ -154,6 +166,9 @@ class BackboneConfig:
     # or ResNet50_Weights.IMAGENET1K_V2, the path of a file, or null for a random start.
     weights: str | None = None
     stride: int = 8  # pixels between neighbouring feature positions; tiny: 4 or 8, the others: 8
+    # imagenet: RGB in 0..1, less ImageNet's mean, over its deviation, as torchvision's weights expect; caffe: BGR in
+    # 0..255 less the mean, as the released code's do. It stays with the checkpoint.
+    preprocessing: Preprocessing = Preprocessing.imagenet
 
 
 def _pair(values: Any) -> Any:
@@ -213,6 +228,7 @@ class LossConfig:
 
     eta: Eta = Eta.share  # share: |fg| / all pixels; literal: |fg| / |bg|
     reduction: str = "mean"  # over pixels: mean or sum
+    auxiliary: float = 0.1  # weight of the same loss on the auxiliary mask, where the model has one
 
 
 @dataclass
@@ -312,6 +328,8 @@ class InferenceConfig:
     seed: int = 0  # of random references
     scales: tuple[float, ...] = (1.0,)  # of the network's input; probabilities are averaged
     flip: bool = False  # also average over the mirrored frames
+    # bring maps to the frame's size with corner pixels on corner pixels, as the released code does
+    align_corners: bool = False
     crf: CrfConfig = field(default_factory=CrfConfig)
     batch_size: int = 1  # graphs at a time
     accelerator: str = "auto"

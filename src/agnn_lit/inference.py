@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agnn_lit.config import Preprocessing
 from agnn_lit.data.index import DataError, Video
 from agnn_lit.data.sampling import Subset, partition, random_references
 from agnn_lit.data.transforms import to_input
@@ -39,6 +40,8 @@ class Inference:
         random: each frame with N'-1 others drawn by ``seed``, instead of the partition into subsets.
         seed: of random references.
         skip_unreadable: leave frames out that cannot be decoded, instead of raising.
+        preprocessing: of the frames, as in training.
+        align_corners: bring maps to a frame's size with corner pixels on corner pixels.
     """
 
     frames: int
@@ -49,6 +52,12 @@ class Inference:
     random: bool = False
     seed: int = 0
     skip_unreadable: bool = False
+    preprocessing: Preprocessing = Preprocessing.imagenet
+    align_corners: bool = False
+
+    def input_size(self, scale: float) -> tuple[int, int]:
+        """Height and width of the input at a scale, rounded down."""
+        return max(1, int(scale * self.size[0])), max(1, int(scale * self.size[1]))
 
     @property
     def views(self) -> list[tuple[float, bool]]:
@@ -197,12 +206,12 @@ def _run(model: AGNN, loaded: _Loaded, how: Inference, nodes: Nodes) -> list[Pre
     stages: list[dict[str, Tensor]] = [{} for _ in kept]
     sums: list[Tensor] = []
     for number, (scale, flip) in enumerate(how.views):
-        size = (max(1, round(scale * how.size[0])), max(1, round(scale * how.size[1])))
-        _encode(model, loaded, size, flip, number, nodes)
+        size = how.input_size(scale)
+        _encode(model, loaded, how, number, nodes)
         if not kept:
             continue
         maps = _probabilities(model, step.graphs, size, flip, number, nodes)
-        own = [_resize(m, loaded.frames[i].shape[:2]) for i, m in zip(kept, maps, strict=True)]
+        own = [_resize(m, loaded.frames[i].shape[:2], how.align_corners) for i, m in zip(kept, maps, strict=True)]
         sums = [a + b for a, b in zip(sums, own, strict=True)] if sums else own
         for stage in _stages_after(how, number):
             for entry, total, probability in zip(stages, sums, own, strict=True):
@@ -225,10 +234,12 @@ def _stages_after(how: Inference, view: int) -> list[str]:
     return found
 
 
-def _encode(model: AGNN, loaded: _Loaded, size: tuple[int, int], flip: bool, view: int, nodes: Nodes) -> None:
+def _encode(model: AGNN, loaded: _Loaded, how: Inference, view: int, nodes: Nodes) -> None:
     like = next(model.parameters())
+    scale, flip = how.views[view]
     for group in loaded.step.encode:
-        images = to_input([loaded.frames[i] for i in group], size)[None].to(like.device, like.dtype)
+        frames = [loaded.frames[i] for i in group]
+        images = to_input(frames, how.input_size(scale), how.preprocessing)[None].to(like.device, like.dtype)
         if flip:
             images = images.flip(-1)
         for index, node in zip(group, model.encode(images)[0].unbind(), strict=True):  # (C, H', W') each
@@ -247,7 +258,7 @@ def _probabilities(
     return [maps[b, n] for b, graph in enumerate(graphs) for n in range(len(graph.frames))]
 
 
-def _resize(own: Tensor, size: tuple[int, ...]) -> Tensor:
+def _resize(own: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
     if own.shape == size:
         return own
-    return F.interpolate(own[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+    return F.interpolate(own[None, None], size=size, mode="bilinear", align_corners=align_corners)[0, 0]

@@ -43,8 +43,8 @@ class Validation:
 class AGNNModule(pl.LightningModule):
     """Trains an :class:`AGNN` and validates it on whole videos.
 
-    Logs ``train/loss`` each step, ``val/J``, ``val/F``, ``val/T`` (means over held-out videos) and
-    ``lr/<group>``.
+    Logs ``train/loss`` (and ``train/loss_auxiliary`` where the model has that mask) each step, ``val/J``,
+    ``val/F``, ``val/T`` (means over held-out videos) and ``lr/<group>``.
 
     Args:
         model: the network.
@@ -54,6 +54,7 @@ class AGNNModule(pl.LightningModule):
         validation: how held-out videos are scored.
         config: the resolved configuration as plain containers, kept in the checkpoint.
         overlays: number of held-out videos whose middle frame is drawn at each validation.
+        auxiliary: weight of the loss of the auxiliary mask, where the model has one.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class AGNNModule(pl.LightningModule):
         validation: Validation,
         config: dict[str, Any],
         overlays: int = 0,
+        auxiliary: float = 0.0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters({"config": config})
@@ -74,6 +76,7 @@ class AGNNModule(pl.LightningModule):
         self.steps = steps
         self.validation = validation
         self.overlays = overlays
+        self.auxiliary = auxiliary
         self.pictures: dict[str, np.ndarray] = {}  # of the last validation: name -> (H, W, 3) RGB
         self._scores: list[SequenceScore] = []
 
@@ -81,7 +84,12 @@ class AGNNModule(pl.LightningModule):
         """Loss of a batch of clips."""
         images, masks = batch
         # The loss is taken in fp32 whatever the precision of the network.
-        loss = self.loss(self.model(images).float(), masks)
+        logits, straight = self.model.forward_with_auxiliary(images)
+        loss = self.loss(logits.float(), masks)
+        if straight is not None:
+            straight_loss = self.loss(straight.float(), masks)
+            self.log("train/loss_auxiliary", straight_loss, on_step=True, on_epoch=False, batch_size=len(images))
+            loss = loss + self.auxiliary * straight_loss
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=len(images))
         for scheduler_group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
             self.log(f"lr/{scheduler_group['name']}", scheduler_group["lr"], on_step=True, on_epoch=False)

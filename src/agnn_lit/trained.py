@@ -140,6 +140,8 @@ def open_trained(checkpoint: Path, cfg: InferenceConfig) -> Trained:
         cfg.references is References.random,
         cfg.seed,
         isinstance(cfg, PredictConfig) and cfg.on_error is OnError.skip,
+        trained.backbone.preprocessing,
+        cfg.align_corners,
     )
     names = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
     return Trained(checkpoint, trained, ready, how, names[dtype])

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agnn_lit.config import Aggregation, Gate, LineEdge, LoopEdge, Readout, Update
+from agnn_lit.config import Aggregation, Gate, LineEdge, Readout, Update
 from agnn_lit.model import AGNN, edges, messages
 from agnn_lit.model.conv_gru import ConvGRU
 from agnn_lit.model.readout import ReadOut
@@ -169,8 +169,8 @@ def test_a_whole_round_is_its_equations():
 
 AXES = [
     {},
-    {"loop_edge": LoopEdge.encoder},
-    {"loop_edge": LoopEdge.none},
+    {"loop_edge": False},
+    {"auxiliary": True},
     {"line_edge": LineEdge.directed},
     {"gate": Gate.spatial},
     {"gate": Gate.none},
@@ -204,7 +204,8 @@ def test_rounds_decide_whether_other_frames_matter(axes: dict, rounds: int):
 @pytest.mark.parametrize("rounds", [0, 2])
 def test_every_parameter_receives_a_gradient(axes: dict, rounds: int):
     model = small_agnn(rounds=rounds, **axes).train()
-    model(states(2, 3, 3, H, W)).square().sum().backward()
+    masks = model.forward_with_auxiliary(states(2, 3, 3, H, W))
+    sum(m.square().sum() for m in masks if m is not None).backward()
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     # The gate's and the keys' additive constants can have a gradient of zero by symmetry: a bias of
     # W_h shifts all scores of a row alike, which the softmax takes out again.

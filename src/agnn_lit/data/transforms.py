@@ -6,6 +6,7 @@ from typing import Any
 
 import agnn_lit.torchvision_ops  # noqa: F401 - before torchvision
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,21 +14,51 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from agnn_lit.config import Preprocessing
+
 #: Channel statistics of ImageNet, which torchvision's pretrained weights expect.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+#: Mean colour, blue first, of the data that the Caffe models were trained on, in 0..255.
+BGR_MEAN = (104.00698793, 116.66876762, 122.67891434)
 
 
-def normalise(frames: Tensor) -> Tensor:
-    """Map RGB frames (..., 3, H, W) of bytes to floats of zero mean and unit variance a channel."""
+def normalise(frames: Tensor, kind: Preprocessing = Preprocessing.imagenet) -> Tensor:
+    """Map RGB frames (..., 3, H, W) of bytes to what a backbone takes in.
+
+    Args:
+        frames: bytes, or floats in 0..255.
+        kind: ``imagenet``: scaled to 0..1, to zero mean and unit variance a channel; ``caffe``: blue first, in 0..255,
+            less the mean.
+
+    Returns:
+        Floats (..., 3, H, W).
+    """
+    if kind is Preprocessing.caffe:
+        return frames.float().flip(-3) - torch.tensor(BGR_MEAN, device=frames.device).view(3, 1, 1)
     mean, std = (torch.tensor(v, device=frames.device).view(3, 1, 1) for v in (MEAN, STD))
     return (frames.float() / 255 - mean) / std
 
 
-def to_input(frames: list[NDArray[np.uint8]], size: tuple[int, int]) -> Tensor:
-    """Resize RGB frames (H, W, 3), each of its own size, to one normalised clip (N, 3, *size)."""
-    resized = [v2.functional.resize(torch.from_numpy(f).permute(2, 0, 1), list(size)) for f in frames]
-    return normalise(torch.stack(resized))
+def mean_colour(kind: Preprocessing) -> list[int]:
+    """RGB in 0..255 that :func:`normalise` maps to about zero."""
+    return [round(m) for m in (BGR_MEAN[::-1] if kind is Preprocessing.caffe else [255 * m for m in MEAN])]
+
+
+def to_input(
+    frames: list[NDArray[np.uint8]], size: tuple[int, int], kind: Preprocessing = Preprocessing.imagenet
+) -> Tensor:
+    """Resize RGB frames (H, W, 3), each of its own size, to one normalised clip (N, 3, *size).
+
+    Both kinds resize bilinearly; ``imagenet`` averages over the pixels that fall together where it shrinks, ``caffe``
+    takes its samples as OpenCV does by default, as the released code's test.
+    """
+    if kind is Preprocessing.caffe:
+        sampled = [cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR) for frame in frames]
+        resized = [torch.from_numpy(frame).permute(2, 0, 1) for frame in sampled]
+    else:
+        resized = [v2.functional.resize(torch.from_numpy(f).permute(2, 0, 1), list(size)) for f in frames]
+    return normalise(torch.stack(resized), kind)
 
 
 class _Zoom(v2.Transform):  # type: ignore[misc]
@@ -64,10 +95,18 @@ class ClipTransform:
         flip: probability of a horizontal flip.
         scale: range of the zoom relative to ``size``; smaller results are padded with the mean colour and
             background, larger ones cropped at a random place.
+        preprocessing: see :func:`normalise`.
     """
 
-    def __init__(self, size: tuple[int, int], flip: float = 0.5, scale: tuple[float, float] = (0.7, 1.3)) -> None:
-        fill = {tv_tensors.Image: [*(round(255 * m) for m in MEAN), 0]}
+    def __init__(
+        self,
+        size: tuple[int, int],
+        flip: float = 0.5,
+        scale: tuple[float, float] = (0.7, 1.3),
+        preprocessing: Preprocessing = Preprocessing.imagenet,
+    ) -> None:
+        self.preprocessing = preprocessing
+        fill = {tv_tensors.Image: [*mean_colour(preprocessing), 0]}
         steps: list[torch.nn.Module] = [v2.Resize(list(size)), v2.RandomHorizontalFlip(flip)]
         if tuple(scale) != (1.0, 1.0):
             steps.append(_Zoom(scale))
@@ -92,4 +131,5 @@ class ClipTransform:
         both = both.as_subclass(Tensor)  # (N, 4, *size)
         # One memory layout, whatever the steps made of it: a loader process would copy to it anyhow, and
         # the last digits of a convolution depend on it.
-        return normalise(both[:, :3]).contiguous(), (both[:, 3] > 127).float().contiguous()
+        images = normalise(both[:, :3], self.preprocessing)
+        return images.contiguous(), (both[:, 3] > 127).float().contiguous()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agnn_lit.config import Aggregation, Gate, LineEdge, LoopEdge, Readout, Update
+from agnn_lit.config import Aggregation, Gate, LineEdge, Readout, Update
 from agnn_lit.model import edges
 from agnn_lit.model.conv_gru import ConvGRU, Replace
 from agnn_lit.model.messages import Aggregate, build_gate, neighbour_messages
@@ -21,17 +21,18 @@ class AGNN(nn.Module):
     With one frame there is no neighbour, and with K = 0 no graph: the read-out sees h^0 alone.
 
     Args:
-        encoder: maps images (M, 3, H, W) to nodes (M, C, H', W').
+        encoder: maps images (M, 3, H, W) to nodes (M, C, H', W'); it may hold a loop edge of its own.
         channels: C.
         frames: N', which only ``aggregation=concat`` fixes.
         rounds: K.
-        loop_edge: in every round, once after the encoder, or nowhere.
+        loop_edge: attend within each frame, in every round.
         loop_reduction: the loop edge attends in C / loop_reduction channels.
         line_edge: symmetric W_c, or directed.
         gate: of each message: per channel, per position, or none.
         aggregation: sum, mean or concat.
         update: ConvGRU with 3×3 or 1×1 kernels, or replacement by the message.
         readout: conv3 or bn.
+        auxiliary: also give a mask straight from h^0, by a 1×1 convolution (released code).
     """
 
     def __init__(
@@ -41,22 +42,22 @@ class AGNN(nn.Module):
         frames: int = 3,
         rounds: int = 3,
         *,
-        loop_edge: LoopEdge = LoopEdge.every_round,
+        loop_edge: bool = True,
         loop_reduction: int = 8,
         line_edge: LineEdge = LineEdge.symmetric,
         gate: Gate = Gate.channel,
         aggregation: Aggregation = Aggregation.sum,
         update: Update = Update.gru3x3,
         readout: Readout = Readout.conv3,
+        auxiliary: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.rounds = rounds
-        self.loop_every_round = loop_edge is LoopEdge.every_round
         # The rooms of the graph exist only when it is used: a parameter that no gradient
         # reaches would be an error of the configuration (and of DistributedDataParallel).
         self.loop_edge: nn.Module | None = None
-        if loop_edge is LoopEdge.encoder or (self.loop_every_round and rounds and not self._ignores_own(aggregation)):
+        if loop_edge and rounds and aggregation is not Aggregation.concat:
             self.loop_edge = edges.LoopEdge(channels, max(1, channels // loop_reduction))
         if rounds:
             self.line_edge = edges.LineEdge(channels, symmetric=line_edge is LineEdge.symmetric)
@@ -64,17 +65,11 @@ class AGNN(nn.Module):
             self.aggregate = Aggregate(aggregation, channels, frames)
             self.update = _build_update(update, channels)
         self.readout = ReadOut(readout, channels)
-
-    @staticmethod
-    def _ignores_own(aggregation: Aggregation) -> bool:
-        return aggregation is Aggregation.concat
+        self.auxiliary = nn.Conv2d(channels, 1, 1) if auxiliary else None
 
     def encode(self, images: Tensor) -> Tensor:
         """Embed images (B, N, 3, H, W) as nodes h^0 (B, N, C, H', W')."""
-        h: Tensor = self.encoder(images.flatten(0, 1))  # (B·N, C, H', W')
-        if self.loop_edge is not None and not self.loop_every_round:
-            h = self.loop_edge(h)
-        return _split(h, images.shape[0])  # (B, N, C, H', W')
+        return _split(self.encoder(images.flatten(0, 1)), images.shape[0])  # (B, N, C, H', W')
 
     def propagate(self, h: Tensor) -> Tensor:
         """Pass messages for K rounds: nodes h^0 to h^K, both (B, N, C, H', W')."""
@@ -85,7 +80,7 @@ class AGNN(nn.Module):
     def _round(self, h: Tensor) -> Tensor:
         b, n = h.shape[:2]
         own = None
-        if self.loop_edge is not None and self.loop_every_round:
+        if self.loop_edge is not None:
             own = _split(self.gate(self.loop_edge(h.flatten(0, 1))), b)  # (B, N, C, H', W')
         if n > 1:
             messages = neighbour_messages(self.line_edge, h)  # (B, N, N-1, C, H', W')
@@ -99,14 +94,26 @@ class AGNN(nn.Module):
     def read_out(self, last: Tensor, first: Tensor, size: tuple[int, int]) -> Tensor:
         """Logits (B, N, H, W) of ``size`` from h^K and h^0, both (B, N, C, H', W')."""
         logits = self.readout(last.flatten(0, 1), first.flatten(0, 1))  # (B·N, 1, H', W')
-        logits = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
-        return _split(logits.squeeze(1), last.shape[0])  # (B, N, H, W)
+        return _split(_upsample(logits, size), last.shape[0])  # (B, N, H, W)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map clips (B, N, 3, H, W), normalised, to mask logits (B, N, H, W)."""
+        return self.forward_with_auxiliary(images)[0]
+
+    def forward_with_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """As :meth:`forward`, and the logits (B, N, H, W) of the auxiliary mask, or None without one."""
         first = self.encode(images)
         height, width = images.shape[-2:]
-        return self.read_out(self.propagate(first), first, (height, width))
+        logits = self.read_out(self.propagate(first), first, (height, width))
+        if self.auxiliary is None:
+            return logits, None
+        straight = _upsample(self.auxiliary(first.flatten(0, 1)), (height, width))
+        return logits, _split(straight, images.shape[0])
+
+
+def _upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring logits (M, 1, H', W') to (M, *size) in fp32."""
+    return F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False).squeeze(1)
 
 
 def _split(frames: Tensor, clips: int) -> Tensor:
