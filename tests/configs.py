@@ -45,5 +45,9 @@ def evaluate_config(*overrides: str) -> config.EvaluateConfig:
     return config.typed(composed, config.EvaluateConfig)
 
 
+#: Experiments of agnn-evaluate and agnn-predict; all others are agnn-train's.
+OF_TESTING = ("official_test",)
+
+
 def experiments() -> list[str]:
-    return sorted(p.stem for p in (Path(config.CONF_DIR) / "experiment").glob("*.yaml"))
+    return sorted(p.stem for p in (Path(config.CONF_DIR) / "experiment").glob("*.yaml") if p.stem not in OF_TESTING)

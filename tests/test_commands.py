@@ -24,6 +24,11 @@ from tests.configs import SMALL
         ("train model.gate=chanel", "expected one of [channel, spatial, none]"),
         ("train backbone=foo", "deeplabv3_resnet50"),
         ("train experiment=demoo", "demo"),
+        (
+            "train experiment=official_test",
+            "experiment=official_test is for another command: this one has no group crf",
+        ),
+        ("convert ofical=x out=y", "agnn-convert: there is no setting ofical; did you mean official?"),
         ("train run=nowhere", "agnn-train: run=nowhere: no such run"),
         ("evaluate tresh=1", "agnn-evaluate: there is no setting tresh; did you mean threshold?"),
         ("evaluate run=nowhere", "agnn-evaluate: run=nowhere: no such run"),

@@ -6,12 +6,13 @@ import time
 from dataclasses import replace
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 from agnn_lit import checks, config
 from agnn_lit.build import build_model
 from agnn_lit.config import ConfigError
-from tests.configs import evaluate_config, experiments, train_config
+from tests.configs import OF_TESTING, evaluate_config, experiments, train_config
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,7 @@ from tests.configs import evaluate_config, experiments, train_config
         (["trainer.log_every=0"], "trainer.log_every=0"),
         (["logger.overlays=-1"], "logger.overlays=-1"),
         (["model.aggregation=concat"], "would ignore model.loop_edge=every_round"),
+        (["model.auxiliary=true", "loss.auxiliary=0"], "loss.auxiliary=0.0: must be above 0"),
         (["data=folder", "data.root=/x", "data.test_split=val"], "data.test_split=val: folder has no lists"),
         (["trainer.accumulate=0"], "trainer.accumulate=0"),
         (["trainer.precision=half"], "trainer.precision=half: must be one of"),
@@ -114,6 +116,30 @@ def test_every_experiment_composes_validates_and_builds(name, monkeypatch):
     assert build_model(cfg, pretrained=False).rounds == cfg.model.rounds
 
 
+@pytest.mark.parametrize("name", OF_TESTING)
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_every_experiment_of_testing_composes_and_validates(name, command):
+    schema = {"evaluate": config.EvaluateConfig, "predict": config.PredictConfig}[command]
+    words = ["run=x"] if command == "evaluate" else ["run=x", "input=x", "out=x"]
+    with initialize_config_dir(config.CONF_DIR, version_base="1.3"):
+        cfg = config.typed(compose(command, overrides=[*words, f"experiment={name}"]), schema)
+    checks.check_inference(cfg)
+
+
+def test_the_released_test_is_three_scales_and_random_references():
+    cfg = evaluate_config("run=x", "experiment=official_test")
+    assert (cfg.scales, cfg.references, cfg.flip) == ((0.75, 1.0, 1.5), config.References.random, False)
+    assert cfg.align_corners
+    assert cfg.crf.backend is config.CrfBackend.fast
+
+
+def test_the_official_model_is_the_right_column_of_the_table():
+    m = train_config("model=agnn_official", small=False).model
+    assert (m.rounds, m.frames, m.channels, m.loop_reduction, m.auxiliary) == (5, 3, 256, 4, True)
+    axes = (m.loop_edge, m.line_edge, m.gate, m.aggregation, m.update, m.readout)
+    assert [axis.value for axis in axes] == ["encoder", "directed", "spatial", "concat", "gru1x1", "bn"]
+
+
 @pytest.mark.parametrize("backbone", [b.value for b in config.BackboneName])
 def test_every_backbone_file_is_of_the_backbone_it_names(backbone):
     assert train_config(f"backbone={backbone}", small=False).backbone.name.value == backbone
@@ -155,7 +181,7 @@ def test_help_is_for_people():
     for part in (
         "usage: agnn-train",
         "experiment=demo",
-        "backbone: deeplabv3_mobilenet_v3_large",
+        "backbone: deeplab_official, deeplabv3_mobilenet_v3_large",
         "rounds: 3",
     ):
         assert part in done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -118,6 +119,25 @@ def test_the_checkpoint_is_enough(run, tmp_path):
     by_run, _ = evaluated(run)
     by_file, _ = ev.evaluate(evaluate_config(f"ckpt={run.best}", f"out={tmp_path}", "batch_size=2", "frames=3"))
     assert by_file["J_mean"] == by_run["J_mean"]
+
+
+def test_a_lone_checkpoint_gets_a_folder_of_its_name(run, tmp_path):
+    lone = tmp_path / "models" / "agnn.ckpt"
+    lone.parent.mkdir()
+    shutil.copy(run.best, lone)
+    _, out = ev.evaluate(evaluate_config(f"ckpt={lone}", "split=val", "overlays=0"))
+    assert out == tmp_path / "models" / "agnn" / "evaluations" / "synthetic-val-simple"
+
+
+def test_the_released_way_of_testing(run):
+    summary, out = evaluated(run, "experiment=official_test", "split=val", "workers=0")
+    assert out.name == "synthetic-val-simple-random0-scales0.75_1_1.5-corners-crf_fast"
+    assert [line.split(",")[0] for line in (out / "stages.csv").read_text().splitlines()[1:]] == [
+        "raw",
+        "scales",
+        "crf",
+    ]
+    assert summary["frames"] == 2 * 6
 
 
 def test_another_data_set_and_another_number_of_frames(run, tmp_path):

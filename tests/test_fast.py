@@ -27,7 +27,7 @@ def model(*words):
     return built.eval()
 
 
-@pytest.mark.parametrize("backbone", ["tiny", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50"])
+@pytest.mark.parametrize("backbone", ["tiny", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "deeplab_official"])
 @pytest.mark.parametrize("readout", ["conv3", "bn"])
 def test_folded_and_laid_out_it_is_the_same_function(backbone, readout):
     plain = model(f"backbone={backbone}", f"model.readout={readout}")

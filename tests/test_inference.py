@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agnn_lit.build import build_model
+from agnn_lit.config import Preprocessing
 from agnn_lit.data.index import DataError
 from agnn_lit.data.sampling import random_references
 from agnn_lit.data.synthetic import synthetic_videos
@@ -92,6 +93,27 @@ def test_a_frame_is_encoded_once_a_view(model, monkeypatch, random, batch_size):
     monkeypatch.setattr(type(model), "encode", lambda self, x: (encoded.append(x.shape[1]), encode(self, x))[1])
     list(predict_video(model, video(), how))
     assert sum(encoded) == 7 * 4
+
+
+def test_frames_are_prepared_as_in_training(model, monkeypatch):
+    seen = []
+    monkeypatch.setattr(type(model), "encode", lambda self, x: (seen.append(x), torch.zeros(*x.shape[:2], 8, 8, 8))[1])
+    how = replace(HOW, preprocessing=Preprocessing.caffe, scales=(0.7,))
+    list(predict_video(model, video(length=3), how))
+    expected = to_input(
+        [video(length=3).frame(i) for i in range(3)], (22, 22), Preprocessing.caffe
+    )  # 22.4 rounded down
+    assert torch.equal(seen[0][0], expected)
+
+
+def test_corners_are_aligned_where_that_is_asked_for(model):
+    how = replace(HOW, align_corners=True)
+    footage = video(length=3, size=(48, 80))
+    with torch.inference_mode():
+        small = torch.sigmoid(model(to_input([footage.frame(i) for i in range(3)], how.size)[None]))[0]
+    for p in predict_video(model, footage, how):
+        for mine, theirs in (((0, 0), (0, 0)), ((47, 79), (31, 31)), ((0, 79), (0, 31))):
+            assert p.probability[mine] == pytest.approx(float(small[p.index][theirs]), abs=1e-5)
 
 
 def test_stages_are_means_of_the_views(model):

@@ -20,10 +20,11 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from agnn_lit import config, finish
+from agnn_lit.commands import quote_path
 from agnn_lit.config import ConfigError
 from agnn_lit.data.index import DataError
 from agnn_lit.overlay import draw_overlay
-from agnn_lit.predict import main, predict, quote_path
+from agnn_lit.predict import main, predict
 from agnn_lit.runs import Run
 from agnn_lit.train import train
 from tests.configs import train_config
@@ -184,10 +185,10 @@ def test_any_file_name_will_do(run, video, tmp_path, name, monkeypatch):
 
 def test_a_home_folder_is_expanded(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    assert quote_path("out=~/x") == "out='/home/me/x'"
-    assert quote_path("out='~/x'") == "out='~/x'"
-    assert quote_path("run=null") == "run=null"
-    assert quote_path("threshold=0.5") == "threshold=0.5"
+    assert quote_path("out=~/x", "out", "run") == "out='/home/me/x'"
+    assert quote_path("out='~/x'", "out", "run") == "out='~/x'"
+    assert quote_path("run=null", "out", "run") == "run=null"
+    assert quote_path("threshold=0.5", "out", "run") == "threshold=0.5"
 
 
 def test_a_killed_worker_is_an_error_with_advice(tmp_path):

@@ -114,6 +114,7 @@ def test_without_held_out_videos_best_is_the_last(tmp_path):
             "model.gate=spatial",
             "model.aggregation=concat",
         ),
+        ("model=agnn_official", "model.rounds=2"),
         ("model.update=replace", "model.gate=none", "model.loop_edge=none", "model.aggregation=mean"),
         ("model.update=gru1x1", "model.readout=bn", "optim=sgd", "loss.reduction=sum"),
         ("model.frames=1",),

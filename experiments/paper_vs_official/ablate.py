@@ -99,16 +99,14 @@ def record() -> None:
     """Write the table, the provenance and the figure."""
     table = io.StringIO()
     out = csv.writer(table, lineterminator="\n")
-    out.writerow(["variant", "seed", "state", "J", "F", "T", "parameters", "train_seconds"])
+    out.writerow(["variant", "seed", "state", "J", "F", "T", "parameters"])
     means: dict[str, list[float]] = {}
     provenance = {}
     for name in variants():
         for seed in SEEDS:
             status, scores = read(name, seed)
             values = [f"{scores[k]:.4f}" if scores else "" for k in ("J_mean", "F_mean", "T")]
-            seconds = status.get("seconds")
-            shown = f"{seconds:.0f}" if isinstance(seconds, float) else ""
-            out.writerow([name, seed, status["state"], *values, status.get("parameters", ""), shown])
+            out.writerow([name, seed, status["state"], *values, status.get("parameters", "")])
             if scores:
                 means.setdefault(name, []).append(scores["J_mean"])
             provenance[f"{name}, seed {seed}"] = {k: status.get(k) for k in ("state", "git", "command")}

@@ -95,9 +95,7 @@ def build_model(cfg: TrainConfig, *, pretrained: bool = True) -> AGNN:
     m = cfg.model
     encoder_loop = m.loop_reduction if m.loop_edge is LoopEdge.encoder else None
     encoder = build_backbone(cfg.backbone.name, m.channels, cfg.backbone.stride, encoder_loop)
-    if pretrained and cfg.backbone.weights is not None:
-        load_backbone_weights(encoder, cfg.backbone.weights)
-    return AGNN(
+    model = AGNN(
         encoder,
         m.channels,
         m.frames,
@@ -111,6 +109,9 @@ def build_model(cfg: TrainConfig, *, pretrained: bool = True) -> AGNN:
         readout=m.readout,
         auxiliary=m.auxiliary,
     )
+    if pretrained and cfg.backbone.weights is not None:
+        load_backbone_weights(encoder, cfg.backbone.weights, model.auxiliary, cfg.backbone.preprocessing)
+    return model
 
 
 def default_protocol(data: DataConfig) -> str:

@@ -26,7 +26,8 @@ def _require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
-def _check_model(model: ModelConfig, backbone: BackboneConfig) -> None:
+def check_model(model: ModelConfig, backbone: BackboneConfig) -> None:
+    """Raise ConfigError when settings of the network contradict each other."""
     _require(model.rounds >= 0, f"model.rounds={model.rounds}: K must be 0 or more")
     _require(model.frames >= 1, f"model.frames={model.frames}: N' must be 1 or more")
     _require(model.channels >= 1, f"model.channels={model.channels}: must be 1 or more")
@@ -113,7 +114,7 @@ def check_train(cfg: TrainConfig) -> None:
     """
     if OmegaConf.is_missing(OmegaConf.structured(cfg.backbone), "name"):
         raise ConfigError("backbone.name is not set: choose one with backbone=tiny, …")
-    _check_model(cfg.model, cfg.backbone)
+    check_model(cfg.model, cfg.backbone)
     _check_clips(cfg.clips, cfg.backbone.stride)
     check_data(cfg.data, cfg.model.frames)
     t, o = cfg.trainer, cfg.optim
@@ -136,6 +137,10 @@ def check_train(cfg: TrainConfig) -> None:
     )
     _require(o.lr > 0, f"optim.lr={o.lr}: must be above 0")
     _require(o.warmup_steps >= 0, f"optim.warmup_steps={o.warmup_steps}: must be 0 or more")
+    _require(
+        cfg.loss.auxiliary > 0 or not cfg.model.auxiliary,
+        f"loss.auxiliary={cfg.loss.auxiliary}: must be above 0 with model.auxiliary=true, which only this trains",
+    )
     _require(cfg.loss.reduction in ("mean", "sum"), f"loss.reduction={cfg.loss.reduction}: must be mean or sum")
 
 

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from hydra.core.hydra_config import HydraConfig
@@ -74,6 +75,21 @@ def run_command(name: str, main: Callable[[], None], schema: type[Any], *errors:
             os.environ["HYDRA_FULL_ERROR"] = full
 
 
+def quote_path(argument: str, *keys: str) -> str:
+    """Quote the value of a setting that is a path, for Hydra's grammar, and expand ``~``."""
+    key, equals, value = argument.partition("=")
+    if key not in keys or not equals or value in ("", "null") or value[0] in "'\"":
+        return argument
+    path = str(Path(value).expanduser())
+    # Backslashes stand for themselves but before a quote.
+    return f"{key}='" + re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), path) + "'"
+
+
+def quote_paths(*keys: str) -> None:
+    """Let the paths of some settings on the command line be any file name."""
+    sys.argv[1:] = [quote_path(argument, *keys) for argument in sys.argv[1:]]
+
+
 def explain(error: BaseException, schema: type[Any]) -> str:
     """Say what is wrong with an override, and what may have been meant."""
     text = str(error)
@@ -81,6 +97,9 @@ def explain(error: BaseException, schema: type[Any]) -> str:
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown and cause is not None and "not in" in str(cause):
         return unknown_key(unknown[1], schema)
+    elsewhere = re.search(r"In 'experiment/(\w+)': Could not override '([\w/]+)'", text)
+    if elsewhere:
+        return f"experiment={elsewhere[1]} is for another command: this one has no group {elsewhere[2]}"
     wrong = re.search(r"Error merging override (.+)", text)
     if wrong and cause is not None:
         return f"{wrong[1].splitlines()[0]}: {str(cause).splitlines()[0]}"

@@ -353,7 +353,8 @@ class EvaluateConfig(InferenceConfig):
     # simple, davis2016 or youtube_objects; null: youtube_objects for that data set, else simple
     protocol: str | None = None
     overlays: int = 3  # pictures of each kind: best, median, worst frames
-    out: str | None = None  # folder; null: evaluations/<data>-<split>-<protocol> in the run folder
+    # folder; null: evaluations/<data>-<split>-<protocol> in the run folder, or in one of a checkpoint's name beside it
+    out: str | None = None
 
 
 class OnError(Enum):

@@ -161,6 +161,11 @@ def _protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
+def _home(checkpoint: Path) -> Path:
+    """Folder for what belongs to a checkpoint: its run's, or one of its own name beside it."""
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.with_suffix("")
+
+
 def _unusual(cfg: EvaluateConfig) -> str:
     """Settings in which an evaluation differs from the usual one, for its folder's name."""
     usual = EvaluateConfig()
@@ -171,6 +176,8 @@ def _unusual(cfg: EvaluateConfig) -> str:
         words.append("scales" + "_".join(f"{scale:g}" for scale in cfg.scales))
     if cfg.flip:
         words.append("flip")
+    if cfg.align_corners:
+        words.append("corners")
     if cfg.dtype != usual.dtype:
         words.append(cfg.dtype)
     if cfg.crf.backend is not CrfBackend.none:
@@ -224,7 +231,7 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     protocol = _protocol(cfg.protocol or default_protocol(data))
     videos = _videos(cfg, trained.cfg, data)
     label = f"{data.name.value}-{cfg.split}-{protocol.name}" + _unusual(cfg)
-    out = Path(cfg.out) if cfg.out else trained.checkpoint.parent.parent / "evaluations" / label
+    out = Path(cfg.out) if cfg.out else _home(trained.checkpoint) / "evaluations" / label
     console = Console()
     console.print(f"{trained.checkpoint} on {len(videos)} videos of {label}\n{protocol.describe()}")
     no_test_list = data == trained.cfg.data and data.test_split is None and data.name is not DataName.synthetic

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import signal
 import sys
 import time
@@ -24,7 +23,7 @@ from rich.text import Text
 
 from agnn_lit import finish
 from agnn_lit.checks import check_predict
-from agnn_lit.commands import refuse, run_command
+from agnn_lit.commands import quote_paths, refuse, run_command
 from agnn_lit.config import CONF_DIR, ConfigError, CrfBackend, OnError, PredictConfig, plain, register_schemas, typed
 from agnn_lit.crf import check_backend
 from agnn_lit.data.footage import Footage, open_footage
@@ -258,19 +257,9 @@ def _main(cfg: DictConfig) -> None:
         raise SystemExit(130) from error
 
 
-def quote_path(argument: str) -> str:
-    """Quote the value of a setting that is a path, for Hydra's grammar, and expand ``~``."""
-    key, equals, value = argument.partition("=")
-    if key not in ("input", "out", "run", "ckpt") or not equals or value in ("", "null") or value[0] in "'\"":
-        return argument
-    path = str(Path(value).expanduser())
-    # Backslashes stand for themselves but before a quote.
-    return f"{key}='" + re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), path) + "'"
-
-
 def main() -> None:
     """Entry point of the command."""
-    sys.argv[1:] = [quote_path(argument) for argument in sys.argv[1:]]
+    quote_paths("input", "out", "run", "ckpt")
     run_command("agnn-predict", _main, PredictConfig, ConfigError, DataError)
 
 

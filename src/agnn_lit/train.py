@@ -29,6 +29,7 @@ from agnn_lit.config import (
 )
 from agnn_lit.data.index import DataError
 from agnn_lit.runs import Run, differences, register_resolvers
+from agnn_lit.trained import start_from
 
 register_schemas()
 register_resolvers()
@@ -87,7 +88,9 @@ def _fit(cfg: TrainConfig, run: Run, videos: list[Any], held_out: list[Any], res
         torch.set_num_threads(t.threads)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     steps = planned_steps(cfg, len(videos) * cfg.clips.clips_per_video)
-    module = build_module(cfg, steps=steps, pretrained=not resumed)
+    module = build_module(cfg, steps=steps, pretrained=not resumed and cfg.model.weights is None)
+    if cfg.model.weights is not None and not resumed:
+        print(start_from(module.model, cfg, Path(cfg.model.weights).expanduser()), flush=True)
     parameters = sum(p.numel() for p in module.model.parameters())
     provenance = {k: run.status[k] for k in ("git", "versions", "command")}
     extra = {**provenance, "parameters": parameters}

@@ -88,6 +88,74 @@ def load_checkpoint(file: Path) -> tuple[TrainConfig, AGNN]:
     return cfg, model.eval()
 
 
+#: What a change of each setting of the model leaves no use for, by the beginnings of its tensors' names. The
+#: weights of a line edge serve either form; K and N' have none (but for concat, which is refused).
+_AXES = {
+    "gate": ("gate.",),
+    "aggregation": ("aggregate.",),
+    "update": ("update.",),
+    "readout": ("readout.",),
+    "auxiliary": ("auxiliary.",),
+    "loop_edge": ("loop_edge.", "encoder.loop_edge."),
+    "loop_reduction": ("loop_edge.", "encoder.loop_edge."),
+}
+
+
+def start_from(model: AGNN, cfg: TrainConfig, file: Path) -> str:
+    """Load the weights of a checkpoint into a model that is to be trained further.
+
+    Parts whose axis differs (gate, aggregation, …) keep their random start, and so does a graph where the checkpoint
+    has none. All other tensors must fit.
+
+    Args:
+        model: with a random start; changed.
+        cfg: its configuration.
+        file: checkpoint of agnn-train or agnn-convert.
+
+    Returns:
+        A sentence on what was taken and what starts anew.
+
+    Raises:
+        ConfigError: see :func:`load_checkpoint`; another backbone or preprocessing, another N' with concat, or tensors
+            that do not fit.
+    """
+    from agnn_lit.model.weights import describe
+
+    old, trained = load_checkpoint(file)
+    for key in ("name", "preprocessing", "stride"):
+        found, asked = getattr(old.backbone, key), getattr(cfg.backbone, key)
+        if found is not asked and found != asked:
+            raise ConfigError(
+                f"model.weights={file} was trained with backbone.{key}={getattr(found, 'value', found)}, "
+                f"not {getattr(asked, 'value', asked)}"
+            )
+    joined = old.model.aggregation is Aggregation.concat and cfg.model.aggregation is Aggregation.concat
+    if joined and cfg.model.frames != old.model.frames and cfg.model.rounds:
+        raise ConfigError(
+            f"model.frames={cfg.model.frames}: model.weights={file} joins messages by concat, whose convolution has a "
+            f"block of weights for each neighbour and was trained for N' = {old.model.frames}; keep that, or take "
+            "model.aggregation=sum or mean, which have no weights"
+        )
+    names = (*trained.state_dict(), *model.state_dict())
+    changed = [
+        axis
+        for axis, starts in _AXES.items()
+        if getattr(old.model, axis) != getattr(cfg.model, axis) and any(name.startswith(starts) for name in names)
+    ]
+    graphs = bool(old.model.rounds), bool(cfg.model.rounds)
+    anew = tuple(start for axis in changed for start in _AXES[axis])
+    if graphs[0] is not graphs[1]:
+        changed.append("the whole graph" if graphs[1] else "no graph any more")
+        anew += ("line_edge.", "gate.", "aggregate.", "update.", "loop_edge.")
+    state = {k: v for k, v in trained.state_dict().items() if not k.startswith(anew)}
+    problems = describe(state, {k: v for k, v in model.state_dict().items() if not k.startswith(anew)}, str)
+    if problems:
+        raise ConfigError(f"model.weights={file} does not fit the model:\n  {problems}")
+    model.load_state_dict(state, strict=False)
+    said = f"started from {file} (K = {old.model.rounds}, N' = {old.model.frames})"
+    return said + (f"; anew: {', '.join(changed)}" if changed else "")
+
+
 def choose_device(accelerator: str) -> torch.device:
     """Return the device of a name; ``auto`` is the GPU where there is one.
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from agnn_lit.config import Preprocessing
 from agnn_lit.data.datamodule import VideoDataModule
 from agnn_lit.data.dataset import ClipDataset, ClipKey, EpochSampler
 from agnn_lit.data.index import DataError, DiskVideo, index_youtube_objects
@@ -86,6 +88,27 @@ def test_a_mask_that_is_not_there_is_an_error(tmp_path):
 def test_normalised_mean_colour_is_zero():
     frame = torch.tensor([round(255 * m) for m in MEAN], dtype=torch.uint8).view(1, 3, 1, 1)
     assert normalise(frame).abs().max() < 0.5 / 255 / min(STD) + 1e-6
+
+
+def test_caffe_preprocessing_is_blue_first_in_bytes_less_the_mean():
+    frame = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+    bgr = np.stack([frame[..., 2], frame[..., 1], frame[..., 0]], axis=-1)
+    mean = np.array([104.00698793, 116.66876762, 122.67891434], np.float32)
+    expected = (cv2.resize(bgr, (20, 16)).astype(np.float32) - mean).transpose(2, 0, 1)
+    assert np.array_equal(to_input([frame], (16, 20), Preprocessing.caffe)[0].numpy(), expected)
+    same = torch.from_numpy(frame).permute(2, 0, 1)[None]
+    training = ClipTransform((30, 50), 0.0, (1.0, 1.0), Preprocessing.caffe)
+    images, _ = training(same, torch.zeros(1, 30, 50, dtype=torch.uint8), (0,))
+    assert torch.equal(images, to_input([frame], (30, 50), Preprocessing.caffe))
+
+
+def test_what_a_small_clip_is_padded_with_is_about_zero():
+    frames = torch.full((1, 3, 20, 20), 255, dtype=torch.uint8)
+    for kind, step in ((Preprocessing.imagenet, 1 / 255 / min(STD)), (Preprocessing.caffe, 1.0)):
+        images, _ = ClipTransform((20, 20), 0.0, (0.5, 0.5), kind)(
+            frames, torch.ones(1, 20, 20, dtype=torch.uint8), (0,)
+        )
+        assert (images.abs().amax(1) < step).float().mean() == pytest.approx(0.75)
 
 
 def test_images_and_masks_share_their_geometry():

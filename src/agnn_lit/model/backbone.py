@@ -88,8 +88,9 @@ class OfficialEncoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images (M, 3, H, W) to nodes (M, C, H', W')."""
         features: Tensor = self.body(images)  # (M, 2048, H', W')
-        pooled = self.pooled(features).expand(-1, -1, *features.shape[2:])
-        joined = torch.cat([pooled, *(branch(features) for branch in self.branches)], dim=1)  # (M, 2560, H', W')
+        branches = [branch(features) for branch in self.branches]  # (M, 512, H', W') each
+        pooled = self.pooled(features).expand_as(branches[0])
+        joined = torch.cat([pooled, *branches], dim=1)  # (M, 2560, H', W')
         embedded: Tensor = self.project(joined)
         if self.loop_edge is not None:
             embedded = self.loop_edge(embedded)

@@ -1,7 +1,9 @@
-"""Start values of a backbone: by torchvision's name for them, or from a local file."""
+"""Start values of a backbone: by torchvision's name for them, or from a local file; tensors compared by name."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_weight
 
-from agnn_lit.config import ConfigError
+from agnn_lit.config import ConfigError, Preprocessing
 
 #: Tensors of the published files that have no place here: classifiers of the original tasks.
 _DROPPED = ("fc.", "classifier.4.", "aux_classifier.")
@@ -22,36 +24,83 @@ class WeightsError(ConfigError):
     """Start values that cannot be had, or do not fit the network."""
 
 
-def load_backbone_weights(encoder: nn.Module, weights: str) -> None:
-    """Load start values into a DeepLabV3 encoder, from a segmentation or a classification network.
+def describe(
+    given: Mapping[str, Tensor], expected: Mapping[str, Tensor], shown: Callable[[str], str], most: int = 20
+) -> str:
+    """Say which tensors are missing, unexpected, or of another shape or type; empty when all fit.
 
-    A classification network fills the body and leaves ASPP and head at their random start.
+    Counters of batches may be missing: they came with PyTorch 0.4.1 and change no result.
+
+    Args:
+        given: names to tensors.
+        expected: likewise, for their names, shapes and types.
+        shown: how a name is to be called.
+        most: lines; the rest is counted.
+    """
+    problems = [f"missing: {shown(k)}" for k in sorted(expected.keys() - given.keys()) if "num_batches" not in k]
+    problems += [f"unexpected: {shown(k)}" for k in sorted(given.keys() - expected.keys())]
+    for name in sorted(given.keys() & expected.keys()):
+        found, wanted = given[name], expected[name]
+        if found.shape != wanted.shape:
+            problems.append(f"{shown(name)}: shape {tuple(found.shape)}, expected {tuple(wanted.shape)}")
+        elif found.dtype != wanted.dtype:
+            problems.append(f"{shown(name)}: type {found.dtype}, expected {wanted.dtype}")
+    rest = len(problems) - most
+    return "\n  ".join(problems[:most] + ([f"… and {rest} more"] if rest > 0 else []))
+
+
+def load_backbone_weights(
+    encoder: nn.Module,
+    weights: str,
+    auxiliary: nn.Module | None = None,
+    preprocessing: Preprocessing = Preprocessing.imagenet,
+) -> None:
+    """Load start values into an encoder, from a segmentation or a classification network, or from agnn-convert.
+
+    A classification network fills the body and leaves ASPP and head at their random start; a loop edge in the
+    encoder, which torchvision's networks do not have, stays at its start as well.
 
     Args:
         encoder: to load into.
         weights: a torchvision name, for example ``DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1`` or
-            ``ResNet50_Weights.IMAGENET1K_V2``, or the path of a file with such a state dict.
+            ``ResNet50_Weights.IMAGENET1K_V2``, the path of a file with such a state dict, or an encoder file of
+            agnn-convert.
+        auxiliary: the auxiliary mask's classifier, which an encoder file holds, too.
+        preprocessing: which an encoder file must have been trained with.
 
     Raises:
-        WeightsError: unknown name, no network, unreadable file, or tensors that are missing, unexpected or
-            of another shape, all of them listed.
+        WeightsError: unknown name, no network, unreadable file, another preprocessing, or tensors that are missing,
+            unexpected, or of another shape or type, all of them listed.
     """
     file = Path(weights).expanduser()
-    state = _read(file) if file.suffix in (".pth", ".pt") or file.exists() else _download(weights)
-    ours, whole = _translate(state)
+    content = _read(file) if file.suffix in (".pth", ".pt", ".ckpt") or file.exists() else _download(weights)
     expected = encoder.state_dict()
-    needed = expected if whole else {k: v for k, v in expected.items() if k.startswith("body.")}
-    problems = [f"missing: {k}" for k in sorted(needed.keys() - ours.keys()) if "num_batches" not in k]
-    problems += [f"unexpected: {k}" for k in sorted(ours.keys() - needed.keys())]
-    problems += [
-        f"{k}: shape {tuple(ours[k].shape)}, expected {tuple(needed[k].shape)}"
-        for k in sorted(ours.keys() & needed.keys())
-        if ours[k].shape != needed[k].shape
-    ]
+    if content.get("agnn_lit") == "encoder":
+        if content["preprocessing"] != preprocessing.value:
+            raise WeightsError(
+                f"backbone.weights={weights} was trained with backbone.preprocessing={content['preprocessing']}, "
+                f"not {preprocessing.value}"
+            )
+        ours, straight = _split(content["state_dict"], with_loop_edge="loop_edge.alpha" in expected)
+        if auxiliary is not None:
+            auxiliary.load_state_dict(straight)
+        needed = expected
+    else:
+        ours, whole = _translate(content)
+        kept = {k: v for k, v in expected.items() if not k.startswith("loop_edge.")}
+        needed = kept if whole else {k: v for k, v in kept.items() if k.startswith("body.")}
+    problems = describe(ours, needed, str)
     if problems:
-        shown = "\n  ".join(problems[:20] + ([f"… and {len(problems) - 20} more"] if len(problems) > 20 else []))
-        raise WeightsError(f"backbone.weights={weights} does not fit the backbone:\n  {shown}")
+        raise WeightsError(f"backbone.weights={weights} does not fit the backbone:\n  {problems}")
     encoder.load_state_dict(ours, strict=False)
+
+
+def _split(state: dict[str, Tensor], *, with_loop_edge: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Tensors of an encoder file by their names in the encoder, and those of the auxiliary mask's classifier."""
+    encoder = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
+    if not with_loop_edge:
+        encoder = {k: v for k, v in encoder.items() if not k.startswith("loop_edge.")}
+    return encoder, {k.removeprefix("auxiliary."): v for k, v in state.items() if k.startswith("auxiliary.")}
 
 
 def _translate(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], bool]:
@@ -77,19 +126,38 @@ def _translate(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], bool]:
     return renamed, whole
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def read_tensors(file: Path) -> Any:
+    """Read what torch has saved, as weights only: nothing in the file is run.
+
+    Raises:
+        WeightsError: no such file, or one that cannot be loaded so, with the reason.
+    """
     if not file.is_file():
-        raise WeightsError(f"backbone.weights={file}: no such file")
+        raise WeightsError(f"{file}: no such file")
     try:
-        state: Any = torch.load(file, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever a broken file leads its unpickler into
-        raise WeightsError(f"backbone.weights={file}: cannot be loaded as weights only ({error})") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsError(f"backbone.weights={file}: holds no state dict (names to tensors)")
-    return state
+        held = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        reason = f"it holds {held[1]}, which is no tensor and could run code" if held else str(error).split("\n")[0]
+        raise WeightsError(f"{file}: cannot be loaded as weights only ({reason})") from error
 
 
-def _download(name: str) -> dict[str, Tensor]:
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        state = read_tensors(file)
+    except WeightsError as error:
+        raise WeightsError(f"backbone.weights={error}") from error
+    if isinstance(state, dict) and (state.get("agnn_lit") or all(isinstance(v, Tensor) for v in state.values())):
+        return state
+    if isinstance(state, dict) and "model" in state:
+        raise WeightsError(
+            f"backbone.weights={file}: looks like a file of the released code; convert it with "
+            f"agnn-convert official={file} out=FILE and take that"
+        )
+    raise WeightsError(f"backbone.weights={file}: holds no state dict (names to tensors)")
+
+
+def _download(name: str) -> dict[str, Any]:
     try:
         weights = get_weight(name)
     except (ValueError, KeyError, AttributeError) as error:
@@ -99,7 +167,7 @@ def _download(name: str) -> dict[str, Tensor]:
         ) from error
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     try:
-        state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True)
+        state: dict[str, Any] = weights.get_state_dict(progress=True, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
         raise WeightsError(
             f"backbone.weights={name}: could not be downloaded ({error}).\n"

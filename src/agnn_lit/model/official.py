@@ -1,0 +1,151 @@
+"""Weights of the released code (carrierlxk/AGNN): its names for the tensors of the official variant, both ways.
+
+Two files exist: the trained model (``attention_agnn_51.pth``), and the encoder's start values
+(``deeplab_davis_12_0.pth``). Both hold ``{"model": names to tensors}``, saved from ``DataParallel``, with names that
+start with ``module.``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from agnn_lit.config import ConfigError
+from agnn_lit.model.weights import describe, read_tensors
+
+#: Beginnings of names, ours and theirs in the whole model.
+_NAMES = (
+    *((f"encoder.body.{part}", f"encoder.{part}") for part in ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")),
+    ("encoder.pooled.1", "encoder.layer5.conv"),
+    ("encoder.pooled.2", "encoder.layer5.bn_x"),
+    *((f"encoder.branches.{k}.0", f"encoder.layer5.conv2d_{k}") for k in range(4)),
+    *((f"encoder.branches.{k}.1", f"encoder.layer5.bn_{k}") for k in range(4)),
+    ("encoder.project.0", "encoder.layer5.bottleneck"),
+    ("encoder.project.1", "encoder.layer5.bn"),
+    ("encoder.project.2", "encoder.layer5.prelu"),
+    ("encoder.loop_edge.w_f", "encoder.layer5.sa.query_conv"),
+    ("encoder.loop_edge.w_h", "encoder.layer5.sa.key_conv"),
+    ("encoder.loop_edge.w_l", "encoder.layer5.sa.value_conv"),
+    ("encoder.loop_edge.alpha", "encoder.layer5.sa.gamma"),
+    ("encoder.head", "encoder.layer5.conv51"),
+    ("auxiliary", "encoder.main_classifier"),
+    ("line_edge", "linear_e"),
+    ("gate.w_g", "gate"),
+    ("aggregate.conv", "conv_fusion"),
+    ("update.reset", "ConvGRU.reset_gate"),
+    ("update.update", "ConvGRU.update_gate"),
+    ("update.candidate", "ConvGRU.out_gate"),
+    ("readout.layers.0", "conv1"),
+    ("readout.layers.1", "bn1"),
+    ("readout.layers.3", "main_classifier1"),
+)
+_PREFIX = "module."
+
+
+class Part(Enum):
+    """What a file holds."""
+
+    model = "model"
+    encoder = "encoder"
+
+
+#: What the names in a file of the encoder alone lack of those in the whole model.
+_LEAD = {Part.model: "", Part.encoder: "encoder."}
+
+
+def _renamed(name: str, pairs: Iterable[tuple[str, str]]) -> str:
+    return next((new + name[len(old) :] for old, new in pairs if f"{name}.".startswith(f"{old}.")), name)
+
+
+def released_name(ours: str) -> str:
+    """Name in the released model of a tensor of ours; a name without counterpart comes back as it is."""
+    return _renamed(ours, _NAMES)
+
+
+def our_name(released: str) -> str:
+    """Name of ours of a tensor of the released model; a name without counterpart comes back as it is."""
+    return _renamed(released, ((theirs, ours) for ours, theirs in _NAMES))
+
+
+def _turned(name: str, tensor: Tensor) -> Tensor:
+    """A tensor in the other's form, given ours' name; its own inverse.
+
+    A linear layer multiplies by the transpose of its weight, so linear_e.weight is W_cᵀ; gamma is a vector of one.
+    """
+    if name == "line_edge.weight" and tensor.ndim == 2:
+        return tensor.T.contiguous()
+    if name == "encoder.loop_edge.alpha":
+        return tensor.reshape(() if tensor.ndim else (1,))
+    return tensor
+
+
+def read_released(file: Path) -> tuple[dict[str, Tensor], Part]:
+    """Read a file of the released code, as weights only.
+
+    Returns:
+        Its tensors by their names without ``module.``, and what the file holds.
+
+    Raises:
+        ConfigError: no such file, one that is not safe to load, or that holds no ``{"model": names to tensors}``.
+    """
+    content = read_tensors(file)
+    state: Any = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+        found = f"the keys {sorted(map(str, content))[:5]}" if isinstance(content, dict) else type(content).__name__
+        raise ConfigError(f'{file}: holds {found}, not {{"model": names to tensors}} as the released code saves')
+    plain = {str(name).removeprefix(_PREFIX): tensor for name, tensor in state.items()}
+    if len(plain) != len(state):
+        raise ConfigError(f"{file}: has tensors twice, with and without {_PREFIX} before their name")
+    return plain, Part.model if any(name.startswith("encoder.") for name in plain) else Part.encoder
+
+
+def _of(part: Part, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v for k, v in state.items() if part is Part.model or k.startswith(("encoder.", "auxiliary."))}
+
+
+def from_released(state: dict[str, Tensor], part: Part, expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the tensors of the released code to ours.
+
+    Args:
+        state: what :func:`read_released` returned.
+        part: likewise.
+        expected: state dict of the official variant, for its names, shapes and types.
+
+    Raises:
+        ConfigError: tensors that are missing, unexpected, or of another shape or type, all of them listed by their
+            released names.
+    """
+    lead = _LEAD[part]
+    wanted = {released_name(k).removeprefix(lead): _turned(k, v) for k, v in _of(part, expected).items()}
+    problems = describe(state, wanted, str)
+    if problems:
+        raise ConfigError(f"not the released {part.value}:\n  {problems}")
+    return {our_name(lead + k): _turned(our_name(lead + k), v) for k, v in state.items()}
+
+
+def to_released(state: dict[str, Tensor], part: Part, expected: dict[str, Tensor]) -> dict[str, Any]:
+    """Rename our tensors to the released code's, in the form that it loads.
+
+    Args:
+        state: names of ours to tensors.
+        part: the whole model, or the encoder with the auxiliary mask's classifier.
+        expected: state dict of the official variant, for its names, shapes and types.
+
+    Returns:
+        ``{"epoch": 0, "model": names to tensors}``, the names starting with ``module.``.
+
+    Raises:
+        ConfigError: tensors that the released code has no place for, or lacks, all of them listed.
+    """
+    problems = describe(state, _of(part, expected), str)
+    if problems:
+        raise ConfigError(f"the released {part.value} has no place for this:\n  {problems}")
+    lead = _LEAD[part]
+    return {
+        "epoch": 0,
+        "model": {_PREFIX + released_name(k).removeprefix(lead): _turned(k, v) for k, v in state.items()},
+    }

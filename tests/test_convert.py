@@ -1,0 +1,180 @@
+"""agnn-convert, and training on from what it makes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from agnn_lit.build import build_model
+from agnn_lit.config import ConfigError, Preprocessing
+from agnn_lit.convert import ConvertConfig, convert
+from agnn_lit.model.weights import WeightsError
+from agnn_lit.runs import Run
+from agnn_lit.train import train
+from agnn_lit.trained import load_checkpoint, start_from
+from tests.configs import train_config
+from tests.model import released
+
+pytestmark = pytest.mark.xdist_group("official")
+
+OFFICIAL = ("model=agnn_official", "backbone=deeplab_official", "model.channels=256", "model.rounds=5")
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    call = [sys.executable, "-m", "agnn_lit.convert", *words]
+    return subprocess.run(call, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Path:
+    """A folder with both released files (random tensors), and what agnn-convert makes of them."""
+    folder = tmp_path_factory.mktemp("a folder, with = and ' in its name")
+    torch.save({"epoch": 52, "model": {f"module.{k}": v for k, v in released.model_state(3).items()}}, folder / "a.pth")
+    draw = released.Draw(4)
+    released.encoder_state(draw)
+    torch.save({"model": draw.state}, folder / "e.pth")
+    for name in ("a", "e"):
+        done = command(f"official={folder}/{name}.pth", f"out={folder}/{name}.ckpt")
+        assert done.returncode == 0, done.stderr
+        print(done.stdout)
+    return folder
+
+
+def released_file(path: Path) -> dict[str, torch.Tensor]:
+    return {k.removeprefix("module."): v for k, v in torch.load(path, weights_only=True)["model"].items()}
+
+
+@pytest.mark.parametrize("name", ["a", "e"], ids=["model", "encoder"])
+def test_there_and_back_on_the_command_line(files, tmp_path, name):
+    done = command(f"ckpt={files}/{name}.ckpt", f"out={tmp_path}/back.pth")
+    assert done.returncode == 0, done.stderr
+    assert "by their released names" in done.stdout
+    back, before = released_file(tmp_path / "back.pth"), released_file(files / f"{name}.pth")
+    assert back.keys() == before.keys()
+    assert all(torch.equal(back[k], v) for k, v in before.items())
+    assert all(k.startswith("module.") for k in torch.load(tmp_path / "back.pth", weights_only=True)["model"])
+
+
+def test_the_checkpoint_knows_its_switches_and_its_preprocessing(files):
+    cfg, model = load_checkpoint(files / "a.ckpt")
+    assert cfg.backbone.preprocessing is Preprocessing.caffe
+    assert (cfg.model.rounds, cfg.model.frames, cfg.clips.size) == (5, 3, (473, 473))
+    assert torch.equal(model.line_edge.w_c, released_file(files / "a.pth")["linear_e.weight"].T)
+    assert not model.training
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["out=x.ckpt"], "give one of them, official=FILE or ckpt=FILE"),
+        (["official=a.pth", "ckpt=b.ckpt", "out=x.ckpt"], "give one of them"),
+        (["official=a.pth"], "out= is needed"),
+        (["official=no.pth", "out=x.ckpt"], "no.pth: no such file"),
+        (["ckpt=list.pth", "out=x.ckpt"], "ckpt=list.pth: not a file of agnn-train or agnn-convert"),
+        (["official=list.pth", "out=list.pth"], "out=list.pth exists; overwrite=true replaces it"),
+        (["official=short.pth", "out=x.ckpt"], "official=short.pth: not the released model:\n  missing: ConvGRU"),
+        (["ckpt=short.ckpt", "out=x.pth"], "ckpt=short.ckpt: the released model has no place for this"),
+        (["offical=a.pth", "out=x.ckpt"], "there is no setting offical; did you mean official?"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)
+def test_what_cannot_be_converted_is_refused_in_a_sentence(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save([1, 2], tmp_path / "list.pth")
+    torch.save({"model": {"module.encoder.conv1.weight": torch.zeros(64, 3, 7, 7)}}, tmp_path / "short.pth")
+    torch.save({"state_dict": {"model.gate.w_g.weight": torch.zeros(1, 256, 1, 1)}}, tmp_path / "short.ckpt")
+    done = command(*words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("agnn-convert: ")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("x.*"))
+
+
+def test_the_encoders_start_values_are_loaded(files):
+    cfg = train_config(*OFFICIAL, f"backbone.weights='{str(files / 'e.ckpt').replace(chr(39), chr(92) + chr(39))}'")
+    model, theirs = build_model(cfg), released_file(files / "e.pth")
+    assert torch.equal(model.encoder.body.conv1.weight, theirs["conv1.weight"])
+    assert torch.equal(model.encoder.loop_edge.alpha, theirs["layer5.sa.gamma"][0])
+    assert torch.equal(model.auxiliary.weight, theirs["main_classifier.weight"])
+    cfg.model.auxiliary, cfg.model.loop_edge = False, type(cfg.model.loop_edge).none
+    assert torch.equal(build_model(cfg).encoder.head[0].weight, theirs["layer5.conv51.0.weight"])
+    cfg.backbone.preprocessing = Preprocessing.imagenet
+    with pytest.raises(WeightsError, match=r"was trained with backbone\.preprocessing=caffe, not imagenet"):
+        build_model(cfg)
+    cfg.backbone.weights = str(files / "a.pth")
+    with pytest.raises(WeightsError, match="looks like a file of the released code; convert it with agnn-convert"):
+        build_model(cfg)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (("model.rounds=3",), ""),
+        (("model.frames=4", "model.aggregation=sum"), "; anew: aggregation"),
+        (("model.update=gru3x3", "model.gate=channel", "model.readout=conv3"), "; anew: gate, update, readout"),
+        (("model.loop_edge=none", "model.auxiliary=false"), "; anew: auxiliary, loop_edge"),
+        (("model.line_edge=symmetric",), ""),
+        (("model.rounds=0",), "; anew: no graph any more"),
+    ],
+    ids=str,
+)
+def test_a_model_starts_from_a_converted_checkpoint(files, changes, said):
+    cfg = train_config(*OFFICIAL, *changes)
+    model = build_model(cfg)
+    fresh = {k: v.clone() for k, v in model.state_dict().items()}
+    assert start_from(model, cfg, files / "a.ckpt") == f"started from {files}/a.ckpt (K = 5, N' = 3){said}"
+    theirs = load_checkpoint(files / "a.ckpt")[1].state_dict()
+    parts = tuple(f"{axis}." for axis in ("gate", "aggregate", "update", "readout", "auxiliary", "encoder.loop_edge"))
+    changed = tuple(p for p in parts if p.split(".")[-2].replace("aggregate", "aggregation") in said)
+    for name, tensor in model.state_dict().items():
+        anew = name.startswith(changed) if changed else False
+        assert torch.equal(tensor, fresh[name] if anew else theirs[name]), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (("model.frames=4",), "model.frames=4: model.weights=.* was trained for N' = 3"),
+        (("backbone=tiny",), "was trained with backbone.name=deeplab_official, not tiny"),
+        (("backbone.preprocessing=imagenet",), "was trained with backbone.preprocessing=caffe, not imagenet"),
+        (("model.channels=128",), r"does not fit the model:\n  .*shape"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_continued_from_is_refused_with_the_reason(files, changes, message):
+    cfg = train_config(*OFFICIAL, *changes)
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        start_from(build_model(cfg), cfg, files / "a.ckpt")
+
+
+def test_fine_tuning_with_another_k_and_other_frames(files, tmp_path):
+    """The whole path with the whole network, on clips so small that it takes seconds."""
+    small = ("model.frames=2", "model.aggregation=sum", "model.rounds=2", "data.synthetic.train_videos=2")
+    cfg = train_config(*OFFICIAL, "optim=sgd", "clips.val_share=0", "trainer.max_epochs=1", *small)
+    cfg.model.weights = str(files / "a.ckpt")
+    run = Run(tmp_path / "run")
+    metrics = train(cfg, run)
+    assert metrics["train/loss"] > 0
+    tuned, before = load_checkpoint(run.best)[1], load_checkpoint(files / "a.ckpt")[1]
+    moved = {n for n, p in tuned.named_parameters() if n in (b := before.state_dict()) and not torch.equal(p, b[n])}
+    assert {n.partition(".")[0] for n in moved} == {"encoder", "line_edge", "gate", "update", "readout", "auxiliary"}
+    # The released code leaves the normalisations of the shortcuts as they are.
+    assert not [n for n in moved if ".downsample.1." in n]
+    assert (tuned.line_edge.weight - before.line_edge.weight).abs().max() < 1e-2, "it went on from there"
+
+
+def test_convert_is_a_function(files, tmp_path):
+    cfg = train_config(*OFFICIAL)
+    given = ConvertConfig(official=str(files / "e.pth"), out=str(tmp_path / "sub" / "e.ckpt"))
+    given.model, given.backbone = cfg.model, cfg.backbone
+    assert convert(given) == tmp_path / "sub" / "e.ckpt"
+    with pytest.raises(ConfigError, match="overwrite=true replaces it"):
+        convert(given)
+    given.overwrite = True
+    convert(given)
+    assert not list((tmp_path / "sub").glob("*.partial"))
