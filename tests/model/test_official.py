@@ -14,6 +14,7 @@ from torch import nn
 
 from agnn_lit.build import build_model
 from agnn_lit.config import ConfigError
+from agnn_lit.fast import prepare
 from agnn_lit.model import AGNN
 from agnn_lit.model.official import Part, from_released, our_name, read_released, released_name, to_released
 from tests.configs import train_config
@@ -83,6 +84,14 @@ def test_the_auxiliary_mask_is_the_released_one():
         _, straight = official().forward_with_auxiliary(frames(96, 128))
     assert straight is not None
     assert (torch.sigmoid(straight) - expected_masks((96, 128))[1]).abs().max() < 1e-4
+
+
+def test_bf16_changes_the_probabilities_by_little():
+    """As ``agnn-predict`` runs it where the processor has bf16: folded, channels-last."""
+    ready = prepare(official(), torch.device("cpu"), torch.bfloat16)
+    with torch.inference_mode():
+        got = torch.sigmoid(ready(frames(184, 312).bfloat16()).float())
+    assert (got - expected_masks((184, 312))[0]).abs().mean() < 0.02
 
 
 def sabotage(change: Callable[[AGNN], object]) -> AGNN:
