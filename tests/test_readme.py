@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from agnn_lit import benchmark, checks, config, report, runs, score
+from agnn_lit import benchmark, checks, config, convert, report, runs, score
 from agnn_lit.report import quote_entries
 
 config.register_schemas()
@@ -17,7 +17,14 @@ runs.register_resolvers()
 
 ROOT = Path(__file__).parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text()
-DOCUMENTS = sorted({ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "experiments").glob("*/README.md")})
+DOCUMENTS = sorted(
+    {
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "experiments").glob("*/README.md"),
+    }
+)
 SCHEMAS = {
     "train": config.TrainConfig,
     "evaluate": config.EvaluateConfig,
@@ -25,6 +32,7 @@ SCHEMAS = {
     "score": score.ScoreConfig,
     "report": report.ReportConfig,
     "benchmark": benchmark.BenchmarkConfig,
+    "convert": convert.ConvertConfig,
 }
 #: What a make target runs with ARGS.
 TARGETS = {
