@@ -26,6 +26,7 @@ TOPICS = {
     "scoring": "agnn_lit.benchmark_scoring:run_scoring",
     "inference": "agnn_lit.benchmark_inference:run_inference",
     "crf": "agnn_lit.benchmark_crf:run_crf",
+    "graph": "agnn_lit.benchmark_graph:run_graph",
 }
 
 

@@ -88,7 +88,7 @@ def build_model(cfg: TrainConfig, *, pretrained: bool = True) -> AGNN:
     Raises:
         WeightsError: start values that cannot be had or do not fit.
     """
-    from agnn_lit.model import AGNN
+    from agnn_lit.model import AGNN, edges
     from agnn_lit.model.backbone import build_backbone
     from agnn_lit.model.weights import load_backbone_weights
 
@@ -108,7 +108,11 @@ def build_model(cfg: TrainConfig, *, pretrained: bool = True) -> AGNN:
         update=m.update,
         readout=m.readout,
         auxiliary=m.auxiliary,
+        checkpoint_rounds=m.checkpoint_rounds,
     )
+    for part in model.modules():
+        if isinstance(part, (edges.LoopEdge, edges.LineEdge)):
+            part.backend = m.attention
     if pretrained and cfg.backbone.weights is not None:
         load_backbone_weights(encoder, cfg.backbone.weights, model.auxiliary, cfg.backbone.preprocessing)
     return model

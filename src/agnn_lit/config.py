@@ -41,6 +41,15 @@ class LineEdge(Enum):
     directed = "directed"
 
 
+class Attention(Enum):
+    """How attention between positions is computed; all give the same numbers."""
+
+    auto = "auto"
+    reference = "reference"
+    blocked = "blocked"
+    sdpa = "sdpa"
+
+
 class Gate(Enum):
     """What weighs a message before aggregation."""
 
@@ -151,6 +160,9 @@ class ModelConfig:
     aggregation: Aggregation = Aggregation.sum
     update: Update = Update.gru3x3
     readout: Readout = Readout.conv3
+    # how attention is computed: auto, reference (plain), blocked (no memory of it kept for the gradient), sdpa (GPUs)
+    attention: Attention = Attention.auto
+    checkpoint_rounds: bool = False  # compute each round again for the gradient: less memory, a third more time
     auxiliary: bool = False  # also a mask straight from the encoder, for the loss of training
     # Checkpoint of agnn-train or agnn-convert that training starts from, instead of backbone.weights. Where an axis
     # differs (K and N' may), its parts start anew.

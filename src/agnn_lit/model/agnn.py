@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from agnn_lit.config import Aggregation, Gate, LineEdge, Readout, Update
 from agnn_lit.model import edges
@@ -33,6 +35,7 @@ class AGNN(nn.Module):
         update: ConvGRU with 3×3 or 1×1 kernels, or replacement by the message.
         readout: conv3 or bn.
         auxiliary: also give a mask straight from h^0, by a 1×1 convolution (released code).
+        checkpoint_rounds: keep no activations of a round for the gradient, and compute it again there.
     """
 
     def __init__(
@@ -50,10 +53,12 @@ class AGNN(nn.Module):
         update: Update = Update.gru3x3,
         readout: Readout = Readout.conv3,
         auxiliary: bool = False,
+        checkpoint_rounds: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.rounds = rounds
+        self.checkpoint_rounds = checkpoint_rounds
         # The rooms of the graph exist only when it is used: a parameter that no gradient
         # reaches would be an error of the configuration (and of DistributedDataParallel).
         self.loop_edge: nn.Module | None = None
@@ -74,7 +79,10 @@ class AGNN(nn.Module):
     def propagate(self, h: Tensor) -> Tensor:
         """Pass messages for K rounds: nodes h^0 to h^K, both (B, N, C, H', W')."""
         for _ in range(self.rounds):
-            h = self._round(h)
+            if self.checkpoint_rounds and torch.is_grad_enabled():
+                h = checkpoint(self._round, h, use_reentrant=False, preserve_rng_state=False)  # nothing in it is random
+            else:
+                h = self._round(h)
         return h
 
     def _round(self, h: Tensor) -> Tensor:

@@ -8,31 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
-def attend(scores: Tensor, values: Tensor) -> Tensor:
-    """Average values with softmax weights over the positions that they come from.
-
-    Args:
-        scores: (..., P, Q), row p scores the Q source positions for the receiving position p.
-        values: (..., Q, C).
-
-    Returns:
-        (..., P, C): each row is a convex combination of the rows of ``values``.
-    """
-    return scores.softmax(dim=-1) @ values
-
-
-def attend_back(scores: Tensor, values: Tensor) -> Tensor:
-    """Average values in the other direction, :func:`attend` of the transposed scores, without transposing them.
-
-    Args:
-        scores: (..., P, Q), column q scores the P source positions for the receiving position q.
-        values: (..., P, C).
-
-    Returns:
-        (..., Q, C).
-    """
-    return (values.transpose(-1, -2) @ scores.softmax(dim=-2)).transpose(-1, -2)
+from agnn_lit.config import Attention
+from agnn_lit.model.attention import attention, attention_both_ways
 
 
 class LoopEdge(nn.Module):
@@ -51,13 +28,14 @@ class LoopEdge(nn.Module):
         self.w_h = nn.Conv2d(channels, inner, 1)
         self.w_l = nn.Conv2d(channels, channels, 1)
         self.alpha = nn.Parameter(torch.zeros(()))
+        self.backend = Attention.auto
 
     def forward(self, h: Tensor) -> Tensor:
         """Map states (M, C, H, W) to loop edges (M, C, H, W)."""
         query = self.w_f(h).flatten(2).transpose(1, 2)  # (M, P, inner)
-        key = self.w_h(h).flatten(2)  # (M, inner, P)
+        key = self.w_h(h).flatten(2).transpose(1, 2)  # (M, P, inner)
         value = self.w_l(h).flatten(2).transpose(1, 2)  # (M, P, C)
-        attended = attend(query @ key, value).transpose(1, 2).reshape(h.shape)  # (M, C, H, W)
+        attended = attention(query, key, value, self.backend).transpose(1, 2).reshape(h.shape)  # (M, C, H, W)
         return self.alpha * attended + h
 
 
@@ -81,20 +59,26 @@ class LineEdge(nn.Module):
         super().__init__()
         self.symmetric = symmetric
         self.weight = nn.Parameter(torch.eye(channels) * (12 / channels))
+        self.backend = Attention.auto
 
     @property
     def w_c(self) -> Tensor:
         """The weight W_c, (C, C)."""
         return 0.5 * (self.weight + self.weight.T) if self.symmetric else self.weight
 
-    def forward(self, h_i: Tensor, h_j: Tensor) -> Tensor:
-        """Score positions of frame j for positions of frame i.
+    def forward(self, h_i: Tensor, h_j: Tensor) -> tuple[Tensor, Tensor]:
+        """Messages of two frames to each other, m_ji = softmax(e_ij) h_j and m_ij = softmax(e_ji) h_i (AGNN, eq. 5).
+
+        Where W_c is symmetric, e_ji = e_ijᵀ: one matrix of scores serves both.
 
         Args:
-            h_i: (..., P, C).
-            h_j: (..., Q, C), with leading dimensions that broadcast against those of ``h_i``.
+            h_i: (M, P, C).
+            h_j: (M, Q, C).
 
         Returns:
-            e_ij, (..., P, Q).
+            m_ji, to frame i, (M, P, C), and m_ij, to frame j, (M, Q, C).
         """
-        return (h_i @ self.w_c) @ h_j.transpose(-1, -2)
+        w_c = self.w_c
+        if self.symmetric:
+            return attention_both_ways(h_i @ w_c, h_i, h_j, self.backend)
+        return attention(h_i @ w_c, h_j, h_j, self.backend), attention(h_j @ w_c, h_i, h_i, self.backend)

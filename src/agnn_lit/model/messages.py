@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from agnn_lit.config import Aggregation, Gate
-from agnn_lit.model.edges import LineEdge, attend, attend_back
+from agnn_lit.model.edges import LineEdge
 
 
 def neighbour_messages(line_edge: LineEdge, h: Tensor) -> Tensor:
@@ -34,12 +34,7 @@ def neighbour_messages(line_edge: LineEdge, h: Tensor) -> Tensor:
     nodes = h.flatten(3).transpose(2, 3).unbind(1)  # N times (B, P, C)
     messages: dict[tuple[int, int], Tensor] = {}  # from node j to node i, by (i, j)
     for i, j in combinations(range(n), 2):
-        e_ij = line_edge(nodes[i], nodes[j])  # (B, P, P)
-        messages[i, j] = attend(e_ij, nodes[j])  # (B, P, C)
-        if line_edge.symmetric:
-            messages[j, i] = attend_back(e_ij, nodes[i])
-        else:
-            messages[j, i] = attend(line_edge(nodes[j], nodes[i]), nodes[i])
+        messages[i, j], messages[j, i] = line_edge(nodes[i], nodes[j])  # (B, P, C)
     stacked = torch.stack([messages[i, j] for i in range(n) for j in range(n) if i != j], dim=1)  # (B, N·(N-1), P, C)
     return stacked.transpose(2, 3).reshape(b, n, n - 1, c, height, width)
 
