@@ -123,6 +123,10 @@ def check_train(cfg: TrainConfig) -> None:
     _require(t.accelerator in _ACCELERATORS, f"trainer.accelerator={t.accelerator}: must be one of {_ACCELERATORS}")
     _require(t.threads is None or t.threads >= 1, f"trainer.threads={t.threads}: must be 1 or more")
     _require(t.max_minutes is None or t.max_minutes > 0, f"trainer.max_minutes={t.max_minutes}: must be above 0")
+    _require(
+        t.checkpoint_minutes is None or t.checkpoint_minutes >= 0,
+        f"trainer.checkpoint_minutes={t.checkpoint_minutes}: must be 0 (every step) or more, or null",
+    )
     _require(t.log_every >= 1, f"trainer.log_every={t.log_every}: must be 1 or more")
     _require(
         t.check_val_every >= 1,

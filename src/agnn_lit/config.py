@@ -271,6 +271,8 @@ class TrainerConfig:
     accumulate: int = 1  # batches a step of the optimiser
     check_val_every: int = 1  # epochs between validations; at most max_epochs
     log_every: int = 10  # steps
+    # minutes between checkpoints within an epoch; null: at its end only. A continued run ends the same either way.
+    checkpoint_minutes: float | None = 10.0
     threads: int | None = None  # CPU threads; null leaves torch's choice
     deterministic: bool = True
     progress: bool = True

@@ -23,6 +23,11 @@ from agnn_lit.inference import Inference, predict_video
 from agnn_lit.metrics.protocols import PROTOCOLS, SequenceScore, score_sequence, summarise
 from agnn_lit.model import AGNN
 from agnn_lit.overlay import draw_overlay
+from agnn_lit.runs import RunError
+
+
+class NonFiniteLossError(RunError):
+    """A loss that is no number any more; the run stops before its weights are none either."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +85,17 @@ class AGNNModule(pl.LightningModule):
         self.pictures: dict[str, np.ndarray] = {}  # of the last validation: name -> (H, W, 3) RGB
         self._scores: list[SequenceScore] = []
 
-    def training_step(self, batch: Clip, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's call
-        """Loss of a batch of clips."""
+    def on_train_batch_start(self, batch: Clip, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's call
+        """Make what is random in a step (dropout) a function of the seed and the step, also after a resume."""
+        place = [int(self.hparams["config"].get("seed", 0)), self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+
+    def training_step(self, batch: Clip, batch_idx: int) -> Tensor:
+        """Loss of a batch of clips.
+
+        Raises:
+            NonFiniteLossError: it is infinite or no number.
+        """
         images, masks = batch
         # The loss is taken in fp32 whatever the precision of the network.
         logits, straight = self.model.forward_with_auxiliary(images)
@@ -90,10 +104,23 @@ class AGNNModule(pl.LightningModule):
             straight_loss = self.loss(straight.float(), masks)
             self.log("train/loss_auxiliary", straight_loss, on_step=True, on_epoch=False, batch_size=len(images))
             loss = loss + self.auxiliary * straight_loss
+        if not torch.isfinite(loss):
+            raise NonFiniteLossError(self._describe(float(loss.detach()), batch_idx))
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=len(images))
         for scheduler_group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
             self.log(f"lr/{scheduler_group['name']}", scheduler_group["lr"], on_step=True, on_epoch=False)
         return loss
+
+    def _describe(self, loss: float, batch_idx: int) -> str:
+        """Say where a loss went wrong, and what may help."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        clips = [] if data is None else data.describe(self.current_epoch, batch_idx)
+        return (
+            f"the loss is {loss} at step {self.global_step} (epoch {self.current_epoch}, batch {batch_idx}), of clips:"
+            + "".join(f"\n  {clip}" for clip in clips)
+            + "\nThe run stops; its checkpoints are from before. A lower optim.lr, trainer.gradient_clip=1.0, "
+            "optim.warmup_steps, or precision=fp32 may help; overwrite=true trains anew"
+        )
 
     def validation_step(self, batch: Video, batch_idx: int) -> None:
         """Predict one whole video and score it."""

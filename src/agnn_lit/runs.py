@@ -92,6 +92,10 @@ def versions() -> dict[str, str]:
     return found
 
 
+class RunError(RuntimeError):
+    """A run that cannot go on as it is; what it has written stays."""
+
+
 class Run:
     """A run folder.
 

@@ -51,10 +51,10 @@ def test_any_number_of_workers_gives_the_same_batches(workers):
 
 
 def test_an_epoch_has_every_clip_once_and_epochs_differ():
-    sampler = EpochSampler(10, seed=0, epoch=lambda: 5)
+    sampler = EpochSampler(10, seed=0, place=lambda: (5, 0))
     keys = list(sampler)
     assert sorted(keys) == [ClipKey(5, i) for i in range(10)]
-    assert [k.clip for k in EpochSampler(10, seed=0, epoch=lambda: 6)] != [k.clip for k in keys]
+    assert [k.clip for k in EpochSampler(10, seed=0, place=lambda: (6, 0))] != [k.clip for k in keys]
 
 
 def test_frames_without_annotation_are_not_drawn(tmp_path):

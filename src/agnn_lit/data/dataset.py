@@ -65,16 +65,25 @@ class ClipDataset(Dataset[Clip]):
     def __len__(self) -> int:
         return len(self.videos) * self.clips_per_video
 
+    def _draw(self, key: ClipKey) -> tuple[Video, list[int]]:
+        """Video and frames of a clip."""
+        which = key.clip % len(self.videos)
+        usable = self.annotated[which]
+        drawn = draw_clip(len(usable), self.frames, seed=self.seed, epoch=key.epoch, clip=key.clip)
+        return self.videos[which], [usable[i] for i in drawn]
+
+    def describe(self, key: ClipKey) -> str:
+        """Name of a clip's video, and of its frames."""
+        video, chosen = self._draw(key)
+        return f"{video.name}: frames {', '.join(video.frame_name(i) for i in chosen)}"
+
     def __getitem__(self, key: ClipKey) -> Clip:
         """Draw and augment the clip of a key; a pure function of the key and the seed.
 
         Raises:
             DataError: a frame or mask that cannot be read, naming its file.
         """
-        which = key.clip % len(self.videos)
-        video, usable = self.videos[which], self.annotated[which]
-        drawn = draw_clip(len(usable), self.frames, seed=self.seed, epoch=key.epoch, clip=key.clip)
-        chosen = [usable[i] for i in drawn]
+        video, chosen = self._draw(key)
         frames = np.stack([video.frame(i) for i in chosen])  # (N', H, W, 3)
         masks = np.stack([_mask(video, i, frames.shape[1:3]) for i in chosen])  # (N', H, W)
         images, targets = self.transform(
@@ -109,17 +118,18 @@ class EpochSampler(Sampler[ClipKey]):
     Args:
         clips: number of clips in an epoch.
         seed: of the order.
-        epoch: returns the current epoch.
+        place: returns the current epoch, and the clips of it that are trained on already: 0 but for a run that
+            continues in the middle of an epoch.
     """
 
-    def __init__(self, clips: int, seed: int, epoch: Callable[[], int]) -> None:
+    def __init__(self, clips: int, seed: int, place: Callable[[], tuple[int, int]]) -> None:
         self.clips = clips
         self.seed = seed
-        self.epoch = epoch
+        self.place = place
 
     def __len__(self) -> int:
         return self.clips
 
     def __iter__(self) -> Iterator[ClipKey]:
-        epoch = self.epoch()
-        return iter([ClipKey(epoch, i) for i in clip_order(self.clips, seed=self.seed, epoch=epoch)])
+        epoch, done = self.place()
+        return iter([ClipKey(epoch, i) for i in clip_order(self.clips, seed=self.seed, epoch=epoch)[done:]])
