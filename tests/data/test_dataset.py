@@ -41,7 +41,7 @@ def test_any_number_of_workers_gives_the_same_batches(workers):
         found = []
         loader = module.train_dataloader()
         for epoch in (0, 1):
-            loader.sampler.epoch = lambda epoch=epoch: epoch
+            loader.sampler.place = lambda epoch=epoch: (epoch, 0)
             found += [batch.images for batch in loader]
         return torch.stack(found)
 
@@ -55,6 +55,7 @@ def test_an_epoch_has_every_clip_once_and_epochs_differ():
     keys = list(sampler)
     assert sorted(keys) == [ClipKey(5, i) for i in range(10)]
     assert [k.clip for k in EpochSampler(10, seed=0, place=lambda: (6, 0))] != [k.clip for k in keys]
+    assert list(EpochSampler(10, seed=0, place=lambda: (5, 4))) == keys[4:]  # continued within the epoch
 
 
 def test_frames_without_annotation_are_not_drawn(tmp_path):
