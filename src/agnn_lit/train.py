@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import signal
 import sys
 import traceback
@@ -30,6 +29,7 @@ from agnn_lit.config import (
     typed,
 )
 from agnn_lit.data.index import DataError
+from agnn_lit.guards import check_last, for_people
 from agnn_lit.runs import Run, RunError, differences, register_resolvers
 from agnn_lit.trained import start_from
 
@@ -62,7 +62,7 @@ def train(cfg: TrainConfig, run: Run) -> dict[str, float]:
     videos, held_out = open_training_videos(cfg)
     resumed = run.last.is_file()
     if resumed:
-        _check_last(run)
+        check_last(run)
     run.begin(cfg)
     try:
         metrics = _fit(cfg, run, videos, held_out, resumed)
@@ -71,63 +71,9 @@ def train(cfg: TrainConfig, run: Run) -> dict[str, float]:
         raise
     except BaseException as error:
         run.update(state="failed", error=traceback.format_exc())
-        if isinstance(error, DataError):  # from a loader process it comes with the whole of its traceback
-            raise DataError(
-                str(error).strip().splitlines()[-1].removeprefix(f"{DataError.__module__}.DataError: ")
-            ) from error
-        if _is_out_of_memory(error):
-            raise RunError(_memory_advice(cfg, error)) from error
-        raise
+        raise for_people(error, cfg) from error
     run.update(state="done", metrics=metrics)
     return metrics
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an allocation failed; torch has a type for it on GPUs only."""
-    return isinstance(error, (MemoryError, RuntimeError)) and bool(
-        re.search("out of memory|not enough memory|can't allocate memory", str(error), re.IGNORECASE)
-    )
-
-
-def _memory_advice(cfg: TrainConfig, error: BaseException) -> str:
-    """Say which settings take less memory, and by how much: activations grow with clips, frames and pixels alike."""
-    m, c = cfg.model, cfg.clips
-    height, width = c.size
-    settings = [
-        (c.batch_size > 1, f"clips.batch_size={c.batch_size // 2}", f"{c.batch_size // 2 / c.batch_size:.0%}"),
-        (cfg.trainer.precision == "32-true", "precision=bf16", "about half"),
-        (
-            m.rounds > 1 and not m.checkpoint_rounds,
-            "model.checkpoint_rounds=true",
-            f"1/{m.rounds} of the graph's part",
-        ),
-        (m.frames > 2, f"model.frames={m.frames - 1}", f"{(m.frames - 1) / m.frames:.0%}"),
-        (True, f"clips.size=[{height * 7 // 10},{width * 7 // 10}]", "49%"),
-    ]
-    lines = [f"  {setting:32} {share} of the activations" for useful, setting, share in settings if useful]
-    accumulate = f"trainer.accumulate={2 * cfg.trainer.accumulate}"
-    return (
-        f"out of memory at clips.batch_size={c.batch_size}, model.frames={m.frames}, clips.size={list(c.size)}: "
-        f"{str(error).splitlines()[0]}\nEach of these takes less:\n"
-        + "\n".join(lines)
-        + f"\n{accumulate} makes up for half the clips a step"
-    )
-
-
-def _check_last(run: Run) -> None:
-    """Raise ConfigError when the checkpoint to continue from is not whole, or not of a training run."""
-    import torch
-
-    try:
-        content = torch.load(run.last, map_location="cpu", weights_only=True, mmap=True)
-        missing = {"state_dict", "optimizer_states", "loops", "hyper_parameters"} - content.keys()
-    except Exception as error:  # torch.load raises whatever a torn file leads its unpickler into
-        raise ConfigError(
-            f"{run.last}: cannot be continued from ({str(error).splitlines()[0]}); put a whole one in its place, "
-            "or train anew with overwrite=true"
-        ) from error
-    if missing:
-        raise ConfigError(f"{run.last}: cannot be continued from, it has no {', '.join(sorted(missing))}")
 
 
 def _quieten() -> None:
@@ -147,7 +93,8 @@ def _fit(cfg: TrainConfig, run: Run, videos: list[Any], held_out: list[Any], res
     import pytorch_lightning as pl
     import torch
 
-    from agnn_lit.callbacks import AtomicCheckpointIO, Interruption, Overlays, checkpoints, progress
+    from agnn_lit.callbacks import Overlays, progress
+    from agnn_lit.checkpoints import AtomicCheckpointIO, Interruption, checkpoints
     from agnn_lit.fast import keep_freed_memory
     from agnn_lit.loggers import build_loggers
 
