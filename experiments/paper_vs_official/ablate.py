@@ -80,7 +80,7 @@ def train(name: str, seed: int) -> None:
     words = ["experiment=demo", "logger=none", *common, *variants()[name], f"seed={seed}", f"hydra.run.dir={where}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     trained = subprocess.run([sys.executable, "-m", "agnn_lit.train", *words], env=environment, check=False)
-    if trained.returncode == 0 and not (where / "evaluations").is_dir():
+    if trained.returncode == 0 and not list(where.glob("evaluations/*/summary.json")):
         words = [f"run={where}", "batch_size=4", "threads=1", "workers=0", "progress=false", "overlays=0"]
         subprocess.run([sys.executable, "-m", "agnn_lit.evaluate", *words], env=environment, check=False)
     print(f"{where}: code {trained.returncode}", flush=True)
@@ -102,6 +102,7 @@ def record() -> None:
     out.writerow(["variant", "seed", "state", "J", "F", "T", "parameters"])
     means: dict[str, list[float]] = {}
     provenance = {}
+    versions: dict[str, str] = {}
     for name in variants():
         for seed in SEEDS:
             status, scores = read(name, seed)
@@ -109,11 +110,13 @@ def record() -> None:
             out.writerow([name, seed, status["state"], *values, status.get("parameters", "")])
             if scores:
                 means.setdefault(name, []).append(scores["J_mean"])
-            provenance[f"{name}, seed {seed}"] = {k: status.get(k) for k in ("state", "git", "command")}
-            versions = status.get("versions", {})
+            words = str(status.get("command", "")).partition(" ")[2]  # without the path of the script
+            about = {k: status.get(k) for k in ("state", "git")}
+            provenance[f"{name}, seed {seed}"] = {**about, "command": f"agnn-train {words}".strip()}
+            versions = {**versions, **status.get("versions", {})}  # type: ignore[dict-item]
     write_atomically(HERE / "results.csv", table.getvalue())
-    about = {"hardware": f"{platform.machine()} CPU, {os.cpu_count()} cores, one thread a run", "versions": versions}
-    write_atomically(HERE / "runs.json", json.dumps({**about, "runs": provenance}, indent=1) + "\n")
+    machine = {"hardware": f"{platform.machine()} CPU, {os.cpu_count()} cores, one thread a run", "versions": versions}
+    write_atomically(HERE / "runs.json", json.dumps({**machine, "runs": provenance}, indent=1) + "\n")
     draw(means)
     for name, values in means.items():
         spread = statistics.stdev(values) if len(values) > 1 else float("nan")
@@ -154,9 +157,7 @@ def main() -> None:
         record()
         return
     with ThreadPoolExecutor(words.jobs) as pool:
-        for name in variants():
-            for seed in SEEDS:
-                pool.submit(train, name, seed)
+        list(pool.map(train, *zip(*((name, seed) for name in variants() for seed in SEEDS), strict=True)))  # raises
 
 
 if __name__ == "__main__":
