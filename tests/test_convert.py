@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from agnn_lit.build import build_model
-from agnn_lit.config import ConfigError, Preprocessing
-from agnn_lit.convert import ConvertConfig, convert
+from agnn_lit.build import build_datamodule, build_model, build_module, open_training_videos
+from agnn_lit.commands import quote_path
+from agnn_lit.config import ConfigError, Preprocessing, plain
+from agnn_lit.convert import ConvertConfig, convert, official_config
 from agnn_lit.model.weights import WeightsError
 from agnn_lit.runs import Run
 from agnn_lit.train import train
-from agnn_lit.trained import load_checkpoint, start_from
-from tests.configs import train_config
+from agnn_lit.trained import load_checkpoint, open_trained, start_from
+from tests.configs import evaluate_config, train_config
 from tests.model import released
 
 pytestmark = pytest.mark.xdist_group("official")
@@ -73,6 +74,10 @@ def test_the_checkpoint_knows_its_switches_and_its_preprocessing(files):
         (["out=x.ckpt"], "give one of them, official=FILE or ckpt=FILE"),
         (["official=a.pth", "ckpt=b.ckpt", "out=x.ckpt"], "give one of them"),
         (["official=a.pth"], "out= is needed"),
+        (["official=a.pth", "out=."], "out=. is a folder; give a file in it"),
+        (["official=a.pth", "out=x.ckpt", "model=agnn"], "model"),
+        (["ckpt=theirs.pth", "out=x.pth"], "official= takes files of the released code"),
+        (["ckpt=bare.ckpt", "out=x.pth"], "ckpt=bare.ckpt: not a checkpoint of agnn-train or agnn-convert (no config"),
         (["official=no.pth", "out=x.ckpt"], "no.pth: no such file"),
         (["ckpt=list.pth", "out=x.ckpt"], "ckpt=list.pth: not a file of agnn-train or agnn-convert"),
         (["official=list.pth", "out=list.pth"], "out=list.pth exists; overwrite=true replaces it"),
@@ -86,7 +91,10 @@ def test_what_cannot_be_converted_is_refused_in_a_sentence(words, message, tmp_p
     monkeypatch.chdir(tmp_path)
     torch.save([1, 2], tmp_path / "list.pth")
     torch.save({"model": {"module.encoder.conv1.weight": torch.zeros(64, 3, 7, 7)}}, tmp_path / "short.pth")
-    torch.save({"state_dict": {"model.gate.w_g.weight": torch.zeros(1, 256, 1, 1)}}, tmp_path / "short.ckpt")
+    torch.save({"model": {}}, tmp_path / "theirs.pth")
+    bare = {"state_dict": {"model.gate.w_g.weight": torch.zeros(1, 256, 1, 1)}}
+    torch.save(bare, tmp_path / "bare.ckpt")
+    torch.save({**bare, "hyper_parameters": {"config": plain(official_config())}}, tmp_path / "short.ckpt")
     done = command(*words)
     assert done.returncode == 2
     assert done.stderr.startswith("agnn-convert: ")
@@ -95,8 +103,87 @@ def test_what_cannot_be_converted_is_refused_in_a_sentence(words, message, tmp_p
     assert not list(tmp_path.glob("x.*"))
 
 
+def test_the_switches_are_those_that_the_configs_compose():
+    composed = train_config("model=agnn_official", "backbone=deeplab_official", small=False)
+    assert (composed.model, composed.backbone) == (official_config().model, official_config().backbone)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("model", "gate", "channel"), "model.gate=channel, released: spatial"),
+        (("model", "line_edge", "symmetric"), "model.line_edge=symmetric, released: directed"),
+        (("backbone", "preprocessing", "imagenet"), "backbone.preprocessing=imagenet, released: caffe"),
+    ],
+    ids=str,
+)
+def test_a_model_that_computes_something_else_does_not_become_a_released_file(files, tmp_path, change, said):
+    """The tensors of the last two have the released names and shapes."""
+    content = torch.load(files / "a.ckpt", weights_only=True)
+    group, key, value = change
+    content["hyper_parameters"]["config"][group][key] = value
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(ConfigError, match=rf"(?s)computes something else than it was trained with:\n  {said}$"):
+        convert(ConvertConfig(ckpt=str(tmp_path / "other.ckpt"), out=str(tmp_path / "x.pth")))
+    assert not (tmp_path / "x.pth").exists()
+
+
+def test_another_k_is_said(files, tmp_path, capsys):
+    content = torch.load(files / "a.ckpt", weights_only=True)
+    content["hyper_parameters"]["config"]["model"]["rounds"] = 3
+    torch.save(content, tmp_path / "three.ckpt")
+    convert(ConvertConfig(ckpt=str(tmp_path / "three.ckpt"), out=str(tmp_path / "x.pth")))
+    assert "trained with K = 3: change the released code's 5 to that" in capsys.readouterr().out
+
+
+def test_an_output_that_cannot_be_written_is_refused(files, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"out=.*: cannot be written"):
+        convert(ConvertConfig(official=str(files / "e.pth"), out=str(tmp_path / "file" / "e.ckpt")))
+
+
+def test_what_was_trained_with_follows_the_checkpoint(files):
+    """Preprocessing and the way of testing reach inference, validation and the training clips."""
+    words = ("experiment=official_test", f"ckpt={quoted(files / 'a.ckpt')}", "accelerator=cpu")
+    opened = open_trained(files / "a.ckpt", evaluate_config(*words))
+    how = opened.how
+    assert (how.preprocessing, how.align_corners, how.random) == (Preprocessing.caffe, True, True)
+    assert (how.scales, how.size, how.frames, opened.dtype) == ((0.75, 1.0, 1.5), (473, 473), 3, "fp32")
+    cfg = train_config(*OFFICIAL)
+    assert build_module(cfg, pretrained=False).validation.how.preprocessing is Preprocessing.caffe
+    assert build_datamodule(cfg, *open_training_videos(cfg)).clips.transform.preprocessing is Preprocessing.caffe
+
+
+def quoted(path: Path) -> str:
+    """A path for Hydra's grammar."""
+    return quote_path(f"p={path}", "p").removeprefix("p=")
+
+
+def test_a_file_in_the_wrong_place_is_told_its_right_one(files):
+    cfg = train_config(*OFFICIAL)
+    model = build_model(cfg, pretrained=False)
+    for file, said in (
+        ("a.pth", "agnn-convert official="),
+        ("e.ckpt", "it holds an encoder's start values: backbone.weights="),
+        ("no.ckpt", "model.weights=.*no such checkpoint"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            start_from(model, cfg, files / file)
+    cfg.backbone.weights = str(files / "a.ckpt")
+    with pytest.raises(WeightsError, match=r"holds a whole model; model\.weights="):
+        build_model(cfg)
+
+
+def test_torchvisions_weights_need_their_preprocessing(tmp_path):
+    cfg = train_config("backbone=deeplabv3_resnet50", "backbone.weights=null", "backbone.preprocessing=caffe")
+    torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "resnet.pth")
+    cfg.backbone.weights = str(tmp_path / "resnet.pth")
+    with pytest.raises(WeightsError, match=r"was trained with backbone\.preprocessing=imagenet, not caffe"):
+        build_model(cfg)
+
+
 def test_the_encoders_start_values_are_loaded(files):
-    cfg = train_config(*OFFICIAL, f"backbone.weights='{str(files / 'e.ckpt').replace(chr(39), chr(92) + chr(39))}'")
+    cfg = train_config(*OFFICIAL, f"backbone.weights={quoted(files / 'e.ckpt')}")
     model, theirs = build_model(cfg), released_file(files / "e.pth")
     assert torch.equal(model.encoder.body.conv1.weight, theirs["conv1.weight"])
     assert torch.equal(model.encoder.loop_edge.alpha, theirs["layer5.sa.gamma"][0])
@@ -115,11 +202,12 @@ def test_the_encoders_start_values_are_loaded(files):
     ("changes", "said"),
     [
         (("model.rounds=3",), ""),
-        (("model.frames=4", "model.aggregation=sum"), "; anew: aggregation"),
+        (("model.frames=4", "model.aggregation=sum"), "; left out: aggregation"),
         (("model.update=gru3x3", "model.gate=channel", "model.readout=conv3"), "; anew: gate, update, readout"),
-        (("model.loop_edge=none", "model.auxiliary=false"), "; anew: auxiliary, loop_edge"),
+        (("model.loop_edge=none", "model.auxiliary=false"), "; left out: auxiliary, loop_edge"),
         (("model.line_edge=symmetric",), ""),
-        (("model.rounds=0",), "; anew: no graph any more"),
+        (("model.rounds=0",), "; left out: graph"),
+        (("model.rounds=0", "model.frames=5"), "; left out: graph"),
     ],
     ids=str,
 )
@@ -168,10 +256,22 @@ def test_fine_tuning_with_another_k_and_other_frames(files, tmp_path):
     assert (tuned.line_edge.weight - before.line_edge.weight).abs().max() < 1e-2, "it went on from there"
 
 
+def test_a_symmetric_line_edge_becomes_directed_by_what_it_computed(tmp_path):
+    """Its weight's antisymmetric part takes no part in training, and must not enter now."""
+    cfg = train_config()
+    model = build_model(cfg)
+    model.line_edge.weight.data += torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
+    named = {f"model.{k}": v for k, v in model.state_dict().items()}
+    torch.save({"hyper_parameters": {"config": plain(cfg)}, "state_dict": named}, tmp_path / "a.ckpt")
+    cfg = train_config("model.line_edge=directed")
+    freed = build_model(cfg)
+    start_from(freed, cfg, tmp_path / "a.ckpt")
+    assert torch.equal(freed.line_edge.w_c, model.line_edge.w_c)
+    assert not torch.equal(freed.line_edge.w_c, model.line_edge.weight)
+
+
 def test_convert_is_a_function(files, tmp_path):
-    cfg = train_config(*OFFICIAL)
     given = ConvertConfig(official=str(files / "e.pth"), out=str(tmp_path / "sub" / "e.ckpt"))
-    given.model, given.backbone = cfg.model, cfg.backbone
     assert convert(given) == tmp_path / "sub" / "e.ckpt"
     with pytest.raises(ConfigError, match="overwrite=true replaces it"):
         convert(given)

@@ -177,7 +177,7 @@ def test_wrong_calls_say_what_they_received(run, tmp_path):
     with pytest.raises(ConfigError, match="not a checkpoint of agnn-train"):
         ev.evaluate(evaluate_config(f"ckpt={tmp_path}/foreign.ckpt"))
     (tmp_path / "torn.ckpt").write_bytes(run.best.read_bytes()[:1000])
-    with pytest.raises(ConfigError, match="cannot be read as a checkpoint"):
+    with pytest.raises(ConfigError, match="cannot be loaded as weights only"):
         ev.evaluate(evaluate_config(f"ckpt={tmp_path}/torn.ckpt"))
     for protocol in ("best", "davis2017_unsupervised"):
         with pytest.raises(ConfigError, match=f"protocol={protocol}: must be one of simple, davis2016, "):

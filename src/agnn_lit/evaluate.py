@@ -163,7 +163,9 @@ def _protocol(name: str) -> Protocol:
 
 def _home(checkpoint: Path) -> Path:
     """Folder for what belongs to a checkpoint: its run's, or one of its own name beside it."""
-    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.with_suffix("")
+    if checkpoint.parent.name == "checkpoints":
+        return checkpoint.parent.parent
+    return checkpoint.with_suffix("") if checkpoint.suffix else checkpoint.with_name(f"{checkpoint.name}_evaluated")
 
 
 def _unusual(cfg: EvaluateConfig) -> str:

@@ -8,11 +8,12 @@ from contextlib import suppress
 
 import torch
 from torch import nn
-from torch.fx import GraphModule, symbolic_trace
+from torch.fx import GraphModule, Tracer
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from agnn_lit.config import ConfigError
 from agnn_lit.model import AGNN
+from agnn_lit.model.edges import LoopEdge
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -51,13 +52,20 @@ def keep_freed_memory() -> None:
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: keep the top of the heap
 
 
+class _EdgesWhole(Tracer):
+    """Traces an encoder but for its loop edge, which chooses by the size of the grid how it attends."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, LoopEdge) or super().is_leaf_module(m, module_qualified_name)
+
+
 def fold_norms(module: nn.Module) -> GraphModule:
     """Fold each batch normalisation in evaluation mode that follows a convolution into it.
 
     With fixed statistics it is an affine map of each channel, and so is the convolution's output a linear one of its
-    weights. The module must be traceable by torch.fx; it is changed.
+    weights. The module must be traceable by torch.fx, an encoder's loop edge aside; it is changed.
     """
-    traced = symbolic_trace(module)
+    traced = GraphModule(module, _EdgesWhole().trace(module))
     parts = dict(traced.named_modules())
     for node in traced.graph.nodes:
         norm = parts.get(str(node.target)) if node.op == "call_module" else None

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 
 from agnn_lit.build import build_datamodule, build_module, open_training_videos, planned_steps
 from agnn_lit.checks import check_train
-from agnn_lit.commands import refuse, run_command
+from agnn_lit.commands import quote_paths, refuse, run_command
 from agnn_lit.config import (
     CONF_DIR,
     ConfigError,
@@ -221,6 +221,8 @@ def _main(cfg: DictConfig) -> float | None:
 
 def main() -> None:
     """Entry point of the command."""
+    if not {"-m", "--multirun"} & set(sys.argv):  # there a comma is a list of values
+        quote_paths("model.weights", "backbone.weights")
     run_command("agnn-train", _main, TrainConfig, ConfigError, DataError)
 
 

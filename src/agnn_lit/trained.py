@@ -11,10 +11,12 @@ from agnn_lit.config import (
     Aggregation,
     ConfigError,
     InferenceConfig,
+    LineEdge,
     OnError,
     PredictConfig,
     References,
     TrainConfig,
+    plain,
     typed,
 )
 from agnn_lit.metrics.parallel import usable_processors
@@ -70,22 +72,32 @@ def load_checkpoint(file: Path) -> tuple[TrainConfig, AGNN]:
     Raises:
         ConfigError: no such file, or not a checkpoint of ours.
     """
-    import torch
+    from agnn_lit.model.weights import describe, read_tensors
 
     if not file.is_file():
         raise ConfigError(f"{file}: no such checkpoint; agnn-train writes checkpoints/best.ckpt into its run folder")
-    try:
-        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever a torn file leads its unpickler into
-        raise ConfigError(f"{file}: cannot be read as a checkpoint ({error})") from error
+    content = read_tensors(file)
     try:
         config, state = content["hyper_parameters"]["config"], content["state_dict"]
     except (KeyError, TypeError) as error:
-        raise ConfigError(f"{file}: not a checkpoint of agnn-train (no {error})") from error
+        raise ConfigError(f"{file}: not a checkpoint of agnn-train (no {error}){_meant(content, file)}") from error
     cfg: TrainConfig = typed(config, TrainConfig)
     model = build_model(cfg, pretrained=False)
-    model.load_state_dict({key.removeprefix("model."): value for key, value in state.items()})
+    named = {key.removeprefix("model."): value for key, value in state.items()}
+    problems = describe(named, model.state_dict())
+    if problems:
+        raise ConfigError(f"{file}: its tensors are not those of its configuration:\n  {problems}")
+    model.load_state_dict(named, strict=False)  # counters of batches may be missing
     return cfg, model.eval()
+
+
+def _meant(content: Any, file: Path) -> str:
+    """Say what a file is that is no checkpoint, where it shows, and what takes it."""
+    if isinstance(content, dict) and content.get("agnn_lit") == "encoder":
+        return f"; it holds an encoder's start values: backbone.weights={file} trains from them"
+    if isinstance(content, dict) and "model" in content:
+        return f"; if the released code wrote it, agnn-convert official={file} out=FILE makes a checkpoint of it"
+    return ""
 
 
 #: What a change of each setting of the model leaves no use for, by the beginnings of its tensors' names. The
@@ -121,39 +133,42 @@ def start_from(model: AGNN, cfg: TrainConfig, file: Path) -> str:
     """
     from agnn_lit.model.weights import describe
 
-    old, trained = load_checkpoint(file)
+    try:
+        old, trained = load_checkpoint(file)
+    except ConfigError as error:
+        raise ConfigError(f"model.weights={error}") from error
     for key in ("name", "preprocessing", "stride"):
-        found, asked = getattr(old.backbone, key), getattr(cfg.backbone, key)
-        if found is not asked and found != asked:
-            raise ConfigError(
-                f"model.weights={file} was trained with backbone.{key}={getattr(found, 'value', found)}, "
-                f"not {getattr(asked, 'value', asked)}"
-            )
+        found, asked = plain(old.backbone)[key], plain(cfg.backbone)[key]
+        if found != asked:
+            raise ConfigError(f"model.weights={file} was trained with backbone.{key}={found}, not {asked}")
     joined = old.model.aggregation is Aggregation.concat and cfg.model.aggregation is Aggregation.concat
-    if joined and cfg.model.frames != old.model.frames and cfg.model.rounds:
+    if joined and cfg.model.frames != old.model.frames and cfg.model.rounds and old.model.rounds:
         raise ConfigError(
             f"model.frames={cfg.model.frames}: model.weights={file} joins messages by concat, whose convolution has a "
             f"block of weights for each neighbour and was trained for N' = {old.model.frames}; keep that, or take "
             "model.aggregation=sum or mean, which have no weights"
         )
-    names = (*trained.state_dict(), *model.state_dict())
-    changed = [
-        axis
-        for axis, starts in _AXES.items()
-        if getattr(old.model, axis) != getattr(cfg.model, axis) and any(name.startswith(starts) for name in names)
-    ]
-    graphs = bool(old.model.rounds), bool(cfg.model.rounds)
-    anew = tuple(start for axis in changed for start in _AXES[axis])
-    if graphs[0] is not graphs[1]:
-        changed.append("the whole graph" if graphs[1] else "no graph any more")
-        anew += ("line_edge.", "gate.", "aggregate.", "update.", "loop_edge.")
-    state = {k: v for k, v in trained.state_dict().items() if not k.startswith(anew)}
-    problems = describe(state, {k: v for k, v in model.state_dict().items() if not k.startswith(anew)}, str)
+    given, start = trained.state_dict(), model.state_dict()
+    freed = old.model.line_edge is LineEdge.symmetric and cfg.model.line_edge is LineEdge.directed
+    if freed and old.model.rounds:
+        given["line_edge.weight"] = trained.line_edge.w_c  # the weight's symmetric part is what was trained
+    axes = {axis: starts for axis, starts in _AXES.items() if getattr(old.model, axis) != getattr(cfg.model, axis)}
+    if bool(old.model.rounds) is not bool(cfg.model.rounds):
+        axes = {**axes, "graph": ("line_edge.", "gate.", "aggregate.", "update.", "loop_edge.")}
+    changed = tuple(beginning for starts in axes.values() for beginning in starts)
+    state = {k: v for k, v in given.items() if not k.startswith(changed)}
+    problems = describe(state, {k: v for k, v in start.items() if not k.startswith(changed)})
     if problems:
         raise ConfigError(f"model.weights={file} does not fit the model:\n  {problems}")
     model.load_state_dict(state, strict=False)
+    anew = [axis for axis, starts in axes.items() if any(name.startswith(starts) for name in start)]
+    gone = [axis for axis, starts in axes.items() if axis not in anew and any(n.startswith(starts) for n in given)]
     said = f"started from {file} (K = {old.model.rounds}, N' = {old.model.frames})"
-    return said + (f"; anew: {', '.join(changed)}" if changed else "")
+    for words, which in (("anew", anew), ("left out", gone)):
+        said += f"; {words}: {', '.join(which)}" if which else ""
+    if cfg.backbone.weights is not None:
+        said += f"; backbone.weights={cfg.backbone.weights} is not needed"
+    return said
 
 
 def choose_device(accelerator: str) -> torch.device:
@@ -202,14 +217,14 @@ def open_trained(checkpoint: Path, cfg: InferenceConfig) -> Trained:
     how = Inference(
         frames,
         trained.clips.size,
-        cfg.batch_size,
-        cfg.scales,
-        cfg.flip,
-        cfg.references is References.random,
-        cfg.seed,
-        isinstance(cfg, PredictConfig) and cfg.on_error is OnError.skip,
-        trained.backbone.preprocessing,
-        cfg.align_corners,
+        batch_size=cfg.batch_size,
+        scales=cfg.scales,
+        flip=cfg.flip,
+        random=cfg.references is References.random,
+        seed=cfg.seed,
+        skip_unreadable=isinstance(cfg, PredictConfig) and cfg.on_error is OnError.skip,
+        preprocessing=trained.backbone.preprocessing,
+        align_corners=cfg.align_corners,
     )
     names = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
     return Trained(checkpoint, trained, ready, how, names[dtype])

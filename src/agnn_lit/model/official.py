@@ -96,7 +96,8 @@ def read_released(file: Path) -> tuple[dict[str, Tensor], Part]:
     state: Any = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         found = f"the keys {sorted(map(str, content))[:5]}" if isinstance(content, dict) else type(content).__name__
-        raise ConfigError(f'{file}: holds {found}, not {{"model": names to tensors}} as the released code saves')
+        hint = "; ckpt= takes files of agnn-train" if isinstance(content, dict) and "state_dict" in content else ""
+        raise ConfigError(f'{file}: holds {found}, not {{"model": names to tensors}} as the released code saves{hint}')
     plain = {str(name).removeprefix(_PREFIX): tensor for name, tensor in state.items()}
     if len(plain) != len(state):
         raise ConfigError(f"{file}: has tensors twice, with and without {_PREFIX} before their name")
@@ -121,7 +122,7 @@ def from_released(state: dict[str, Tensor], part: Part, expected: dict[str, Tens
     """
     lead = _LEAD[part]
     wanted = {released_name(k).removeprefix(lead): _turned(k, v) for k, v in _of(part, expected).items()}
-    problems = describe(state, wanted, str)
+    problems = describe(state, wanted)
     if problems:
         raise ConfigError(f"not the released {part.value}:\n  {problems}")
     return {our_name(lead + k): _turned(our_name(lead + k), v) for k, v in state.items()}
@@ -141,7 +142,7 @@ def to_released(state: dict[str, Tensor], part: Part, expected: dict[str, Tensor
     Raises:
         ConfigError: tensors that the released code has no place for, or lacks, all of them listed.
     """
-    problems = describe(state, _of(part, expected), str)
+    problems = describe(state, _of(part, expected))
     if problems:
         raise ConfigError(f"the released {part.value} has no place for this:\n  {problems}")
     lead = _LEAD[part]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -24,9 +24,7 @@ class WeightsError(ConfigError):
     """Start values that cannot be had, or do not fit the network."""
 
 
-def describe(
-    given: Mapping[str, Tensor], expected: Mapping[str, Tensor], shown: Callable[[str], str], most: int = 20
-) -> str:
+def describe(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
     """Say which tensors are missing, unexpected, or of another shape or type; empty when all fit.
 
     Counters of batches may be missing: they came with PyTorch 0.4.1 and change no result.
@@ -34,19 +32,16 @@ def describe(
     Args:
         given: names to tensors.
         expected: likewise, for their names, shapes and types.
-        shown: how a name is to be called.
-        most: lines; the rest is counted.
     """
-    problems = [f"missing: {shown(k)}" for k in sorted(expected.keys() - given.keys()) if "num_batches" not in k]
-    problems += [f"unexpected: {shown(k)}" for k in sorted(given.keys() - expected.keys())]
+    problems = [f"missing: {k}" for k in sorted(expected.keys() - given.keys()) if "num_batches" not in k]
+    problems += [f"unexpected: {k}" for k in sorted(given.keys() - expected.keys())]
     for name in sorted(given.keys() & expected.keys()):
         found, wanted = given[name], expected[name]
         if found.shape != wanted.shape:
-            problems.append(f"{shown(name)}: shape {tuple(found.shape)}, expected {tuple(wanted.shape)}")
+            problems.append(f"{name}: shape {tuple(found.shape)}, expected {tuple(wanted.shape)}")
         elif found.dtype != wanted.dtype:
-            problems.append(f"{shown(name)}: type {found.dtype}, expected {wanted.dtype}")
-    rest = len(problems) - most
-    return "\n  ".join(problems[:most] + ([f"… and {rest} more"] if rest > 0 else []))
+            problems.append(f"{name}: type {found.dtype}, expected {wanted.dtype}")
+    return "\n  ".join(problems)
 
 
 def load_backbone_weights(
@@ -66,7 +61,7 @@ def load_backbone_weights(
             ``ResNet50_Weights.IMAGENET1K_V2``, the path of a file with such a state dict, or an encoder file of
             agnn-convert.
         auxiliary: the auxiliary mask's classifier, which an encoder file holds, too.
-        preprocessing: which an encoder file must have been trained with.
+        preprocessing: of the run; the file must have been trained with the same, torchvision's with imagenet.
 
     Raises:
         WeightsError: unknown name, no network, unreadable file, another preprocessing, or tensors that are missing,
@@ -74,25 +69,29 @@ def load_backbone_weights(
     """
     file = Path(weights).expanduser()
     content = _read(file) if file.suffix in (".pth", ".pt", ".ckpt") or file.exists() else _download(weights)
+    converted = content.get("agnn_lit") == "encoder"
+    trained = content["preprocessing"] if converted else Preprocessing.imagenet.value
+    if trained != preprocessing.value:
+        raise WeightsError(
+            f"backbone.weights={weights} was trained with backbone.preprocessing={trained}, not {preprocessing.value}"
+        )
     expected = encoder.state_dict()
-    if content.get("agnn_lit") == "encoder":
-        if content["preprocessing"] != preprocessing.value:
-            raise WeightsError(
-                f"backbone.weights={weights} was trained with backbone.preprocessing={content['preprocessing']}, "
-                f"not {preprocessing.value}"
-            )
+    straight: dict[str, Tensor] = {}
+    if converted:
         ours, straight = _split(content["state_dict"], with_loop_edge="loop_edge.alpha" in expected)
-        if auxiliary is not None:
-            auxiliary.load_state_dict(straight)
         needed = expected
     else:
         ours, whole = _translate(content)
         kept = {k: v for k, v in expected.items() if not k.startswith("loop_edge.")}
         needed = kept if whole else {k: v for k, v in kept.items() if k.startswith("body.")}
-    problems = describe(ours, needed, str)
+    problems = describe(ours, needed)
+    if converted and auxiliary is not None and not problems:
+        problems = describe(straight, auxiliary.state_dict())
     if problems:
         raise WeightsError(f"backbone.weights={weights} does not fit the backbone:\n  {problems}")
     encoder.load_state_dict(ours, strict=False)
+    if converted and auxiliary is not None:
+        auxiliary.load_state_dict(straight)
 
 
 def _split(state: dict[str, Tensor], *, with_loop_edge: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -149,6 +148,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise WeightsError(f"backbone.weights={error}") from error
     if isinstance(state, dict) and (state.get("agnn_lit") or all(isinstance(v, Tensor) for v in state.values())):
         return state
+    if isinstance(state, dict) and "hyper_parameters" in state:
+        raise WeightsError(f"backbone.weights={file}: holds a whole model; model.weights={file} trains on from it")
     if isinstance(state, dict) and "model" in state:
         raise WeightsError(
             f"backbone.weights={file}: looks like a file of the released code; convert it with "
