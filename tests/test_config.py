@@ -42,7 +42,18 @@ from tests.configs import OF_TESTING, evaluate_config, experiments, train_config
         (["data=as_trained"], "data.name is not set"),
         (["trainer.max_epochs=0"], "trainer.max_epochs=0"),
         (["trainer.devices=0"], "trainer.devices=0"),
-        (["trainer.devices=2"], "trainer.devices=2: must be 1; several devices are not supported yet"),
+        (["trainer.nodes=0"], "trainer.nodes=0"),
+        (["optim.graph_lr_factor=-1"], "optim.graph_lr_factor=-1.0"),
+        (["clips.crop=0"], "clips.crop=0.0: must lie in (0, 1]"),
+        (["experiment=official_recipe"], "static.every=3 needs static.roots, the folders of saliency data sets"),
+        (["static.roots=[/x]"], "static.roots=['/x'] and static.every=0: static.every=3 makes"),
+        (["static.every=3", "static.roots=[/x]"], "static.every=3: static images train the encoder by the auxiliary"),
+        (["static.every=1"], "static.every=1: must be 2 or more"),
+        (["static.loss=0"], "static.loss=0.0: must be above 0"),
+        (["static.batch_size=0"], "static.batch_size=0"),
+        (["static.graph_lr_factor=-1"], "static.graph_lr_factor=-1.0"),
+        (["loss.auxiliary=-1"], "loss.auxiliary=-1.0: must be 0 or more"),
+        (["loss.l1=-1"], "loss.l1=-1.0: must be 0 or more"),
         (["trainer.accelerator=gpus"], "trainer.accelerator=gpus: must be one of"),
         (["trainer.threads=0"], "trainer.threads=0"),
         (["trainer.max_minutes=0"], "trainer.max_minutes=0"),
@@ -111,7 +122,8 @@ def test_impossible_evaluations_are_refused(overrides, part):
 @pytest.mark.parametrize("name", experiments())
 def test_every_experiment_composes_validates_and_builds(name, monkeypatch):
     monkeypatch.setenv("AGNN_DAVIS_ROOT", "/data/DAVIS")
-    cfg = train_config(f"experiment={name}", small=False)
+    needed = {"official_recipe": ["static.roots=[/data/MSRA10K]"]}
+    cfg = train_config(f"experiment={name}", *needed.get(name, []), small=False)
     checks.check_train(cfg)
     assert build_model(cfg, pretrained=False).rounds == cfg.model.rounds
 

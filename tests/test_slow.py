@@ -7,7 +7,7 @@ import gc
 import pytest
 import torch
 
-from agnn_lit.build import build_module, planned_steps
+from agnn_lit.build import build_module, plan_epochs
 from agnn_lit.data.dataset import Clip
 from agnn_lit.evaluate import evaluate
 from agnn_lit.runs import Run
@@ -22,7 +22,7 @@ def step(backbone: str, size: tuple[int, int], clips: int) -> None:
     cfg = train_config(f"backbone={backbone}", "backbone.weights=null", "data=synthetic", small=False)
     assert (cfg.model.frames, cfg.model.rounds, cfg.model.channels) == (3, 3, 256)
     torch.manual_seed(0)
-    module = build_module(cfg, steps=planned_steps(cfg, 2))
+    module = build_module(cfg, plan_epochs(cfg, 2))
     images = torch.randn(clips, 3, 3, *size)
     masks = torch.zeros(clips, 3, *size)
     masks[..., : size[0] // 2, : size[1] // 3] = 1

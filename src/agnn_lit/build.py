@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agnn_lit.config import ConfigError, DataConfig, DataName, LoopEdge, TrainConfig, plain
+from agnn_lit.config import ConfigError, DataConfig, DataName, LoopEdge, LossName, StaticConfig, TrainConfig, plain
 from agnn_lit.data import index
 from agnn_lit.data.index import DataError, DiskVideo, Video
 from agnn_lit.data.sampling import hold_out
@@ -15,6 +15,7 @@ from agnn_lit.data.synthetic import synthetic_videos
 
 if TYPE_CHECKING:  # torch and Lightning are imported where they are used: a wrong key is refused before
     from agnn_lit.data.datamodule import VideoDataModule
+    from agnn_lit.data.dataset import EpochPlan
     from agnn_lit.model import AGNN
     from agnn_lit.module import AGNNModule
 
@@ -123,23 +124,63 @@ def default_protocol(data: DataConfig) -> str:
     return "youtube_objects" if data.name is DataName.youtube_objects else "simple"
 
 
-def planned_steps(cfg: TrainConfig, clips: int) -> int:
-    """Optimiser steps of a whole run over ``clips`` clips an epoch."""
-    batches = max(1, clips // (cfg.clips.batch_size * cfg.trainer.devices))
-    return cfg.trainer.max_epochs * -(-batches // cfg.trainer.accumulate)
+def open_static_images(cfg: StaticConfig) -> list[DiskVideo]:
+    """List and check the static images, each as a video of one frame.
+
+    Raises:
+        DataError: see :func:`agnn_lit.data.index.index_static`; anything missing or broken, all of it at once.
+    """
+    images = [image for root in cfg.roots for image in index.index_static(Path(root).expanduser())]
+    if cfg.roots:
+        index.check(images, 1)
+    return images
 
 
-def build_module(cfg: TrainConfig, *, steps: int = 1, pretrained: bool = True) -> AGNNModule:
-    """Return the LightningModule; ``steps`` is the length of the learning rate schedule."""
+def plan_epochs(cfg: TrainConfig, videos: int, static: int = 0) -> EpochPlan:
+    """Say what the batches of an epoch hold.
+
+    Args:
+        cfg: of the run.
+        videos: number of training videos.
+        static: number of static images.
+
+    Raises:
+        ConfigError: several processes, and not a clip for each in a step.
+    """
+    from agnn_lit.data.dataset import EpochPlan
+
+    c, s = cfg.clips, cfg.static
+    processes, clips = cfg.trainer.devices * cfg.trainer.nodes, videos * cfg.clips.clips_per_video
+    if processes > 1 and clips < c.batch_size * processes:
+        raise ConfigError(
+            f"trainer.devices={cfg.trainer.devices} x trainer.nodes={cfg.trainer.nodes} x clips.batch_size="
+            f"{c.batch_size} clips a step, but an epoch has {clips}: raise clips.clips_per_video={c.clips_per_video}"
+        )
+    return EpochPlan(
+        clips,
+        c.batch_size,
+        cfg.seed,
+        static,
+        s.batch_size or c.batch_size,
+        s.every,
+        cfg.trainer.accumulate,
+        processes,
+    )
+
+
+def build_module(cfg: TrainConfig, plan: EpochPlan | None = None, *, pretrained: bool = True) -> AGNNModule:
+    """Return the LightningModule; the learning rate follows the plan of the epochs."""
     from agnn_lit.inference import Inference
-    from agnn_lit.losses import weighted_bce
+    from agnn_lit.losses import official_loss, weighted_bce
     from agnn_lit.module import AGNNModule, Validation
 
     return AGNNModule(
         build_model(cfg, pretrained=pretrained),
-        partial(weighted_bce, eta=cfg.loss.eta, reduction=cfg.loss.reduction),
+        partial(official_loss, l1=cfg.loss.l1)
+        if cfg.loss.name is LossName.official
+        else partial(weighted_bce, eta=cfg.loss.eta, reduction=cfg.loss.reduction),
         cfg.optim,
-        steps,
+        cfg.trainer.max_epochs,
         Validation(
             Inference(cfg.model.frames, cfg.clips.size, cfg.clips.batch_size, preprocessing=cfg.backbone.preprocessing),
             protocol=default_protocol(cfg.data),
@@ -147,16 +188,21 @@ def build_module(cfg: TrainConfig, *, steps: int = 1, pretrained: bool = True) -
         plain(cfg),
         overlays=cfg.logger.overlays,
         auxiliary=cfg.loss.auxiliary,
+        static=cfg.static,
+        step_kinds=plan.step_kinds if plan else [False],
     )
 
 
-def build_datamodule(cfg: TrainConfig, train: Sequence[Video], held_out: Sequence[Video]) -> VideoDataModule:
-    """Return the LightningDataModule over opened videos."""
+def build_datamodule(
+    cfg: TrainConfig, train: Sequence[Video], held_out: Sequence[Video], static: Sequence[Video] = ()
+) -> VideoDataModule:
+    """Return the LightningDataModule over opened videos and static images."""
     from agnn_lit.data.datamodule import VideoDataModule
-    from agnn_lit.data.dataset import ClipDataset
+    from agnn_lit.data.dataset import ClipDataset, MixedClips
     from agnn_lit.data.transforms import ClipTransform
 
     c = cfg.clips
-    transform = ClipTransform(c.size, c.flip, c.scale, cfg.backbone.preprocessing)
+    transform = ClipTransform(c.size, c.flip, c.scale, cfg.backbone.preprocessing, c.crop)
     clips = ClipDataset(train, cfg.model.frames, transform, cfg.seed, c.clips_per_video)
-    return VideoDataModule(clips, held_out, c.batch_size, c.workers)
+    mixed = MixedClips(clips, ClipDataset(static, 1, transform, cfg.seed)) if static else clips
+    return VideoDataModule(mixed, held_out, plan_epochs(cfg, len(train), len(static)), c.workers)

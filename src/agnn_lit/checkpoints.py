@@ -111,9 +111,13 @@ class Interruption(Callback):
         self.received = number
         print("stopping after this step; once more stops at once", file=sys.stderr, flush=True)
 
+    def _asked(self, trainer: pl.Trainer) -> bool:
+        """Tell whether any of the processes has received a signal."""
+        return trainer.strategy.reduce_boolean_decision(self.received is not None, all=False)
+
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:  # noqa: ARG002 - Lightning's call
         """Write the checkpoint; the step's numbers are logged after this."""
-        if self.received is not None and may_stop_here(trainer):
+        if self._asked(trainer) and may_stop_here(trainer):
             trainer.save_checkpoint(self.last)
             self._written = True
 
@@ -122,12 +126,12 @@ class Interruption(Callback):
         if self._written:
             raise KeyboardInterrupt
 
-    def on_validation_batch_end(self, *args: Any) -> None:  # noqa: ARG002 - Lightning's call
+    def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:  # noqa: ARG002 - Lightning's call
         """Stop between two videos; the epoch is validated anew when the run continues."""
-        if self.received is not None:
+        if self._asked(trainer):
             raise KeyboardInterrupt
 
-    def on_train_epoch_start(self, *args: Any) -> None:  # noqa: ARG002 - Lightning's call
+    def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:  # noqa: ARG002 - Lightning's call
         """Stop between two epochs: the checkpoint of the last one is written."""
-        if self.received is not None:
+        if self._asked(trainer):
             raise KeyboardInterrupt

@@ -72,6 +72,7 @@ def _check_clips(clips: ClipsConfig, stride: int) -> None:
     _require(clips.workers >= 0, f"clips.workers={clips.workers}: must be 0 or more")
     _require(0 <= clips.val_share < 1, f"clips.val_share={clips.val_share}: must lie in [0, 1)")
     _require(0 <= clips.flip <= 1, f"clips.flip={clips.flip}: must lie in [0, 1]")
+    _require(0 < clips.crop <= 1, f"clips.crop={clips.crop}: must lie in (0, 1]")
 
 
 def check_data(data: DataConfig, frames: int) -> None:
@@ -101,6 +102,34 @@ def check_data(data: DataConfig, frames: int) -> None:
             )
 
 
+def _check_static(cfg: TrainConfig) -> None:
+    s = cfg.static
+    _require(
+        s.every == 0 or s.every >= 2, f"static.every={s.every}: must be 2 or more, or 0 for no steps of static images"
+    )
+    _require(
+        not s.every or bool(s.roots),
+        f"static.every={s.every} needs static.roots, the folders of saliency data sets, such as "
+        "static.roots=[/data/MSRA10K,/data/DUTS]; static.every=0 trains without static images",
+    )
+    _require(
+        not s.roots or s.every > 0,
+        f"static.roots={list(s.roots)} and static.every=0: static.every=3 makes steps of them",
+    )
+    _require(
+        not s.every or cfg.model.auxiliary,
+        f"static.every={s.every}: static images train the encoder by the auxiliary mask; set model.auxiliary=true, or "
+        "take model=agnn_official",
+    )
+    _require(s.batch_size is None or s.batch_size >= 1, f"static.batch_size={s.batch_size}: must be 1 or more")
+    _require(s.loss > 0, f"static.loss={s.loss}: must be above 0")
+    _require(
+        s.backbone_lr_factor >= 0 and s.graph_lr_factor >= 0,
+        f"static.backbone_lr_factor={s.backbone_lr_factor} static.graph_lr_factor={s.graph_lr_factor}: "
+        "must be 0 or more",
+    )
+
+
 _ACCELERATORS = ("auto", "cpu", "gpu", "mps")
 _DTYPES = ("auto", "fp32", "bf16", "fp16")
 _PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
@@ -119,7 +148,8 @@ def check_train(cfg: TrainConfig) -> None:
     check_data(cfg.data, cfg.model.frames)
     t, o = cfg.trainer, cfg.optim
     _require(t.max_epochs >= 1, f"trainer.max_epochs={t.max_epochs}: must be 1 or more")
-    _require(t.devices == 1, f"trainer.devices={t.devices}: must be 1; several devices are not supported yet")
+    _require(t.devices >= 1, f"trainer.devices={t.devices}: must be 1 or more")
+    _require(t.nodes >= 1, f"trainer.nodes={t.nodes}: must be 1 or more")
     _require(t.accelerator in _ACCELERATORS, f"trainer.accelerator={t.accelerator}: must be one of {_ACCELERATORS}")
     _require(t.threads is None or t.threads >= 1, f"trainer.threads={t.threads}: must be 1 or more")
     _require(t.max_minutes is None or t.max_minutes > 0, f"trainer.max_minutes={t.max_minutes}: must be above 0")
@@ -140,11 +170,19 @@ def check_train(cfg: TrainConfig) -> None:
         "trainer.precision=16-mixed needs a GPU (trainer.accelerator=cpu): use bf16-mixed or 32-true",
     )
     _require(o.lr > 0, f"optim.lr={o.lr}: must be above 0")
+    _require(
+        o.backbone_lr_factor >= 0 and o.graph_lr_factor >= 0,
+        f"optim.backbone_lr_factor={o.backbone_lr_factor} optim.graph_lr_factor={o.graph_lr_factor}: must be 0 or more",
+    )
+    _check_static(cfg)
     _require(o.warmup_steps >= 0, f"optim.warmup_steps={o.warmup_steps}: must be 0 or more")
     _require(
-        cfg.loss.auxiliary > 0 or not cfg.model.auxiliary,
-        f"loss.auxiliary={cfg.loss.auxiliary}: must be above 0 with model.auxiliary=true, which only this trains",
+        cfg.loss.auxiliary > 0 or not cfg.model.auxiliary or cfg.static.every > 0,
+        f"loss.auxiliary={cfg.loss.auxiliary}: must be above 0 with model.auxiliary=true, which only this trains "
+        "without static images",
     )
+    _require(cfg.loss.auxiliary >= 0, f"loss.auxiliary={cfg.loss.auxiliary}: must be 0 or more")
+    _require(cfg.loss.l1 >= 0, f"loss.l1={cfg.loss.l1}: must be 0 or more")
     _require(cfg.loss.reduction in ("mean", "sum"), f"loss.reduction={cfg.loss.reduction}: must be mean or sum")
 
 

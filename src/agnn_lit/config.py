@@ -115,6 +115,13 @@ class Eta(Enum):
     literal = "literal"
 
 
+class LossName(Enum):
+    """Losses of a mask."""
+
+    paper = "paper"
+    official = "official"
+
+
 class OptimName(Enum):
     """Optimisers."""
 
@@ -223,11 +230,12 @@ class ClipsConfig:
     """How clips are drawn from training videos, and made into input."""
 
     size: tuple[int, int] = (473, 473)  # network input: height, width in pixels
-    batch_size: int = 2  # clips a step
+    batch_size: int = 2  # clips a step and device
     clips_per_video: int = 1  # clips drawn from each video in an epoch
     workers: int = 2  # loader processes; 0 loads in the training process
     val_share: float = 0.1  # share of the training videos held out for model selection; 0 turns validation off
     flip: float = 0.5  # probability of a horizontal flip, the same for all frames of a clip
+    crop: float = 1.0  # side of a random window that is cut out first, relative to the frame's; 1: none
     scale: tuple[float, float] = (0.7, 1.3)  # range of the random zoom, followed by a crop to size
 
     def __post_init__(self) -> None:
@@ -236,11 +244,27 @@ class ClipsConfig:
 
 @dataclass
 class LossConfig:
-    """Weighted binary cross-entropy (AGNN, eq. 12)."""
+    """Of the masks."""
 
+    # paper: weighted binary cross-entropy (AGNN, eq. 12); official: the released code's, one weight a batch, and L1
+    name: LossName = LossName.paper
     eta: Eta = Eta.share  # share: |fg| / all pixels; literal: |fg| / |bg|
     reduction: str = "mean"  # over pixels: mean or sum
+    l1: float = 0.8  # weight of the official loss's L1 part
     auxiliary: float = 0.1  # weight of the same loss on the auxiliary mask, where the model has one
+
+
+@dataclass
+class StaticConfig:
+    """Steps of static images between those of clips: a saliency data set trains the encoder by the auxiliary mask."""
+
+    every: int = 0  # one step in so many, the first of an epoch among them; 0: no such steps
+    # folders of images and masks: MSRA10K, DUT-OMRON or DUTS as they are published, or with images/ and masks/
+    roots: list[str] = field(default_factory=list)
+    batch_size: int | None = None  # images a step and device; null: clips.batch_size
+    loss: float = 0.1  # weight of the loss in these steps
+    backbone_lr_factor: float = 1.0  # learning rate of the backbone in these steps, relative to optim.lr
+    graph_lr_factor: float = 0.0  # and of the graph
 
 
 @dataclass
@@ -254,7 +278,8 @@ class OptimConfig:
     schedule: Schedule = Schedule.poly
     power: float = 0.9  # of the poly decay
     warmup_steps: int = 0  # linear rise of the learning rate
-    backbone_lr_factor: float = 1.0  # learning rate of the backbone relative to lr
+    backbone_lr_factor: float = 1.0  # learning rate of the backbone, auxiliary mask included, relative to lr
+    graph_lr_factor: float = 1.0  # and of edges, gate, update and read-out
 
 
 @dataclass
@@ -264,8 +289,10 @@ class TrainerConfig:
     max_epochs: int = 100
     max_minutes: float | None = None  # stop training after this many minutes
     accelerator: str = "auto"
-    devices: int = 1
+    devices: int = 1  # of a node; several train together (DDP), and so do CPU processes with accelerator=cpu
+    nodes: int = 1  # started by SLURM, torchrun, or by hand with MASTER_ADDR, MASTER_PORT and NODE_RANK
     strategy: str = "auto"
+    sync_batchnorm: bool = True  # statistics of batch normalisation over the clips of all devices
     precision: str = "32-true"
     gradient_clip: float | None = None  # largest norm of the gradient
     accumulate: int = 1  # batches a step of the optimiser
@@ -298,6 +325,7 @@ class TrainConfig:
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     data: DataConfig = field(default_factory=DataConfig)
     clips: ClipsConfig = field(default_factory=ClipsConfig)
+    static: StaticConfig = field(default_factory=StaticConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)

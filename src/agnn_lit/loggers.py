@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from agnn_lit.config import LoggerConfig, LoggerMode
-from agnn_lit.runs import write_atomically
+from agnn_lit.runs import is_first_process, write_atomically
 
 
 class CsvLogger(Logger):
@@ -38,6 +39,10 @@ class CsvLogger(Logger):
             with self.file.open(newline="") as file:
                 for row in csv.DictReader(file):
                     self._add({k: v for k, v in row.items() if v != ""}, int(row["step"]))
+
+    def logged(self) -> dict[int, set[str]]:
+        """Names of the metrics that each step has so far."""
+        return {step: set(row) for step, row in self._rows.items()}
 
     @property
     def name(self) -> str:
@@ -76,6 +81,25 @@ class CsvLogger(Logger):
         self.save()
 
 
+class _WandbOnce(WandbLogger):
+    """Logs to a W&B run; what a continued run does again, to the same numbers, is there already and left out.
+
+    Args:
+        experiment: the W&B run.
+        logged: names of what it has of each step.
+    """
+
+    def __init__(self, experiment: Any, logged: dict[int, set[str]]) -> None:
+        super().__init__(experiment=experiment)
+        self._logged = logged
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log what is new at a step."""
+        if step is None or metrics.keys() - self._logged.get(step, set()):
+            super().log_metrics(metrics, step)
+
+
 def wandb_is_online(mode: LoggerMode) -> bool:
     """Decide between online and offline without ever asking: online when asked for, or with a key at hand."""
     if mode is not LoggerMode.auto:
@@ -107,8 +131,8 @@ def build_loggers(
     if cfg.mode is LoggerMode.disabled:
         return csv_logger, None
     os.environ.setdefault("WANDB_SILENT", "true")
-    if getattr(rank_zero_only, "rank", 0) != 0:  # another process of the same run writes
-        return csv_logger, WandbLogger(offline=True)
+    if not is_first_process():  # that one writes
+        return csv_logger, None
     import wandb
 
     # Begun here rather than by WandbLogger, which passes an option that W&B has retired and warns of.
@@ -124,4 +148,4 @@ def build_loggers(
         config=config,
         resume="allow",
     )
-    return csv_logger, WandbLogger(experiment=experiment)
+    return csv_logger, _WandbOnce(experiment, csv_logger.logged())

@@ -1,4 +1,4 @@
-"""The training loss: binary cross-entropy weighted against the imbalance of a frame (AGNN, eq. 12)."""
+"""Training losses: cross-entropy weighted against the imbalance of a frame (AGNN, eq. 12), or the released code's."""
 
 from __future__ import annotations
 
@@ -59,3 +59,27 @@ def weighted_bce(logits: Tensor, target: Tensor, eta: Eta = Eta.share, reduction
     weight = foreground_weight(target, eta)
     loss = (1 - weight) * target * F.softplus(-logits) + weight * (1 - target) * F.softplus(logits)
     return loss.mean() if reduction == "mean" else loss.sum()
+
+
+def official_loss(logits: Tensor, target: Tensor, l1: float = 0.8) -> Tensor:
+    """Loss of the released code: mean binary cross-entropy over the share of the foreground, and l1 · mean |Ŝ − S|.
+
+    The share is that of the whole batch; where several devices train together, of each device's part. A batch without
+    foreground, where the released code divides by zero, counts as one pixel of it.
+
+    Args:
+        logits: (..., H, W); Ŝ = σ(logits).
+        target: S, of the same shape, 0 or 1.
+        l1: weight of the L1 part.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: shapes that differ.
+    """
+    if logits.shape != target.shape:
+        raise ValueError(f"logits {tuple(logits.shape)} and target {tuple(target.shape)} differ in shape")
+    target = target.to(logits.dtype)
+    share = target.mean().clamp_min(1 / target.numel())
+    return F.binary_cross_entropy_with_logits(logits, target) / share + l1 * F.l1_loss(logits.sigmoid(), target)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import agnn_lit.torchvision_ops  # noqa: F401 - before pytorch_lightning imports torchvision
@@ -16,14 +18,20 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from agnn_lit.config import OptimConfig, OptimName, Schedule
-from agnn_lit.data.dataset import Clip
+from agnn_lit.config import OptimConfig, OptimName, Schedule, StaticConfig
+from agnn_lit.data.dataset import Clip, StaticClip
 from agnn_lit.data.index import Video
 from agnn_lit.inference import Inference, predict_video
 from agnn_lit.metrics.protocols import PROTOCOLS, SequenceScore, score_sequence, summarise
 from agnn_lit.model import AGNN
 from agnn_lit.overlay import draw_overlay
 from agnn_lit.runs import RunError
+
+#: Parts of the model in each optimiser group.
+PARTS = {
+    "backbone": ("encoder", "auxiliary"),
+    "graph": ("loop_edge", "line_edge", "gate", "aggregate", "update", "readout"),
+}
 
 
 class NonFiniteLossError(RunError):
@@ -48,18 +56,21 @@ class Validation:
 class AGNNModule(pl.LightningModule):
     """Trains an :class:`AGNN` and validates it on whole videos.
 
-    Logs ``train/loss`` (and ``train/loss_auxiliary`` where the model has that mask) each step, ``val/J``,
-    ``val/F``, ``val/T`` (means over held-out videos) and ``lr/<group>``.
+    Logs ``train/loss`` (and ``train/loss_auxiliary`` where the model has that mask) each step of clips,
+    ``train/loss_static`` each step of static images, ``val/J``, ``val/F``, ``val/T`` (means over held-out videos) and
+    ``lr/<group>``; means over all processes.
 
     Args:
         model: the network.
         loss: maps logits and masks, both (B, N', H, W), to a scalar.
         optim: optimiser settings.
-        steps: of the optimiser in the whole run, which the schedule runs over.
+        epochs: of the run, which with ``step_kinds`` gives the steps that the schedule runs over.
         validation: how held-out videos are scored.
         config: the resolved configuration as plain containers, kept in the checkpoint.
         overlays: number of held-out videos whose middle frame is drawn at each validation.
         auxiliary: weight of the loss of the auxiliary mask, where the model has one.
+        static: weight and learning rates of steps of static images.
+        step_kinds: for each step of an epoch whether it is one of those.
     """
 
     def __init__(
@@ -67,21 +78,25 @@ class AGNNModule(pl.LightningModule):
         model: AGNN,
         loss: Callable[[Tensor, Tensor], Tensor],
         optim: OptimConfig,
-        steps: int,
+        epochs: int,
         validation: Validation,
         config: dict[str, Any],
         overlays: int = 0,
         auxiliary: float = 0.0,
+        static: StaticConfig | None = None,
+        step_kinds: Sequence[bool] = (False,),
     ) -> None:
         super().__init__()
         self.save_hyperparameters({"config": config})
         self.model = model
         self.loss = loss
         self.optim = optim
-        self.steps = steps
+        self.epochs = epochs
         self.validation = validation
         self.overlays = overlays
         self.auxiliary = auxiliary
+        self.static = static or StaticConfig()
+        self.step_kinds = step_kinds
         self.pictures: dict[str, np.ndarray] = {}  # of the last validation: name -> (H, W, 3) RGB
         self._scores: list[SequenceScore] = []
 
@@ -91,25 +106,43 @@ class AGNNModule(pl.LightningModule):
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def training_step(self, batch: Clip, batch_idx: int) -> Tensor:
-        """Loss of a batch of clips.
+        """Loss of a batch of clips, or of static images.
 
         Raises:
-            NonFiniteLossError: it is infinite or no number.
+            NonFiniteLossError: it is infinite or no number, here or in another process.
         """
         images, masks = batch
         # The loss is taken in fp32 whatever the precision of the network.
-        logits, straight = self.model.forward_with_auxiliary(images)
-        loss = self.loss(logits.float(), masks)
-        if straight is not None:
-            straight_loss = self.loss(straight.float(), masks)
-            self.log("train/loss_auxiliary", straight_loss, on_step=True, on_epoch=False, batch_size=len(images))
-            loss = loss + self.auxiliary * straight_loss
-        if not torch.isfinite(loss):
+        if isinstance(batch, StaticClip):
+            loss = self.static.loss * self.loss(self.model.forward_static(images).float(), masks)
+            losses = {"train/loss_static": loss}
+        else:
+            logits, straight = self.model.forward_with_auxiliary(images)
+            loss = self.loss(logits.float(), masks)
+            losses = {}
+            if straight is not None and self.auxiliary:
+                losses["train/loss_auxiliary"] = self.loss(straight.float(), masks)
+                loss = loss + self.auxiliary * losses["train/loss_auxiliary"]
+            losses["train/loss"] = loss
+            self.log("train/loss", loss, prog_bar=True, logger=False, batch_size=len(images), sync_dist=True)
+        finite = bool(torch.isfinite(loss))
+        if not self.trainer.strategy.reduce_boolean_decision(finite):  # all processes stop, or none
             raise NonFiniteLossError(self._describe(float(loss.detach()), batch_idx))
-        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=len(images))
-        for scheduler_group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
-            self.log(f"lr/{scheduler_group['name']}", scheduler_group["lr"], on_step=True, on_epoch=False)
+        self._log_step(losses)
         return loss
+
+    def _log_step(self, losses: dict[str, Tensor]) -> None:
+        """Log losses and learning rates of this step; Lightning's log() would repeat them in steps of another kind."""
+        if (self.global_step + 1) % self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            return
+        row = {
+            name: float(self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")) for name, loss in losses.items()
+        }
+        groups = self.optimizers(use_pl_optimizer=False).param_groups  # type: ignore[union-attr]
+        row.update({f"lr/{group['name']}": group["lr"] for group in groups})
+        for logger in self.loggers:
+            logger.log_metrics({**row, "epoch": self.current_epoch}, self.global_step)
+            logger.save()
 
     def _describe(self, loss: float, batch_idx: int) -> str:
         """Say where a loss went wrong, and what may help."""
@@ -122,8 +155,10 @@ class AGNNModule(pl.LightningModule):
             "optim.warmup_steps, or precision=fp32 may help; overwrite=true trains anew"
         )
 
-    def validation_step(self, batch: Video, batch_idx: int) -> None:
-        """Predict one whole video and score it."""
+    def validation_step(self, batch: Video | None, batch_idx: int) -> None:
+        """Predict one whole video and score it; None is nothing to do while other processes have a video."""
+        if batch is None:
+            return
         settings = self.validation
         masks = predict_masks(self.model, batch, settings.how, settings.threshold)
         if batch_idx < self.overlays:
@@ -135,16 +170,27 @@ class AGNNModule(pl.LightningModule):
         self._scores.append(score_sequence(batch.name, names, masks, annotations, PROTOCOLS[settings.protocol]))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the means over the videos."""
-        summary = summarise(self._scores, PROTOCOLS[self.validation.protocol])
+        """Log the means over the videos of all processes."""
+        scores = self._gathered_scores()
         self._scores.clear()
+        if not scores:
+            return
+        summary = summarise(scores, PROTOCOLS[self.validation.protocol])
         for key, name in (("J_mean", "val/J"), ("F_mean", "val/F"), ("T", "val/T")):
             value = summary[key]
             if isinstance(value, float) and not math.isnan(value):
-                self.log(name, value, prog_bar=name == "val/J", batch_size=1, sync_dist=True)
+                self.log(name, value, prog_bar=name == "val/J", batch_size=1)
+
+    def _gathered_scores(self) -> list[SequenceScore]:
+        """Scores of this validation, in the order of the held-out videos."""
+        if self.trainer.world_size == 1:
+            return list(self._scores)
+        shares: list[list[SequenceScore]] = [[] for _ in range(self.trainer.world_size)]
+        torch.distributed.all_gather_object(shares, self._scores)
+        return [score for turn in zip_longest(*shares) for score in turn if score is not None]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Two groups, backbone and graph, with one schedule over the planned steps."""
+        """Two groups, backbone and graph, with one schedule over the planned steps; their rates differ by its kind."""
         cfg = self.optim
         groups = parameter_groups(self.model, cfg)
         optimiser: torch.optim.Optimizer
@@ -153,8 +199,14 @@ class AGNNModule(pl.LightningModule):
         else:
             optimiser = torch.optim.AdamW(groups, lr=cfg.lr, weight_decay=cfg.weight_decay)
         # Not trainer.estimated_stepping_batches: it opens the loaders before a checkpoint is restored.
-        schedule = LambdaLR(optimiser, lambda step: learning_rate_factor(step, self.steps, cfg))
+        schedule = LambdaLR(optimiser, [partial(self._rate, str(group["name"])) for group in groups])
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate(self, group: str, step: int) -> float:
+        """Factor on optim.lr at a step for a group."""
+        usual = learning_rate_factor(step, self.epochs * len(self.step_kinds), self.optim)
+        settings = self.static if self.step_kinds[step % len(self.step_kinds)] else self.optim
+        return float(getattr(settings, f"{group}_lr_factor")) * usual
 
 
 def predict_masks(model: AGNN, video: Video, how: Inference, threshold: float) -> list[np.ndarray]:
@@ -164,21 +216,30 @@ def predict_masks(model: AGNN, video: Video, how: Inference, threshold: float) -
 
 
 def parameter_groups(model: AGNN, cfg: OptimConfig) -> list[dict[str, Any]]:
-    """Split parameters into the groups "backbone" and "graph" (edges, gate, update and read-out).
+    """Split parameters into the groups "backbone" (auxiliary mask included) and "graph".
 
     Raises:
-        RuntimeError: a parameter that no group holds.
+        RuntimeError: parameters that no group holds, by their names.
     """
-    backbone = list(model.encoder.parameters())
-    held = {id(p) for p in backbone}
-    graph = [p for p in model.parameters() if id(p) not in held]
-    groups = [
-        {"name": "backbone", "params": backbone, "lr": cfg.lr * cfg.backbone_lr_factor},
-        {"name": "graph", "params": graph, "lr": cfg.lr},
+    named = dict(model.named_parameters())
+    groups: list[dict[str, Any]] = [
+        {"name": group, "params": [p for n, p in named.items() if n.partition(".")[0] in parts], "lr": cfg.lr}
+        for group, parts in PARTS.items()
     ]
-    if len(backbone) + len(graph) != len(list(model.parameters())):
-        raise RuntimeError("a parameter belongs to no optimiser group")
+    held = {id(p) for group in groups for p in group["params"]}
+    if lost := [name for name, p in named.items() if id(p) not in held]:
+        raise RuntimeError(f"no optimiser group holds {', '.join(lost)}")
     return groups
+
+
+def describe_groups(model: AGNN, cfg: OptimConfig) -> dict[str, dict[str, float | int]]:
+    """Number of parameters and of tensors that each optimiser group trains, and its learning rate at its highest."""
+    found: dict[str, dict[str, float | int]] = {}
+    for group in parameter_groups(model, cfg):
+        trained = [p for p in group["params"] if p.requires_grad]
+        rate = cfg.lr * getattr(cfg, f"{group['name']}_lr_factor")
+        found[group["name"]] = {"parameters": sum(p.numel() for p in trained), "tensors": len(trained), "lr": rate}
+    return found
 
 
 def learning_rate_factor(step: int, total: int, cfg: OptimConfig) -> float:

@@ -92,6 +92,14 @@ def versions() -> dict[str, str]:
     return found
 
 
+def is_first_process() -> bool:
+    """Tell whether this is the process that writes, where several train together; by what launchers set."""
+    for key in ("RANK", "SLURM_PROCID"):
+        if key in os.environ:
+            return os.environ[key] == "0"
+    return os.environ.get("NODE_RANK", "0") == "0" and os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 class RunError(RuntimeError):
     """A run that cannot go on as it is; what it has written stays."""
 
@@ -126,13 +134,20 @@ class Run:
         return json.loads(file.read_text()) if file.is_file() else {}
 
     def update(self, **changes: Any) -> None:
-        """Change entries of status.json; the time spent is added up over resumes."""
+        """Change entries of status.json; the time spent is added up over resumes.
+
+        Of several processes the first one writes, and one that fails.
+        """
+        if not is_first_process() and changes.get("state") != "failed":
+            return
         seconds = round(self._earlier + time.monotonic() - self._started, 1)
         status = {**self.status, **changes, "seconds": seconds}
         write_atomically(self.folder / "status.json", json.dumps(status, indent=2) + "\n")
 
     def begin(self, cfg: TrainConfig) -> None:
-        """Write the resolved config and where the code came from."""
+        """Write the resolved config and where the code came from; of several processes the first one does."""
+        if not is_first_process():
+            return
         write_atomically(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain(cfg))))
         self.update(state="running", error=None, git=git_revision(), versions=versions(), command=" ".join(sys.argv))
 

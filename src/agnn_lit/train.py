@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from agnn_lit.build import build_datamodule, build_module, open_training_videos, planned_steps
+from agnn_lit.build import build_datamodule, build_module, open_static_images, open_training_videos, plan_epochs
 from agnn_lit.checks import check_train
 from agnn_lit.commands import quote_paths, refuse, run_command
 from agnn_lit.config import (
@@ -30,7 +30,7 @@ from agnn_lit.config import (
 )
 from agnn_lit.data.index import DataError
 from agnn_lit.guards import check_last, for_people
-from agnn_lit.runs import Run, RunError, differences, register_resolvers
+from agnn_lit.runs import Run, RunError, differences, is_first_process, register_resolvers
 from agnn_lit.trained import start_from
 
 register_schemas()
@@ -60,12 +60,14 @@ def train(cfg: TrainConfig, run: Run) -> dict[str, float]:
     """
     check_train(cfg)
     videos, held_out = open_training_videos(cfg)
-    resumed = run.last.is_file()
+    static = open_static_images(cfg.static)
+    plan_epochs(cfg, len(videos), len(static))
+    resumed = run.last.is_file() and (is_first_process() or not cfg.overwrite)  # the first one clears the folder
     if resumed:
         check_last(run)
     run.begin(cfg)
     try:
-        metrics = _fit(cfg, run, videos, held_out, resumed)
+        metrics = _fit(cfg, run, (videos, held_out, static), resumed)
     except KeyboardInterrupt:
         run.update(state="interrupted")
         raise
@@ -87,7 +89,7 @@ def _quieten() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def _fit(cfg: TrainConfig, run: Run, videos: list[Any], held_out: list[Any], resumed: bool) -> dict[str, float]:
+def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool) -> dict[str, float]:
     import agnn_lit.torchvision_ops  # noqa: F401 - before pytorch_lightning imports torchvision
 
     import pytorch_lightning as pl
@@ -95,8 +97,10 @@ def _fit(cfg: TrainConfig, run: Run, videos: list[Any], held_out: list[Any], res
 
     from agnn_lit.callbacks import Overlays, progress
     from agnn_lit.checkpoints import AtomicCheckpointIO, Interruption, checkpoints
+    from agnn_lit.distributed import trainer_options
     from agnn_lit.fast import keep_freed_memory
     from agnn_lit.loggers import build_loggers
+    from agnn_lit.module import describe_groups
 
     _quieten()
     keep_freed_memory()
@@ -104,26 +108,30 @@ def _fit(cfg: TrainConfig, run: Run, videos: list[Any], held_out: list[Any], res
     if t.threads is not None:
         torch.set_num_threads(t.threads)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    steps = planned_steps(cfg, len(videos) * cfg.clips.clips_per_video)
-    module = build_module(cfg, steps=steps, pretrained=not resumed and cfg.model.weights is None)
+    videos, held_out, static = data
+    plan = plan_epochs(cfg, len(videos), len(static))
+    module = build_module(cfg, plan, pretrained=not resumed and cfg.model.weights is None)
     if cfg.model.weights is not None and not resumed:
-        print(start_from(module.model, cfg, Path(cfg.model.weights).expanduser()), flush=True)
+        _say(start_from(module.model, cfg, Path(cfg.model.weights).expanduser()))
     parameters = sum(p.numel() for p in module.model.parameters())
-    provenance = {k: run.status[k] for k in ("git", "versions", "command")}
-    extra = {**provenance, "parameters": parameters}
+    groups = describe_groups(module.model, cfg.optim)
+    provenance = {k: run.status.get(k) for k in ("git", "versions", "command")}
+    extra = {**provenance, "parameters": parameters, "groups": groups}
     name = f"{cfg.name}/{run.folder.name}"
     csv, wandb = build_loggers(cfg.logger, run.folder, name, {**plain(cfg), **extra}, run.status.get("wandb_id"))
-    run.update(parameters=parameters, wandb_id=None if wandb is None else wandb.experiment.id)
-    print(
+    run.update(parameters=parameters, groups=groups, wandb_id=None if wandb is None else wandb.experiment.id)
+    _say(
         f"{run.folder}: {parameters:,} parameters, {len(videos)} training and {len(held_out)} held-out videos"
-        + (f", continued from {run.last}" if resumed else ""),
-        flush=True,
+        + (f", {len(static)} static images" if static else "")
+        + (f", continued from {run.last}" if resumed else "")
     )
+    for name, group in groups.items():
+        _say(
+            f"  {name}: {group['parameters']:,} trained parameters in {group['tensors']} tensors, lr {group['lr']:.3g}"
+        )
     interruption = Interruption(run.last)
+    options = trainer_options(cfg)
     trainer = pl.Trainer(
-        accelerator=t.accelerator,
-        devices=t.devices,
-        strategy=t.strategy,
         precision=t.precision,  # type: ignore[arg-type]
         max_epochs=t.max_epochs,
         max_time=None if t.max_minutes is None else timedelta(minutes=t.max_minutes),
@@ -134,7 +142,7 @@ def _fit(cfg: TrainConfig, run: Run, videos: list[Any], held_out: list[Any], res
         deterministic="warn" if t.deterministic else None,
         limit_val_batches=None if held_out else 0,
         num_sanity_val_steps=0,
-        logger=[csv] if wandb is None else [csv, wandb],
+        logger=[csv] if wandb is None else [wandb, csv],  # what CSV has is in W&B, too
         callbacks=[
             *checkpoints(run.folder / "checkpoints", validated=bool(held_out), minutes=t.checkpoint_minutes),
             interruption,
@@ -144,12 +152,13 @@ def _fit(cfg: TrainConfig, run: Run, videos: list[Any], held_out: list[Any], res
         enable_progress_bar=t.progress and sys.stdout.isatty(),
         enable_model_summary=False,
         default_root_dir=run.folder,
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *options.pop("plugins")],
+        **options,
     )
-    data = build_datamodule(cfg, videos, held_out)
+    datamodule = build_datamodule(cfg, videos, held_out, static)
     try:
         with interruption.listening():
-            trainer.fit(module, data, ckpt_path=str(run.last) if resumed else None)
+            trainer.fit(module, datamodule, ckpt_path=str(run.last) if resumed else None)
     except SystemExit:  # Lightning turns Ctrl-C into this
         if trainer.interrupted:
             raise Interrupted(interruption.received or signal.SIGINT) from None
@@ -158,6 +167,11 @@ def _fit(cfg: TrainConfig, run: Run, videos: list[Any], held_out: list[Any], res
         if wandb is not None:
             wandb.experiment.finish()
     return {key: float(value) for key, value in trainer.callback_metrics.items()}
+
+
+def _say(text: str) -> None:
+    if is_first_process():
+        print(text, flush=True)
 
 
 def _is_done(run: Run) -> bool:
@@ -169,6 +183,8 @@ def _is_done(run: Run) -> bool:
 
 def _prepare(cfg: TrainConfig, run: Run, overrides: list[str]) -> TrainConfig | None:
     """Decide between a new run, a continued one, and nothing to do (None)."""
+    if not is_first_process():  # which decides
+        return cfg if cfg.run is None else run.load_config()
     if cfg.run is not None:
         others = [o for o in overrides if not o.startswith("run=")]
         if others:
@@ -191,6 +207,15 @@ def _prepare(cfg: TrainConfig, run: Run, overrides: list[str]) -> TrainConfig | 
     return None if _is_done(run) else cfg
 
 
+def _refuse_sweep_of_several(cfg: DictConfig, mode: RunMode | None) -> None:
+    if mode is RunMode.MULTIRUN and (cfg.trainer.devices > 1 or cfg.trainer.nodes > 1):
+        raise ConfigError(
+            f"-m with trainer.devices={cfg.trainer.devices} trainer.nodes={cfg.trainer.nodes}: the jobs of -m share a "
+            "process, and training on several devices starts processes of its own from the command line. Give each "
+            "value a command: for s in 0 1 2; do agnn-train … seed=$s; done"
+        )
+
+
 @hydra.main(config_path=CONF_DIR, config_name="train", version_base="1.3")
 @refuse("agnn-train", ConfigError, DataError)
 def _main(cfg: DictConfig) -> float | None:
@@ -198,6 +223,7 @@ def _main(cfg: DictConfig) -> float | None:
     folder = Path(hydra_cfg.runtime.output_dir)
     run = Run(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
     try:
+        _refuse_sweep_of_several(cfg, hydra_cfg.mode)
         prepared = _prepare(typed(cfg, TrainConfig), run, list(hydra_cfg.overrides.task))
         metrics = run.status.get("metrics", {}) if prepared is None else train(prepared, run)
     except (ConfigError, DataError):
@@ -207,6 +233,8 @@ def _main(cfg: DictConfig) -> float | None:
                     made.rmdir()
         raise
     except KeyboardInterrupt as error:
+        if not is_first_process():
+            raise SystemExit(0) from error  # Lightning takes another code for a crash, and kills the first process
         print(f"\ninterrupted; continue with: agnn-train run={run.folder}", file=sys.stderr)
         raise SystemExit(128 + getattr(error, "signal", signal.SIGINT)) from error
     except (RunError, OSError) as error:

@@ -51,3 +51,14 @@ def make_folder(root: Path, videos=("one", "two"), length=4, size=(48, 64)) -> P
     for number, name in enumerate(videos):
         _write(root / "images" / name, root / "masks" / name, number, length, size)
     return root
+
+
+def make_static(root: Path, images: str = "Imgs", masks: str = "Imgs", count: int = 6) -> Path:
+    """A saliency data set; its images are of different sizes."""
+    (root / images).mkdir(parents=True)
+    (root / masks).mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        (video,) = synthetic_videos("train", 1, length=1, size=(40 + 4 * number, 56), seed=100 + number)
+        cv2.imwrite(str(root / images / f"{number}.jpg"), video.frame(0)[..., ::-1])
+        cv2.imwrite(str(root / masks / f"{number}.png"), 255 * video.mask(0))
+    return root

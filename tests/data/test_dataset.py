@@ -7,7 +7,7 @@ import torch
 
 from agnn_lit.config import Preprocessing
 from agnn_lit.data.datamodule import VideoDataModule
-from agnn_lit.data.dataset import ClipDataset, ClipKey, EpochSampler
+from agnn_lit.data.dataset import ClipDataset, ClipKey, EpochBatches, EpochPlan, MixedClips, StaticClip
 from agnn_lit.data.index import DataError, DiskVideo, index_youtube_objects
 from agnn_lit.data.synthetic import synthetic_videos
 from agnn_lit.data.transforms import MEAN, STD, ClipTransform, normalise, to_input
@@ -37,11 +37,11 @@ def test_a_clip_is_a_pure_function_of_its_key():
 @pytest.mark.parametrize("workers", [1, 2])
 def test_any_number_of_workers_gives_the_same_batches(workers):
     def batches(count):
-        module = VideoDataModule(clips(clips_per_video=2), [], batch_size=4, workers=count)
+        module = VideoDataModule(clips(clips_per_video=2), [], EpochPlan(12, 4, seed=3), workers=count)
         found = []
         loader = module.train_dataloader()
         for epoch in (0, 1):
-            loader.sampler.place = lambda epoch=epoch: (epoch, 0)
+            loader.batch_sampler.place = lambda epoch=epoch: (epoch, 0)
             found += [batch.images for batch in loader]
         return torch.stack(found)
 
@@ -51,11 +51,71 @@ def test_any_number_of_workers_gives_the_same_batches(workers):
 
 
 def test_an_epoch_has_every_clip_once_and_epochs_differ():
-    sampler = EpochSampler(10, seed=0, place=lambda: (5, 0))
-    keys = list(sampler)
-    assert sorted(keys) == [ClipKey(5, i) for i in range(10)]
-    assert [k.clip for k in EpochSampler(10, seed=0, place=lambda: (6, 0))] != [k.clip for k in keys]
-    assert list(EpochSampler(10, seed=0, place=lambda: (5, 4))) == keys[4:]  # continued within the epoch
+    plan = EpochPlan(10, 2, seed=0)
+    batches = list(EpochBatches(plan, 0, lambda: (5, 0)))
+    assert sorted(k for batch in batches for k in batch) == [ClipKey(5, i) for i in range(10)]
+    later = [[k.clip for k in batch] for batch in EpochBatches(plan, 0, lambda: (6, 0))]
+    assert later != [[k.clip for k in batch] for batch in batches]
+    assert list(EpochBatches(plan, 0, lambda: (5, 4))) == batches[4:]  # continued within the epoch
+    assert len(EpochBatches(plan, 0, lambda: (5, 4))) == 5
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_share_what_one_would_take(processes):
+    """A step of several processes has the clips that one process with the whole batch has, static images included."""
+    options = {"seed": 1, "static": 7, "every": 3}
+    whole = EpochPlan(24, 2 * processes, static_batch=processes, **options)
+    parts = EpochPlan(24, 2, static_batch=1, processes=processes, **options)
+    assert whole.kinds == parts.kinds
+    for epoch in (0, 1, 4):
+        shares = [parts.batches(epoch, process) for process in range(processes)]
+        assert [[key for share in step for key in share] for step in zip(*shares, strict=True)] == whole.batches(epoch)
+
+
+def test_one_step_in_three_is_of_static_images_and_all_are_seen_before_one_is_again():
+    plan = EpochPlan(8, 2, seed=0, static=5, static_batch=2, every=3)
+    assert plan.kinds == [True, False, False, True, False, False]
+    found = [key for epoch in range(5) for batch in plan.batches(epoch) for key in batch]
+    static = [key for key in found if key.static]
+    assert len(static) == 20
+    for passes in range(4):
+        assert sorted(static[5 * passes : 5 * passes + 5]) == [ClipKey(passes, k, True) for k in range(5)]
+    assert [key.clip for key in static[:5]] != [key.clip for key in static[5:10]]
+    assert sorted(key for key in found if not key.static) == [ClipKey(e, k) for e in range(5) for k in range(8)]
+
+
+def test_all_batches_of_a_step_are_of_one_kind():
+    plan = EpochPlan(8, 2, seed=0, static=5, static_batch=2, every=2, accumulate=2)
+    assert plan.kinds == [True, True, False, False, True, True, False, False]
+    assert plan.step_kinds == [True, False, True, False]
+
+
+def test_static_images_come_as_clips_of_one_frame():
+    dataset = MixedClips(clips(), ClipDataset(clips().videos, 1, ClipTransform((32, 32)), seed=3))
+    static, video = dataset[ClipKey(0, 2, static=True)], dataset[ClipKey(0, 2)]
+    assert isinstance(static, StaticClip)
+    assert (static.images.shape, static.masks.shape) == ((1, 3, 32, 32), (1, 32, 32))
+    assert type(video) is not StaticClip
+    assert dataset.describe(ClipKey(0, 2, static=True)) != dataset.describe(ClipKey(0, 2))
+    (batch,) = torch.utils.data.DataLoader(dataset, batch_sampler=[[ClipKey(0, k, static=True) for k in range(3)]])
+    assert isinstance(batch, StaticClip)
+    assert batch.images.shape == (3, 1, 3, 32, 32)
+
+
+def test_a_window_is_cut_out_at_a_random_place_for_frames_and_masks_alike():
+    """Of a horizontal ramp, the window shows which part of the frame it is."""
+    ramp = torch.arange(100, dtype=torch.uint8).expand(2, 3, 100, 100)
+    masks = (ramp[:, 0] >= 50).to(torch.uint8)
+    transform = ClipTransform((100, 100), flip=0, scale=(1.0, 1.0), crop=0.9)
+    lefts = set()
+    for seed in range(20):
+        images, targets = transform(ramp, masks, seed=(seed,))
+        grey = (images[0, 0] * STD[0] + MEAN[0]) * 255
+        low, high = float(grey.min()), float(grey.max())
+        assert high - low == pytest.approx(89, abs=1.5)
+        assert float(((grey >= 49.5) == (targets[0] > 0)).float().mean()) > 0.985
+        lefts.add(round(low))
+    assert len(lefts) > 4
 
 
 def test_frames_without_annotation_are_not_drawn(tmp_path):

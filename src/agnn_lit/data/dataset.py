@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -12,15 +14,16 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from agnn_lit.data.index import DataError, Video
-from agnn_lit.data.sampling import clip_order, draw_clip
+from agnn_lit.data.sampling import clip_order, draw_clip, plan_epoch
 from agnn_lit.data.transforms import ClipTransform
 
 
 class ClipKey(NamedTuple):
-    """Names one draw: the clip's number in the epoch, and the epoch."""
+    """Names one draw: the clip's number in the epoch, and the epoch; of static images, in a pass over them."""
 
     epoch: int
     clip: int
+    static: bool = False
 
 
 class Clip(NamedTuple):
@@ -33,6 +36,10 @@ class Clip(NamedTuple):
 
     images: Tensor
     masks: Tensor
+
+
+class StaticClip(Clip):
+    """A static image as a clip of one frame."""
 
 
 class ClipDataset(Dataset[Clip]):
@@ -89,7 +96,7 @@ class ClipDataset(Dataset[Clip]):
         images, targets = self.transform(
             torch.from_numpy(frames).permute(0, 3, 1, 2),  # (N', 3, H, W)
             torch.from_numpy(masks),
-            seed=(self.seed, key.epoch, key.clip, 1),
+            seed=(self.seed, key.epoch, key.clip, 2 if key.static else 1),
         )
         return Clip(images, targets)
 
@@ -108,28 +115,113 @@ def _mask(video: Video, index: int, size: tuple[int, ...]) -> np.ndarray:
     return mask
 
 
-class EpochSampler(Sampler[ClipKey]):
-    """Visits every clip of an epoch once, in an order that is a function of (seed, epoch).
+class MixedClips(Dataset[Clip]):
+    """Clips of videos, and static images among them.
 
-    The epoch travels inside the key, so loader processes that live on need no telling. It is asked for when
+    Args:
+        clips: of videos.
+        static: of one frame.
+    """
+
+    def __init__(self, clips: ClipDataset, static: ClipDataset) -> None:
+        self.clips = clips
+        self.static = static
+
+    def describe(self, key: ClipKey) -> str:
+        """Name of a clip's video or image, and of its frames."""
+        return self.static.describe(key) if key.static else self.clips.describe(key)
+
+    def __getitem__(self, key: ClipKey) -> Clip:
+        """Clip of a key."""
+        return StaticClip(*self.static[key]) if key.static else self.clips[key]
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """What the batches of an epoch hold, a function of the epoch and the seed, whichever process asks.
+
+    Clips come once an epoch in a new order. Static images come in an order of their own that runs on from epoch to
+    epoch, so that all are seen before one is seen again. Of the clips of a step each process takes its share.
+
+    Attributes:
+        clips: of videos in an epoch.
+        batch_size: clips a batch and process.
+        seed: of the orders.
+        static: number of static images; 0: none.
+        static_batch: of them a batch and process.
+        every: see :func:`agnn_lit.data.sampling.plan_epoch`.
+        accumulate: likewise.
+        processes: that train together.
+    """
+
+    clips: int
+    batch_size: int
+    seed: int
+    static: int = 0
+    static_batch: int = 1
+    every: int = 0
+    accumulate: int = 1
+    processes: int = 1
+
+    @cached_property
+    def kinds(self) -> list[bool]:
+        """For each batch of an epoch whether it is of static images."""
+        return plan_epoch(max(1, self.clips // (self.batch_size * self.processes)), self.every, self.accumulate)
+
+    @cached_property
+    def step_kinds(self) -> list[bool]:
+        """The same for each optimiser step."""
+        return self.kinds[:: self.accumulate]
+
+    def batches(self, epoch: int, process: int = 0) -> list[list[ClipKey]]:
+        """Keys of the batches of an epoch, of one process."""
+        order = clip_order(self.clips, seed=self.seed, epoch=epoch)
+        found, seen = [], [epoch * sum(self.kinds), 0]  # batches of static images so far, and of clips
+        for static in self.kinds:
+            size = self.static_batch if static else self.batch_size
+            start = (seen[not static] * self.processes + process) * size
+            places = range(start, start + size)
+            found.append(
+                [self._static(k) for k in places]
+                if static
+                else [ClipKey(epoch, order[k]) for k in places if k < self.clips]
+            )
+            seen[not static] += 1
+        return found
+
+    def _static(self, place: int) -> ClipKey:
+        """Key of the static image at a place in the order that runs on."""
+        passes, k = divmod(place, self.static)
+        return ClipKey(passes, _static_order(self.static, self.seed, passes)[k], static=True)
+
+
+@lru_cache(maxsize=4)
+def _static_order(images: int, seed: int, passes: int) -> list[int]:
+    return clip_order(images, seed=seed, epoch=passes)
+
+
+class EpochBatches(Sampler[list[ClipKey]]):
+    """Batches of an epoch, from where training is.
+
+    The epoch travels inside the keys, so loader processes that live on need no telling. It is asked for when
     an iteration starts: told beforehand, as by ``set_epoch``, it would come too late after a resume, when
     loader processes already fetch ahead.
 
     Args:
-        clips: number of clips in an epoch.
-        seed: of the order.
-        place: returns the current epoch, and the clips of it that are trained on already: 0 but for a run that
+        plan: of the epochs.
+        process: number of this one.
+        place: returns the current epoch, and the batches of it that are trained on already: 0 but for a run that
             continues in the middle of an epoch.
     """
 
-    def __init__(self, clips: int, seed: int, place: Callable[[], tuple[int, int]]) -> None:
-        self.clips = clips
-        self.seed = seed
+    def __init__(self, plan: EpochPlan, process: int, place: Callable[[], tuple[int, int]]) -> None:
+        self.plan = plan
+        self.process = process
         self.place = place
 
     def __len__(self) -> int:
-        return self.clips
+        return len(self.plan.kinds)
 
-    def __iter__(self) -> Iterator[ClipKey]:
+    def __iter__(self) -> Iterator[list[ClipKey]]:
         epoch, done = self.place()
-        return iter([ClipKey(epoch, i) for i in clip_order(self.clips, seed=self.seed, epoch=epoch)[done:]])
+        return iter(self.plan.batches(epoch, self.process)[done:])

@@ -55,6 +55,27 @@ def clip_order(clips: int, *, seed: int, epoch: int) -> list[int]:
     return [int(i) for i in np.random.default_rng([seed, epoch]).permutation(clips)]
 
 
+def plan_epoch(batches: int, every: int = 0, accumulate: int = 1) -> list[bool]:
+    """Tell for each batch of an epoch whether it is of static images (True) or of clips.
+
+    One optimiser step in ``every`` is of static images, the first one included; all batches of a step are of one kind.
+
+    Args:
+        batches: of clips in the epoch.
+        every: steps from one of static images to the next, 2 or more; 0: there are none.
+        accumulate: batches a step.
+    """
+    if every == 0:
+        return [False] * batches
+    plan: list[bool] = []
+    left = batches
+    while left > 0:
+        static = (len(plan) // accumulate) % every == 0
+        plan.append(static)
+        left -= not static
+    return plan
+
+
 def hold_out(videos: int, share: float, *, seed: int) -> tuple[list[int], list[int]]:
     """Split indices of training videos into those to train on and those held out for model selection.
 

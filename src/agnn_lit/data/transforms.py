@@ -83,8 +83,23 @@ class _Zoom(v2.Transform):  # type: ignore[misc]
         return v2.functional.resize(inpt, params["size"])
 
 
+class _Window(v2.RandomCrop):  # type: ignore[misc]
+    """Cut a window out at a random place, of a side relative to the frame's, the same for all frames of a clip."""
+
+    def __init__(self, side: float) -> None:
+        super().__init__(1)
+        self.side = side
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the place."""
+        height, width = flat_inputs[0].shape[-2:]
+        self.size = [max(1, round(self.side * height)), max(1, round(self.side * width))]
+        params: dict[str, Any] = super().make_params(flat_inputs)
+        return params
+
+
 class ClipTransform:
-    """Joint augmentation of a clip: flip, zoom, crop, normalise. One draw serves all frames.
+    """Joint augmentation of a clip: crop, flip, zoom, crop to size, normalise. One draw serves all frames.
 
     The mask travels as a fourth channel of its frame, so that both are resampled on the same grid; a pixel is
     foreground where the object covers over half of it. (The nearest-neighbour resize that torchvision gives masks
@@ -95,6 +110,7 @@ class ClipTransform:
         flip: probability of a horizontal flip.
         scale: range of the zoom relative to ``size``; smaller results are padded with the mean colour and
             background, larger ones cropped at a random place.
+        crop: side of a random window that is cut out first, relative to the frame's; 1: none.
         preprocessing: see :func:`normalise`.
     """
 
@@ -104,10 +120,12 @@ class ClipTransform:
         flip: float = 0.5,
         scale: tuple[float, float] = (0.7, 1.3),
         preprocessing: Preprocessing = Preprocessing.imagenet,
+        crop: float = 1.0,
     ) -> None:
         self.preprocessing = preprocessing
         fill = {tv_tensors.Image: [*mean_colour(preprocessing), 0]}
-        steps: list[torch.nn.Module] = [v2.Resize(list(size)), v2.RandomHorizontalFlip(flip)]
+        steps: list[torch.nn.Module] = [_Window(crop)] if crop != 1.0 else []
+        steps += [v2.Resize(list(size)), v2.RandomHorizontalFlip(flip)]
         if tuple(scale) != (1.0, 1.0):
             steps.append(_Zoom(scale))
             steps.append(v2.RandomCrop(list(size), pad_if_needed=True, fill=fill))

@@ -115,8 +115,21 @@ class AGNN(nn.Module):
         logits = self.read_out(self.propagate(first), first, (height, width))
         if self.auxiliary is None:
             return logits, None
-        straight = _upsample(self.auxiliary(first.flatten(0, 1)), (height, width))
-        return logits, _split(straight, images.shape[0])
+        return logits, self._auxiliary(self.auxiliary, first, (height, width))
+
+    def forward_static(self, images: Tensor) -> Tensor:
+        """Map static images (B, N, 3, H, W) to the logits (B, N, H, W) of the auxiliary mask, without the graph.
+
+        Raises:
+            ValueError: the model has no auxiliary mask.
+        """
+        if self.auxiliary is None:
+            raise ValueError("static images are segmented by the auxiliary mask, and this model has none")
+        height, width = images.shape[-2:]
+        return self._auxiliary(self.auxiliary, self.encode(images), (height, width))
+
+    def _auxiliary(self, classifier: nn.Module, first: Tensor, size: tuple[int, int]) -> Tensor:
+        return _split(_upsample(classifier(first.flatten(0, 1)), size), first.shape[0])
 
 
 def _upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
