@@ -128,6 +128,33 @@ def test_a_signal_to_one_process_ends_all_and_the_run_continues(alone, tmp_path)
     assert_alike(alone, run)
 
 
+#: A site module whose second process fails at a step, alone.
+BROKEN = """
+import agnn_lit.module as m
+from agnn_lit.data.index import DataError
+step = m.AGNNModule.training_step
+def training_step(self, batch, batch_idx):
+    if self.global_step == 2 and self.global_rank == 1:
+        raise DataError("/data/00007.jpg: cannot be read as an image")
+    return step(self, batch, batch_idx)
+m.AGNNModule.training_step = training_step
+from agnn_lit.train import main
+main()
+"""
+
+
+def test_a_process_that_fails_alone_ends_the_run_with_its_reason(tmp_path):
+    (tmp_path / "broken.py").write_text(BROKEN)
+    command = [sys.executable, str(tmp_path / "broken.py"), *WORDS, "clips.batch_size=1", "trainer.devices=2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode != 0
+    assert "agnn-train: /data/00007.jpg: cannot be read as an image" in done.stderr
+    assert "Traceback" not in done.stderr
+    status = only_run(tmp_path).status
+    assert status["state"] == "failed"
+    assert "Traceback" in status["error"]
+
+
 def test_a_sweep_with_several_devices_is_refused_at_once(tmp_path):
     code, said = call(tmp_path, "-m", *SMALL, "trainer.devices=2", "seed=0,1")
     assert code == 2

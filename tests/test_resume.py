@@ -21,6 +21,7 @@ from agnn_lit.runs import Run, RunError
 from agnn_lit.train import train
 from tests.configs import SMALL, train_config
 from tests.data.disk import make_davis
+from tests.wandb_files import read_offline_run
 
 #: Three epochs of four steps, of a network with dropout, and a checkpoint after every step.
 WORDS = [*SMALL, "trainer.max_epochs=3", "trainer.checkpoint_minutes=0", "optim.schedule=poly"]
@@ -113,6 +114,30 @@ def test_a_killed_run_continues_to_the_same_bits(whole, tmp_path, at):
     assert code == 0, said
     assert "continued from" in said
     assert_equal_outcomes(whole, run)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_what_a_killed_run_does_again_is_in_wandb_once(tmp_path):
+    """The offline W&B run of a killed and continued run has the rows of an undisturbed one, each once."""
+    words = [w for w in WORDS if w not in ("logger=none", "trainer.checkpoint_minutes=0")] + ["logger.mode=offline"]
+    found = []
+    for name, at in (("whole", None), ("parts", 6)):
+        folder = tmp_path / name
+        folder.mkdir()
+        if at:
+            assert killed(folder, at, signal.SIGKILL, *words)[0] == -signal.SIGKILL
+            assert checkpoint(only_run(folder))["global_step"] == 4
+            code, said = finish(folder, f"run={only_run(folder).folder}")
+        else:
+            code, said = finish(folder, *words)
+        assert code == 0, said
+        read = read_offline_run(only_run(folder).folder)
+        assert len(read["ids"]) == 1
+        names = ("train/loss", "val/J", "val/F", "lr/graph")
+        found.append(sorted((r["trainer/global_step"], k, r[k]) for r in read["history"] for k in names if k in r))
+    whole, parts = found
+    assert len(whole) == 2 * 12 + 2 * 3
+    assert parts == whole
 
 
 def test_a_run_killed_again_and_again(whole, tmp_path):

@@ -9,7 +9,6 @@ import agnn_lit.torchvision_ops  # noqa: F401 - before pytorch_lightning imports
 import torch
 from pytorch_lightning.plugins.layer_sync import LayerSync
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from agnn_lit.config import TrainConfig
 
@@ -60,9 +59,24 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         return normed * self.weight[:, None, None] + self.bias[:, None, None]
 
 
+class _Total(torch.autograd.Function):
+    """Sum over all processes; each one's gradient reaches all parts of it."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor) -> Tensor:  # noqa: ARG004 - torch's call
+        total = part.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: ARG004 - torch's call
+        total = grad.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
 def _total(part: Tensor) -> Tensor:
-    """Sum over all processes, which a gradient passes through."""
-    total: Tensor = all_reduce(part)  # type: ignore[no-untyped-call]
+    total: Tensor = _Total.apply(part)  # type: ignore[no-untyped-call]
     return total
 
 

@@ -16,6 +16,9 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from agnn_lit.config import LoggerConfig, LoggerMode
 from agnn_lit.runs import is_first_process, write_atomically
+from agnn_lit.wandb_files import history
+
+_STEP = "trainer/global_step"  # Lightning's name of it in W&B
 
 
 class CsvLogger(Logger):
@@ -40,9 +43,10 @@ class CsvLogger(Logger):
                 for row in csv.DictReader(file):
                     self._add({k: v for k, v in row.items() if v != ""}, int(row["step"]))
 
-    def logged(self) -> dict[int, set[str]]:
-        """Names of the metrics that each step has so far."""
-        return {step: set(row) for step, row in self._rows.items()}
+    @property
+    def rows(self) -> dict[int, dict[str, Any]]:
+        """Metrics of each step so far."""
+        return self._rows
 
     @property
     def name(self) -> str:
@@ -82,22 +86,38 @@ class CsvLogger(Logger):
 
 
 class _WandbOnce(WandbLogger):
-    """Logs to a W&B run; what a continued run does again, to the same numbers, is there already and left out.
+    """Logs to a W&B run that has each step once, also where the process is killed and the run continued.
+
+    What W&B had not yet on disk then is logged again from ``metrics.csv``, and what the continued run does again, to
+    the same numbers, is left out.
 
     Args:
         experiment: the W&B run.
-        logged: names of what it has of each step.
+        folder: with its files.
+        rows: steps of metrics.csv so far.
     """
 
-    def __init__(self, experiment: Any, logged: dict[int, set[str]]) -> None:
+    def __init__(self, experiment: Any, folder: Path, rows: dict[int, dict[str, Any]]) -> None:
         super().__init__(experiment=experiment)
-        self._logged = logged
+        self._logged: dict[int, set[str]] = {}
+        for row in history(folder) if rows else []:
+            if _STEP in row:
+                self._logged.setdefault(int(row[_STEP]), set()).update(row)
+        for step, row in sorted(rows.items()):
+            lost = row.keys() - self._logged.get(step, set()) - {"step", "epoch"}
+            if lost:
+                self.log_metrics({k: float(row[k]) for k in (*sorted(lost), "epoch") if k in row}, step)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log what is new at a step."""
-        if step is None or metrics.keys() - self._logged.get(step, set()):
-            super().log_metrics(metrics, step)
+        if step is not None:
+            new = metrics.keys() - self._logged.setdefault(step, set())
+            if not new - {"epoch"}:
+                return
+            self._logged[step] |= new
+            metrics = {k: v for k, v in metrics.items() if k in new or k == "epoch"}
+        super().log_metrics(metrics, step)
 
 
 def wandb_is_online(mode: LoggerMode) -> bool:
@@ -148,4 +168,4 @@ def build_loggers(
         config=config,
         resume="allow",
     )
-    return csv_logger, _WandbOnce(experiment, csv_logger.logged())
+    return csv_logger, _WandbOnce(experiment, folder / "wandb", csv_logger.rows)
