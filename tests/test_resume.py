@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import wandb
 
 from agnn_lit import losses
 from agnn_lit.model import backbone
@@ -118,7 +119,13 @@ def test_a_killed_run_continues_to_the_same_bits(whole, tmp_path, at):
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_what_a_killed_run_does_again_is_in_wandb_once(tmp_path):
-    """The offline W&B run of a killed and continued run has the rows of an undisturbed one, each once."""
+    """The offline W&B run of a killed and continued run has the rows of an undisturbed one, each once.
+
+    W&B's own process, which belongs to the process that starts these, is not theirs: with it, relative paths would
+    be another folder's, and the run of a killed process would stay in use.
+    """
+    wandb.setup().ensure_service()
+    assert os.environ["WANDB_SERVICE"]
     words = [w for w in WORDS if w not in ("logger=none", "trainer.checkpoint_minutes=0")] + ["logger.mode=offline"]
     found = []
     for name, at in (("whole", None), ("parts", 6)):

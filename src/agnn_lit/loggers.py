@@ -153,6 +153,9 @@ def build_loggers(
     os.environ.setdefault("WANDB_SILENT", "true")
     if not is_first_process():  # that one writes
         return csv_logger, None
+    # W&B's own process, which one that started this command may have left here: it has its own idea of relative
+    # paths, and lives on with a run when this process is killed, so that nobody could continue that run.
+    os.environ.pop("WANDB_SERVICE", None)
     import wandb
 
     # Begun here rather than by WandbLogger, which passes an option that W&B has retired and warns of.
