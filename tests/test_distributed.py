@@ -108,6 +108,9 @@ def test_two_nodes_are_two_processes_of_one_run(alone, tmp_path):
 def test_a_signal_to_one_process_ends_all_and_the_run_continues(alone, tmp_path):
     words = [*WORDS, "clips.batch_size=1", "trainer.devices=2"]
     killer = KILLER.replace("if self.global_step ==", "if self.global_rank == 0 and self.global_step ==")
+    # By then the other process waits for this one's batch statistics.
+    killer = killer.replace("        os.kill", "        import time; time.sleep(2)\n        os.kill")
+    assert "sleep" in killer
     script = tmp_path / "killer.py"  # a file: Lightning starts it again for the second process
     script.write_text(killer)
     done = subprocess.run(

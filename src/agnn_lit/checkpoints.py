@@ -93,8 +93,14 @@ class Interruption(Callback):
         self._written = False
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take over the two signals, where this is the main thread; only that one can."""
+    def listening(self, trainer: pl.Trainer) -> Iterator[None]:
+        """Take over the two signals, where this is the main thread; only that one can.
+
+        Lightning's own answer to SIGTERM is left out: it sends to the other processes from within the signal's
+        handler, and two processes that wait for each other in different calls wait for ever. Here they agree after
+        a step. Its requeueing of SLURM jobs goes with it; a continued run needs none.
+        """
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         if threading.current_thread() is not threading.main_thread():
             yield
             return

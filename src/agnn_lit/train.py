@@ -157,7 +157,7 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
     )
     datamodule = build_datamodule(cfg, videos, held_out, static)
     try:
-        with interruption.listening():
+        with interruption.listening(trainer):
             trainer.fit(module, datamodule, ckpt_path=str(run.last) if resumed else None)
     except SystemExit:  # Lightning turns Ctrl-C into this
         if trainer.interrupted:
