@@ -99,17 +99,46 @@ def test_gates_are_their_equations():
 
 
 def test_aggregations():
-    neighbours, own = states(1, 3, 2, C, H, W), states(1, 3, C, H, W, seed=5)
-    total = neighbours[:, :, 0] + neighbours[:, :, 1]
-    torch.testing.assert_close(messages.Aggregate(Aggregation.sum, C, 3)(neighbours, own), total + own)
-    torch.testing.assert_close(messages.Aggregate(Aggregation.sum, C, 3)(neighbours, None), total)
-    torch.testing.assert_close(messages.Aggregate(Aggregation.mean, C, 3)(neighbours, own), (total + own) / 3)
-    concat = messages.Aggregate(Aggregation.concat, C, 3).double()
+    torch.manual_seed(5)
+    edge, gate = edges.LineEdge(C).double(), messages.ChannelGate(C).double()
+    h, own = states(1, 3, C, H, W), states(1, 3, C, H, W, seed=5)
+    received = messages.neighbour_messages(edge, h)  # (1, 3, 2, C, H, W)
+    gated = gate(received.flatten(0, 2)).reshape(received.shape)
+    total, build = gated.sum(2), messages.build_aggregation
+    torch.testing.assert_close(build(Aggregation.sum, C, 3)(h, own, edge, gate), total + own)
+    torch.testing.assert_close(build(Aggregation.sum, C, 3)(h, None, edge, gate), total)
+    torch.testing.assert_close(build(Aggregation.mean, C, 3)(h, own, edge, gate), (total + own) / 3)
+    torch.testing.assert_close(build(Aggregation.mean, C, 3)(h, None, edge, gate), total / 2)
+    alone = h[:, :1]
+    assert torch.equal(build(Aggregation.mean, C, 1)(alone, own[:, :1], edge, gate), own[:, :1])
+    assert not build(Aggregation.mean, C, 1)(alone, None, edge, gate).any()
+    concat = build(Aggregation.concat, C, 3).double()
     p = arrays(concat.conv)
-    expected = ref.conv(neighbours[0, 1].flatten(0, 1).numpy(), p["weight"], p["bias"])
-    np.testing.assert_allclose(concat(neighbours, own)[0, 1].detach().numpy(), expected, atol=1e-12)
+    expected = ref.conv(gated[0, 1].flatten(0, 1).detach().numpy(), p["weight"], p["bias"])
+    np.testing.assert_allclose(concat(h, own, edge, gate)[0, 1].detach().numpy(), expected, atol=1e-12)
     with pytest.raises(ValueError, match="built for 3 frames and received 2"):
-        concat(states(1, 2, 1, C, H, W), None)
+        concat(h[:, :2], None, edge, gate)
+
+
+@pytest.mark.parametrize("frames", [4, 5])
+def test_messages_computed_again_have_the_gradients_of_those_kept(frames: int, monkeypatch: pytest.MonkeyPatch):
+    model = small_agnn()
+    h = states(2, frames, C, H, W)
+    found, calls, pair = [], [], edges.LineEdge.forward
+    monkeypatch.setattr(edges.LineEdge, "forward", lambda *a: (calls.append(1), pair(*a))[1])
+    for many in (4, 99):
+        monkeypatch.setattr(messages, "_MANY", many)
+        nodes, weights = h.clone().requires_grad_(), [p for n, p in model.named_parameters() if "readout" not in n]
+        out = model.propagate(nodes)
+        grads = torch.autograd.grad(out.square().sum(), [nodes, *weights[2:]])  # without the encoder's
+        found.append([out, *grads])
+        found.append(len(calls))
+        calls.clear()
+    (again, calls_again, kept, calls_kept) = found
+    assert calls_kept == 2 * frames * (frames - 1) // 2  # rounds, pairs
+    assert calls_again == 2 * calls_kept
+    for one, two in zip(again, kept, strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("kernel", [1, 3])

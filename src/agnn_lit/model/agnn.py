@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from agnn_lit.config import Aggregation, Gate, LineEdge, Readout, Update
 from agnn_lit.model import edges
 from agnn_lit.model.conv_gru import ConvGRU, Replace
-from agnn_lit.model.messages import Aggregate, build_gate, neighbour_messages
+from agnn_lit.model.messages import build_aggregation, build_gate
 from agnn_lit.model.readout import ReadOut
 
 
@@ -67,7 +67,7 @@ class AGNN(nn.Module):
         if rounds:
             self.line_edge = edges.LineEdge(channels, symmetric=line_edge is LineEdge.symmetric)
             self.gate = build_gate(gate, channels)
-            self.aggregate = Aggregate(aggregation, channels, frames)
+            self.aggregate = build_aggregation(aggregation, channels, frames)
             self.update = _build_update(update, channels)
         self.readout = ReadOut(readout, channels)
         self.auxiliary = nn.Conv2d(channels, 1, 1) if auxiliary else None
@@ -86,16 +86,11 @@ class AGNN(nn.Module):
         return h
 
     def _round(self, h: Tensor) -> Tensor:
-        b, n = h.shape[:2]
+        b = h.shape[0]
         own = None
         if self.loop_edge is not None:
             own = _split(self.gate(self.loop_edge(h.flatten(0, 1))), b)  # (B, N, C, H', W')
-        if n > 1:
-            messages = neighbour_messages(self.line_edge, h)  # (B, N, N-1, C, H', W')
-            neighbours = self.gate(messages.flatten(0, 2)).reshape(messages.shape)
-        else:
-            neighbours = h.new_zeros((b, 1, 0, *h.shape[2:]))
-        message = self.aggregate(neighbours, own)
+        message = self.aggregate(h, own, self.line_edge, self.gate)  # (B, N, C, H', W')
         updated: Tensor = self.update(message.flatten(0, 1), h.flatten(0, 1))  # (B·N, C, H', W')
         return _split(updated, b)
 

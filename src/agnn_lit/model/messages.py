@@ -5,14 +5,17 @@ A message m_ji goes from node j to node i. Shapes: B clips, N frames, C channels
 
 from __future__ import annotations
 
-from functools import reduce
 from itertools import combinations
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from agnn_lit.config import Aggregation, Gate
 from agnn_lit.model.edges import LineEdge
+
+#: From so many frames on, messages are computed again for the gradient rather than kept.
+_MANY = 4
 
 
 def neighbour_messages(line_edge: LineEdge, h: Tensor) -> Tensor:
@@ -37,6 +40,11 @@ def neighbour_messages(line_edge: LineEdge, h: Tensor) -> Tensor:
         messages[i, j], messages[j, i] = line_edge(nodes[i], nodes[j])  # (B, P, C)
     stacked = torch.stack([messages[i, j] for i in range(n) for j in range(n) if i != j], dim=1)  # (B, N·(N-1), P, C)
     return stacked.transpose(2, 3).reshape(b, n, n - 1, c, height, width)
+
+
+def _on_grid(message: Tensor, h: Tensor) -> Tensor:
+    """Message (B, P, C) as (B, C, H, W)."""
+    return message.transpose(1, 2).reshape(*message.shape[:1], -1, *h.shape[-2:])
 
 
 class ChannelGate(nn.Module):
@@ -73,52 +81,88 @@ def build_gate(kind: Gate, channels: int) -> nn.Module:
     return SpatialGate(channels) if kind is Gate.spatial else nn.Identity()
 
 
-class Aggregate(nn.Module):
-    """Join the gated messages to a node into one, m_i = Σ_j g_ji ⊙ m_ji (AGNN, eq. 7).
+class Total(nn.Module):
+    """Add the gated messages to a node up, m_i = Σ_j g_ji ⊙ m_ji (AGNN, eq. 7), its own included where there is one.
 
-    ``sum`` and ``mean`` run over all messages, the node's own included when there is a loop edge.
-    ``concat`` is the released code's: the N'-1 neighbour messages side by side, then a 3×3 convolution;
-    it fixes the number of frames and leaves the node's own message out.
+    A pair of frames is added before the next one is scored, so that memory grows as the frames do and not as their
+    pairs. From four frames on, nothing of a pair is kept for the gradient; it is computed again there.
 
     Args:
-        kind: sum, mean or concat.
-        channels: C.
-        frames: N', used by concat.
+        mean: divide by the number of messages.
     """
 
-    def __init__(self, kind: Aggregation, channels: int, frames: int) -> None:
+    def __init__(self, mean: bool = False) -> None:
         super().__init__()
-        self.kind = kind
-        self.frames = frames
-        self.conv = None
-        if kind is Aggregation.concat:
-            self.conv = nn.Conv2d((frames - 1) * channels, channels, 3, padding=1)
+        self.mean = mean
 
-    def forward(self, neighbours: Tensor, own: Tensor | None) -> Tensor:
-        """Join messages.
+    def forward(self, h: Tensor, own: Tensor | None, line_edge: LineEdge, gate: nn.Module) -> Tensor:
+        """Join the messages to each node.
 
         Args:
-            neighbours: gated messages from the other frames, (B, N, N-1, C, H, W).
+            h: node states (B, N, C, H, W).
             own: gated message of the loop edge, (B, N, C, H, W), or None without one.
+            line_edge: gives the messages of a pair of nodes.
+            gate: of a message.
 
         Returns:
             (B, N, C, H, W).
+        """
+        n = h.shape[1]
+        nodes = h.flatten(3).transpose(2, 3).unbind(1)  # N times (B, P, C)
+
+        def gated_pair(h_i: Tensor, h_j: Tensor) -> tuple[Tensor, Tensor]:
+            to_i, to_j = (_on_grid(m, h) for m in line_edge(h_i, h_j))
+            return gate(to_i), gate(to_j)
+
+        totals = [None] * n if own is None else list(own.unbind(1))
+        for i, j in combinations(range(n), 2):
+            if n >= _MANY and torch.is_grad_enabled():
+                # Nothing in it is random.
+                pair = checkpoint(gated_pair, nodes[i], nodes[j], use_reentrant=False, preserve_rng_state=False)
+            else:
+                pair = gated_pair(nodes[i], nodes[j])
+            for k, message in zip((i, j), pair, strict=True):
+                before = totals[k]
+                totals[k] = message if before is None else before + message
+        total = torch.stack([torch.zeros_like(h[:, 0]) if t is None else t for t in totals], dim=1)
+        return total / max(n - (own is None), 1) if self.mean else total
+
+
+class Concat(nn.Module):
+    """Join the N'-1 neighbour messages side by side with a 3×3 convolution, as in the released code.
+
+    That fixes the number of frames, and leaves the node's own message out.
+
+    Args:
+        channels: C.
+        frames: N'.
+    """
+
+    def __init__(self, channels: int, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+        self.conv = nn.Conv2d((frames - 1) * channels, channels, 3, padding=1)
+
+    def forward(self, h: Tensor, own: Tensor | None, line_edge: LineEdge, gate: nn.Module) -> Tensor:  # noqa: ARG002
+        """Join the messages to each node; as :meth:`Total.forward`.
 
         Raises:
-            ValueError: concat with another number of frames than it was built for.
+            ValueError: another number of frames than it was built for.
         """
-        b, n, others, c, height, width = neighbours.shape
-        if self.conv is not None:
-            if n != self.frames:
-                raise ValueError(
-                    f"aggregation concat was built for {self.frames} frames and received {n}: "
-                    "its convolution has one block of weights a neighbour; use sum or mean to change N'"
-                )
-            joined = neighbours.reshape(b * n, others * c, height, width)
-            out: Tensor = self.conv(joined).reshape(b, n, c, height, width)
-            return out
-        total = reduce(torch.add, neighbours.unbind(2)) if others else neighbours.sum(dim=2)  # faster than a reduction
-        count = others
-        if own is not None:
-            total, count = total + own, count + 1
-        return total / max(count, 1) if self.kind is Aggregation.mean else total
+        b, n, c, height, width = h.shape
+        if n != self.frames:
+            raise ValueError(
+                f"aggregation concat was built for {self.frames} frames and received {n}: "
+                "its convolution has one block of weights a neighbour; use sum or mean to change N'"
+            )
+        messages = neighbour_messages(line_edge, h)  # (B, N, N-1, C, H, W)
+        gated = gate(messages.flatten(0, 2)).reshape(b * n, (n - 1) * c, height, width)
+        out: Tensor = self.conv(gated).reshape(b, n, c, height, width)
+        return out
+
+
+def build_aggregation(kind: Aggregation, channels: int, frames: int) -> Total | Concat:
+    """Return the aggregation of a kind."""
+    if kind is Aggregation.concat:
+        return Concat(channels, frames)
+    return Total(mean=kind is Aggregation.mean)
