@@ -42,7 +42,7 @@ sweep: $(STAMP)  ## one run for each value: make sweep ARGS='experiment=demo mod
 report: $(STAMP)  ## one page on a run: make report RUN=runs/NAME/SETTINGS
 	$(BIN)/agnn-report 'runs=[$(RUN)]' out=$(RUN)/report $(ARGS)
 
-benchmark: $(STAMP)  ## speed and memory beside plain code: make benchmark ARGS='topic=inference out=FILE.json' (also crf, graph, scoring)
+benchmark: $(STAMP)  ## speed and memory beside plain code: make benchmark ARGS='topic=inference out=FILE.json' (also crf, data, graph, scoring)
 	$(BIN)/agnn-benchmark $(or $(ARGS),topic=scoring)
 
 test: $(STAMP)  ## lint and run the tests; set AGNN_DAVIS_ROOT to include those on real footage

@@ -27,6 +27,7 @@ TOPICS = {
     "inference": "agnn_lit.benchmark_inference:run_inference",
     "crf": "agnn_lit.benchmark_crf:run_crf",
     "graph": "agnn_lit.benchmark_graph:run_graph",
+    "data": "agnn_lit.benchmark_data:run_data",
 }
 
 
