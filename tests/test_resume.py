@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -252,6 +253,43 @@ def test_a_torn_checkpoint_is_refused_and_the_earlier_one_survives_a_full_disk(t
     assert code == 2
     assert "agnn-train: run/checkpoints/last.ckpt: cannot be continued from (" in said
     assert "Traceback" not in said
+
+
+#: On a disk of $1 bytes, which is then made larger; what it holds in the end is copied away.
+SMALL_DISK = """
+mkdir disk && mount -t tmpfs -o size=$1 none disk && mkdir disk/w && cd disk/w && shift || exit 99
+"$PYTHON" -m agnn_lit.train "$@" 2> ../../said; echo $? > ../../code
+cp runs/agnn/x/checkpoints/last.ckpt ../../kept.ckpt; find . -name '*.partial' > ../../partial
+mount -o remount,size=64m ../../disk && "$PYTHON" -m agnn_lit.train run=runs/agnn/x 2>> ../../said; code=$?
+cp -r runs/agnn/x ../../x; exit $code
+"""
+UNSHARE = ["unshare", "--map-root-user", "--mount"]
+
+
+def test_a_run_on_a_disk_that_is_full_ends_with_what_to_do_and_continues_on_a_larger_one(whole, tmp_path):
+    can = ["sh", "-c", f"mount -t tmpfs none {tmp_path}"]
+    if shutil.which("unshare") is None or subprocess.run([*UNSHARE, *can], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a tmpfs in a namespace of its own")
+    room = int(2.5 * whole.last.stat().st_size) + 100_000  # best and last, and no third one to replace them
+    done = subprocess.run(
+        [*UNSHARE, "sh", "-c", SMALL_DISK, "sh", str(room), *WORDS, "name=x", "hydra.run.dir=runs/agnn/x"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    said = (tmp_path / "said").read_text()
+    assert done.returncode == 0, said
+    assert (tmp_path / "code").read_text() == "1\n"
+    assert "agnn-train: [Errno 28] No space left on device" in said
+    assert "what is written stays; once that is mended: agnn-train run=runs/agnn/x" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "partial").read_text()
+    kept = torch.load(tmp_path / "kept.ckpt", weights_only=True)
+    assert 1 <= kept["global_step"] < 12
+    assert_equal_outcomes(whole, Run(tmp_path / "x"))
 
 
 def test_out_of_memory_says_what_takes_less(tmp_path, monkeypatch):
