@@ -125,6 +125,7 @@ def test_what_a_killed_run_does_again_is_in_wandb_once(tmp_path):
     W&B's own process, which belongs to the process that starts these, is not theirs: with it, relative paths would
     be another folder's, and the run of a killed process would stay in use.
     """
+    wandb.teardown()  # what an earlier test had left
     wandb.setup().ensure_service()
     assert os.environ["WANDB_SERVICE"]
     words = [w for w in WORDS if w not in ("logger=none", "trainer.checkpoint_minutes=0")] + ["logger.mode=offline"]
