@@ -105,8 +105,8 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
     _quieten()
     keep_freed_memory()
     t = cfg.trainer
-    if t.threads is not None:
-        torch.set_num_threads(t.threads)
+    # Set in any case: MKL then keeps to that number, on which the last bits of a sum depend.
+    torch.set_num_threads(t.threads or torch.get_num_threads())
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     videos, held_out, static = data
     plan = plan_epochs(cfg, len(videos), len(static))
