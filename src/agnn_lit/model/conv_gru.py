@@ -26,7 +26,7 @@ class ConvGRU(nn.Module):
         z = torch.sigmoid(self.update(both))
         r = torch.sigmoid(self.reset(both))
         proposed = torch.tanh(self.candidate(torch.cat([message, r * state], dim=1)))
-        return (1 - z) * state + z * proposed
+        return torch.lerp(state.to(z.dtype), proposed, z)  # keeps nothing of its own for the gradient
 
 
 class Replace(nn.Module):
