@@ -20,6 +20,7 @@ from agnn_lit.benchmark_turns import peak_of_this_process
 from agnn_lit.config import Attention
 from agnn_lit.fast import choose_dtype, keep_freed_memory
 from agnn_lit.model import AGNN
+from agnn_lit.model.conv_gru import ConvGRU
 from agnn_lit.model.edges import LineEdge, LoopEdge
 
 _CPU = torch.device("cpu")
@@ -59,6 +60,16 @@ class Setting:
         return torch.rand((self.clips, self.frames, self.channels, *self.grid), generator=random)
 
 
+def plain_update(model: AGNN, message: Tensor, state: Tensor) -> Tensor:
+    """The ConvGRU as its equations are written; message, state and result are (B, C, H, W)."""
+    gru = model.update
+    assert isinstance(gru, ConvGRU)
+    both = torch.cat([message, state], dim=1)
+    z, r = torch.sigmoid(gru.update(both)), torch.sigmoid(gru.reset(both))
+    proposed = torch.tanh(gru.candidate(torch.cat([message, r * state], dim=1)))
+    return (1 - z) * state + z * proposed
+
+
 def plain_round(model: AGNN, h: Tensor) -> Tensor:
     """One round written as the equations are: for each ordered pair a matrix of scores, a softmax and a product."""
     assert isinstance(model.loop_edge, LoopEdge)
@@ -75,7 +86,7 @@ def plain_round(model: AGNN, h: Tensor) -> Tensor:
                 e_ij = torch.matmul(torch.matmul(states[i], w_c), states[j].transpose(1, 2))
                 received.append(torch.matmul(torch.softmax(e_ij, dim=-1), states[j]))
         gated = [model.gate(m.transpose(1, 2).reshape(b, c, height, width)) for m in received]
-        new.append(model.update(torch.stack(gated).sum(0), h[:, i]))
+        new.append(plain_update(model, torch.stack(gated).sum(0), h[:, i]))
     return torch.stack(new, dim=1)
 
 

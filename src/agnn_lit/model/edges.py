@@ -6,6 +6,7 @@ Shapes: B clips, N frames of a clip, C channels, H×W feature grid, P = H·W pos
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agnn_lit.config import Attention
@@ -34,9 +35,11 @@ class LoopEdge(nn.Module):
         """Map states (M, C, H, W) to loop edges (M, C, H, W)."""
         query = self.w_f(h).flatten(2).transpose(1, 2)  # (M, P, inner)
         key = self.w_h(h).flatten(2).transpose(1, 2)  # (M, P, inner)
-        value = self.w_l(h).flatten(2).transpose(1, 2)  # (M, P, C)
-        attended = attention(query, key, value, self.backend).transpose(1, 2).reshape(h.shape)  # (M, C, H, W)
-        return self.alpha * attended + h
+        # α in the weights rather than on the result, so that the result need not be kept for its gradient.
+        assert self.w_l.bias is not None
+        scaled = F.conv2d(h, self.alpha * self.w_l.weight, self.alpha * self.w_l.bias)
+        value = scaled.flatten(2).transpose(1, 2)  # (M, P, C)
+        return attention(query, key, value, self.backend).transpose(1, 2).reshape(h.shape) + h
 
 
 class LineEdge(nn.Module):
