@@ -78,6 +78,7 @@ class AGNN(nn.Module):
 
     def propagate(self, h: Tensor) -> Tensor:
         """Pass messages for K rounds: nodes h^0 to h^K, both (B, N, C, H', W')."""
+        h = h.movedim(2, -1).contiguous().movedim(-1, 2)  # a position's channels side by side, as attention reads them
         for _ in range(self.rounds):
             if self.checkpoint_rounds and torch.is_grad_enabled():
                 h = checkpoint(self._round, h, use_reentrant=False, preserve_rng_state=False)  # nothing in it is random

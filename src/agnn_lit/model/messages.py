@@ -124,7 +124,8 @@ class Total(nn.Module):
             for k, message in zip((i, j), pair, strict=True):
                 before = totals[k]
                 totals[k] = message if before is None else before + message
-        total = torch.stack([torch.zeros_like(h[:, 0]) if t is None else t for t in totals], dim=1)
+        found = [torch.zeros_like(h[:, 0]) if t is None else t for t in totals]
+        total = torch.stack([t.movedim(1, -1) for t in found], dim=1).movedim(-1, 2)  # channels stay side by side
         return total / max(n - (own is None), 1) if self.mean else total
 
 
