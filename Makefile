@@ -36,11 +36,12 @@ eval: $(STAMP)  ## score a run: make eval RUN=runs/NAME/SETTINGS ARGS='protocol=
 predict: $(STAMP)  ## masks for your own video: make predict ARGS='input=FILE_OR_FOLDER out=DIR run=runs/NAME/SETTINGS'
 	$(BIN)/agnn-predict $(ARGS)
 
-sweep: $(STAMP)  ## one run for each value: make sweep ARGS='experiment=demo model.rounds=0,3 seed=0,1'
-	$(BIN)/agnn-train --multirun $(ARGS)
+sweep: $(STAMP)  ## runs of an ablation and seeds: make sweep EXP=rounds SEEDS=3 ARGS='hydra/launcher=parallel'
+	$(BIN)/agnn-train --multirun $(if $(EXP),experiment=$(EXP)) $(if $(SEEDS),seed=$(shell seq -s , 0 $$(($(SEEDS) - 1)))) $(ARGS)
 
-report: $(STAMP)  ## one page on a run: make report RUN=runs/NAME/SETTINGS
-	$(BIN)/agnn-report 'runs=[$(RUN)]' out=$(RUN)/report $(ARGS)
+report: $(STAMP)  ## one page: make report RUN=runs/NAME/SETTINGS, or EXP=rounds for a sweep, with its record in experiments/
+	$(if $(EXP),$(BIN)/agnn-report 'runs=[runs/$(EXP)]' out=runs/$(EXP)-report record=experiments/$(EXP) $(ARGS),\
+	  $(BIN)/agnn-report 'runs=[$(RUN)]' out=$(RUN)/report $(ARGS))
 
 benchmark: $(STAMP)  ## speed and memory beside plain code: make benchmark ARGS='topic=inference out=FILE.json' (also crf, data, graph, scoring)
 	$(BIN)/agnn-benchmark $(or $(ARGS),topic=scoring)

@@ -46,7 +46,7 @@ def evaluate_config(*overrides: str) -> config.EvaluateConfig:
 
 
 #: Experiments of agnn-evaluate and agnn-predict; all others are agnn-train's.
-OF_TESTING = ("official_test",)
+OF_TESTING = ("official_test", "stages")
 
 
 def experiments() -> list[str]:

@@ -57,10 +57,14 @@ def test_a_refused_job_of_a_sweep_does_not_stop_the_others(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "agnn_lit.train", *words], capture_output=True, text=True, cwd=tmp_path, check=False
     )
-    (run,) = (tmp_path / "runs").rglob("status.json")  # the other one was trained
-    assert json.loads(run.read_text())["state"] == "done"
-    assert done.returncode == 2
-    assert "agnn-train: model.rounds=-1: K must be 0 or more" in done.stderr
+    found = [json.loads(file.read_text()) for file in (tmp_path / "runs").rglob("status.json")]
+    assert sorted((status["state"], status.get("error")) for status in found) == [
+        ("done", None),
+        ("failed", "model.rounds=-1: K must be 0 or more"),
+    ]
+    assert done.returncode == 1
+    assert "agnn-train: 1 failed of 2" in done.stderr
+    assert "K must be 0 or more" in done.stdout.replace("\n", " ")
     assert "Traceback" not in done.stderr
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import pytest
 
@@ -88,7 +89,45 @@ def test_an_offline_run_holds_config_curves_and_overlays_and_resumes_under_its_i
     assert {"train/loss", "lr/graph", "lr/backbone", "val/J", "val/F", "val/T", "epoch"} <= logged
     assert any("overlays" in key for key in logged)
     assert len(found["media"]) == 2
+    assert found["job_type"] == "train"
     identity = run.status["wandb_id"]
     assert found["ids"] == {identity}
     train(train_config(*words, "trainer.max_epochs=2"), Run(run.folder))
     assert read_offline_run(run.folder)["ids"] == {identity}
+
+
+def test_a_tested_run_has_its_scores_tables_and_pictures_in_wandb(tmp_path):
+    words = ("logger=wandb", "logger.mode=offline", "name=sweep", "test=true", "trainer.max_epochs=1")
+    run = Run(tmp_path / "run")
+    metrics = train(train_config(*words), run)
+    (folder,) = (run.folder / "evaluations").iterdir()
+    summary = json.loads((folder / "summary.json").read_text())
+    assert metrics["test/J"] == summary["J_mean"]
+    assert run.status["metrics"]["test/F"] == summary["F_mean"]
+    found = read_offline_run(run.folder)
+    assert found["group"] == "sweep"
+    assert found["summary"]["test/simple/raw/J"] == pytest.approx(summary["J_mean"], abs=1e-6)
+    sequences, stages = sorted((t for t in found["tables"]), key=lambda t: -len(t["columns"]))
+    assert sequences["columns"][:2] == ["sequence", "J_mean"]
+    assert len(sequences["data"]) == 3
+    assert stages["data"][0][:2] == ["raw", 0.5]
+    logged = {key for row in found["history"] for key in row}
+    assert any(key.startswith("test/simple/overlays") for key in logged)
+    (artifact,) = (a for a in found["artifacts"] if a.type == "model")
+    assert [entry.path for entry in artifact.manifest.contents] == ["best.ckpt"]
+
+
+def test_a_run_that_was_stopped_in_its_test_is_only_tested(tmp_path, monkeypatch):
+    from agnn_lit import evaluate
+
+    cfg = train_config("logger=none", "test=true", "trainer.max_epochs=1")
+    run = Run(tmp_path / "run")
+    with monkeypatch.context() as stopped:
+        stopped.setattr(evaluate, "evaluate", lambda cfg: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(cfg, run)
+    assert run.status["state"] == "interrupted"
+    before = run.last.stat().st_mtime_ns
+    assert {"val/J", "test/J"} <= train(cfg, Run(run.folder)).keys()
+    assert run.status["state"] == "done"
+    assert run.last.stat().st_mtime_ns == before

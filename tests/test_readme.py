@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
 
 from agnn_lit import benchmark, checks, config, convert, report, runs, score
 from agnn_lit.report import quote_entries
@@ -55,10 +57,18 @@ def commands() -> list[tuple[str, str]]:
     return [(name, line) for name, line in found if line and not line.startswith("#")]
 
 
+def first_value(override: Override) -> str:
+    value = override.value()
+    if not override.is_sweep_override():
+        return override.input_line or ""
+    first = value.start if isinstance(value, IntervalSweep) else next(override.sweep_iterator())
+    return f"{override.key_or_group}={first}"
+
+
 def check_settings(command: str, settings: list[str]) -> None:
-    """Compose settings as the command would; each value of a sweep alone."""
+    """Compose settings as the command would, with the first value of what is swept or searched."""
     settings = [quote_entries(s) if command == "report" else s for s in settings if s not in ("-m", "--multirun")]
-    swept = [re.sub(r"^([\w.]+=)([^\[,]+),.*$", r"\1\2", setting) for setting in settings]
+    swept = [first_value(override) for override in OverridesParser.create().parse_overrides(settings)]
     with initialize_config_dir(config.CONF_DIR, version_base="1.3"):
         cfg = config.typed(compose(command, overrides=swept), SCHEMAS[command])
     if command == "train" and cfg.run is None:
@@ -77,7 +87,8 @@ def test_command(document: str, line: str, monkeypatch: pytest.MonkeyPatch) -> N
         assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), f"{document}: no target {target}"
         given = next((w.partition("=")[2] for w in rest if w.startswith("ARGS=")), "")
         if target in TARGETS:
-            check_settings(TARGETS[target], shlex.split(given))
+            experiments = [f"experiment={w[4:]}" for w in rest if w.startswith("EXP=") and target == "sweep"]
+            check_settings(TARGETS[target], [*experiments, *shlex.split(given)])
     elif program.startswith("agnn-"):
         check_settings(program.removeprefix("agnn-"), rest)
     elif program in ("python", "python3"):

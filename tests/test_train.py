@@ -208,7 +208,7 @@ def test_overwrite_clears_runs_and_nothing_else(tmp_path):
     run = Run(tmp_path / "run")
     train(train_config("trainer.max_epochs=1"), run)
     assert _prepare(train_config("overwrite=true"), run, []) is not None
-    assert not run.folder.exists()
+    assert not any(run.folder.iterdir())
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ConfigError, match="left alone"):
         _prepare(train_config("overwrite=true"), Run(tmp_path), [])

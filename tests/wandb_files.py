@@ -10,15 +10,26 @@ from agnn_lit.wandb_files import history, records
 
 
 def read_offline_run(folder: Path) -> dict[str, Any]:
-    """Return config, history (a row a step), and the media files of the offline runs below a run folder."""
-    found: dict[str, Any] = {"config": {}, "ids": set(), "group": None, "tags": [], "project": None}
+    """Return what the offline runs below a folder hold: config, summary, history, tables, media files, artifacts."""
+    found: dict[str, Any] = {"config": {}, "summary": {}, "ids": set(), "artifacts": []}
     for file in sorted(folder.rglob("*.wandb")):
         for record in records(file):
             if record.WhichOneof("record_type") == "run":
                 run = record.run
                 found["ids"].add(run.run_id)
                 found["group"], found["tags"], found["project"] = run.run_group, list(run.tags), run.project
+                found["job_type"] = run.job_type
                 found["config"].update({u.key: json.loads(u.value_json) for u in run.config.update})
+            if record.WhichOneof("record_type") == "config":
+                found["config"].update({u.key: json.loads(u.value_json) for u in record.config.update if u.key})
+            if record.WhichOneof("record_type") == "summary":
+                for item in record.summary.update:
+                    found["summary"][item.key or ".".join(item.nested_key)] = json.loads(item.value_json)
+            if record.WhichOneof("record_type") == "request" and record.request.HasField("log_artifact"):
+                found["artifacts"].append(record.request.log_artifact.artifact)
+            if record.WhichOneof("record_type") == "artifact":
+                found["artifacts"].append(record.artifact)
     found["history"] = history(folder)
+    found["tables"] = [json.loads(f.read_text()) for f in sorted(folder.rglob("files/media/table/**/*.table.json"))]
     found["media"] = sorted(folder.rglob("files/media/images/**/*.png"))
     return found

@@ -315,6 +315,7 @@ class LoggerConfig:
     group: str | None = None
     tags: list[str] = field(default_factory=list)
     overlays: int = 4  # fixed validation frames drawn at each validation
+    checkpoint: bool = True  # keep best.ckpt as an artifact of the W&B run
 
 
 @dataclass
@@ -331,10 +332,12 @@ class TrainConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     name: str = "agnn"  # first part of the run folder
+    test: bool = False  # once trained, score the test videos with the best checkpoint, as agnn-evaluate run=DIR does
     seed: int = 0
     runs_dir: str = "runs"  # run folders are <runs_dir>/<name>/<overrides>
     run: str | None = None  # folder of an interrupted run to continue; takes no other settings
     overwrite: bool = False  # train again although the folder holds a run
+    retry_failed: bool = False  # in a sweep: train again what failed; a single run is, anyway
 
 
 @dataclass
@@ -361,7 +364,8 @@ class References(Enum):
 class InferenceConfig:
     """From whole videos to masks: what evaluation and prediction share."""
 
-    run: str | None = None  # run folder; its best checkpoint is taken
+    # run folder; its best checkpoint is taken. agnn-evaluate: also a sweep's folder, or a pattern with *
+    run: str | None = None
     ckpt: str | None = None  # or a checkpoint file
     threshold: float = 0.5  # a pixel is foreground above this probability
     frames: int | None = None  # N' at test time; null: as in training

@@ -39,7 +39,8 @@ from agnn_lit.finish import Finishers, Task, finishers
 from agnn_lit.metrics.mask_files import read_foreground
 from agnn_lit.metrics.protocols import PROTOCOLS, Protocol, ScoreError, SequenceScore, score_sequence, write_scores
 from agnn_lit.overlay import draw_overlay, jpeg
-from agnn_lit.runs import write_atomically
+from agnn_lit.report_page.collect import ReportError, find_folders
+from agnn_lit.runs import Run, write_atomically
 from agnn_lit.trained import Trained, count_workers, find_checkpoint, open_trained
 
 register_schemas()
@@ -215,6 +216,53 @@ def _write_scores(
     return summaries
 
 
+def _what(cfg: EvaluateConfig, trained: TrainConfig) -> tuple[DataConfig, Protocol, str]:
+    """Data set, protocol, and the name of an evaluation."""
+    data = resolve_data(cfg.data, trained.data, cfg.split)
+    check_data(data, 1)
+    assert data.name is not None
+    protocol = _protocol(cfg.protocol or default_protocol(data))
+    return data, protocol, f"{data.name.value}-{cfg.split}-{protocol.name}" + _unusual(cfg)
+
+
+def _members(entry: str | None) -> list[Path]:
+    """Runs of a sweep's folder or of a pattern; none where the entry is a run itself, or nothing."""
+    folder = Path(entry or "").expanduser()
+    if entry is None or (folder / "config.yaml").is_file():
+        return []
+    several = any(c in entry for c in "*?[") or any(folder.glob("*/config.yaml"))
+    return find_folders(entry, "config.yaml") if several else []
+
+
+def evaluate_all(cfg: EvaluateConfig, folders: Sequence[Path]) -> None:
+    """Evaluate the runs of a sweep one after another, but for those that have been and those that are not done.
+
+    Raises:
+        ConfigError: settings that no run can follow; or, once the others are evaluated, the runs that could not be.
+    """
+    if cfg.out is not None:
+        raise ConfigError(f"out={cfg.out}: several runs are evaluated, each into its own folder; leave it out")
+    check_evaluate(cfg)
+    problems = []
+    for number, folder in enumerate(folders, 1):
+        run = Run(folder)
+        state = run.status.get("state")
+        if state != "done":
+            problems.append(f"{folder}: {state}, not trained to its end")
+            continue
+        written = folder / "evaluations" / _what(cfg, run.load_config())[2] / "summary.json"
+        if written.is_file() and written.stat().st_mtime > run.best.stat().st_mtime:
+            print(f"{number}/{len(folders)} {folder.name}: evaluated before, {written.parent.name}", flush=True)
+            continue
+        print(f"{number}/{len(folders)} {folder.name}", flush=True)
+        try:
+            evaluate(replace(cfg, run=str(folder)))
+        except (ConfigError, DataError, ScoreError, OSError) as error:
+            problems.append(f"{folder}: {error}")
+    if problems:
+        raise ConfigError("not evaluated:\n  " + "\n  ".join(problems))
+
+
 def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     """Predict and score as configured.
 
@@ -227,12 +275,8 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     check_evaluate(cfg)
     check_backend(cfg.crf)
     trained = open_trained(find_checkpoint(cfg), cfg)
-    data = resolve_data(cfg.data, trained.cfg.data, cfg.split)
-    check_data(data, 1)
-    assert data.name is not None
-    protocol = _protocol(cfg.protocol or default_protocol(data))
+    data, protocol, label = _what(cfg, trained.cfg)
     videos = _videos(cfg, trained.cfg, data)
-    label = f"{data.name.value}-{cfg.split}-{protocol.name}" + _unusual(cfg)
     out = Path(cfg.out) if cfg.out else _home(trained.checkpoint) / "evaluations" / label
     console = Console()
     console.print(f"{trained.checkpoint} on {len(videos)} videos of {label}\n{protocol.describe()}")
@@ -270,14 +314,19 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
 
 
 @hydra.main(config_path=CONF_DIR, config_name="evaluate", version_base="1.3")
-@refuse("agnn-evaluate", ConfigError, DataError, ScoreError)
+@refuse("agnn-evaluate", ConfigError, DataError, ScoreError, ReportError)
 def _main(cfg: DictConfig) -> None:
-    evaluate(typed(cfg, EvaluateConfig))
+    settings = typed(cfg, EvaluateConfig)
+    members = _members(settings.run)
+    if members:
+        evaluate_all(settings, members)
+    else:
+        evaluate(settings)
 
 
 def main() -> None:
     """Entry point of the command."""
-    run_command("agnn-evaluate", _main, EvaluateConfig, ConfigError, DataError, ScoreError)
+    run_command("agnn-evaluate", _main, EvaluateConfig, ConfigError, DataError, ScoreError, ReportError)
 
 
 if __name__ == "__main__":

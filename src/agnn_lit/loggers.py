@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -167,8 +168,75 @@ def build_loggers(
         project=cfg.project,
         entity=cfg.entity,
         group=cfg.group,
+        job_type="train",
         tags=cfg.tags or None,
         config=config,
         resume="allow",
     )
     return csv_logger, _WandbOnce(experiment, folder / "wandb", csv_logger.rows)
+
+
+def log_scores(experiment: Any, folder: Path) -> None:
+    """Log what agnn-evaluate has written to a W&B run.
+
+    The summary gets ``test/<protocol>/<stage>/J``, F, JF and T; tables hold the sequences and, where there are
+    several, the stages (raw, +scales, +flip, +CRF); pictures are the best, median and worst frames.
+
+    Args:
+        experiment: a W&B run.
+        folder: of agnn-evaluate.
+    """
+    import wandb
+
+    summary = json.loads((folder / "summary.json").read_text())
+    name = f"test/{summary['protocol']}"
+    found: dict[str, Any] = {}
+    tables = {"sequences": _read_table(folder / "per_sequence.csv"), "stages": _read_table(folder / "stages.csv")}
+    for row in tables["stages"]:
+        scores = {k.removesuffix("_mean"): v for k, v in row.items() if k not in ("stage", "threshold")}
+        found |= {f"{name}/{row['stage']}/{key}": value for key, value in scores.items() if value is not None}
+    experiment.summary.update(found)
+    shown: dict[str, Any] = {
+        f"{name}/{key}": wandb.Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
+        for key, rows in tables.items()
+        if rows
+    }
+    index = folder / "overlays" / "overlays.json"
+    pictures = [e for e in json.loads(index.read_text()) if e["kind"] != "lowest"] if index.is_file() else []
+    if pictures:
+        shown[f"{name}/overlays"] = [
+            wandb.Image(
+                str(folder / "overlays" / e["file"]),
+                caption=f"{e['kind']}: {e['sequence']} {e['frame']}, J {e['J']:.3f}, F {e['F']:.3f}",
+            )
+            for e in pictures
+        ]
+    experiment.log(shown)
+
+
+def _read_table(file: Path) -> list[dict[str, Any]]:
+    """Rows of a CSV file; numbers as numbers, empty cells as None."""
+
+    def value(text: str) -> Any:
+        try:
+            return float(text)
+        except ValueError:
+            return text or None
+
+    with file.open(newline="") as stream:
+        return [{k: value(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+
+
+def log_checkpoint(experiment: Any, file: Path, metrics: dict[str, float]) -> None:
+    """Keep a checkpoint as an artifact of a W&B run, under the run's identity, with the scores that it has.
+
+    Args:
+        experiment: a W&B run.
+        file: the checkpoint, which does not change any more.
+        metrics: of the run.
+    """
+    import wandb
+
+    artifact = wandb.Artifact(f"agnn-{experiment.id}", type="model", metadata=metrics)
+    artifact.add_file(str(file), name=file.name, policy="immutable", skip_cache=True)
+    experiment.log_artifact(artifact, aliases=["best"])

@@ -28,6 +28,7 @@ class ReportConfig:
     out: str = "report"  # folder for index.html, report.md and scores.csv
     title: str = "AGNN report"
     frames: str | None = None  # <sequence>/<frame>.jpg, drawn behind the contours; null: grey
+    record: str | None = None  # folder to record a sweep in: results.csv, table.md, figure.svg, runs.json
     thumbnails: int = 4  # pictures of lowest J under each sequence; 0: none
 
 
@@ -65,6 +66,7 @@ def make_report(cfg: ReportConfig) -> Path:
     from agnn_lit.report_page.groups import load
     from agnn_lit.report_page.render import write_report
     from agnn_lit.report_page.sections import build_report
+    from agnn_lit.report_page.sweeps import write_record
 
     if cfg.frames is not None and not Path(cfg.frames).is_dir():
         raise ReportError(f"frames={cfg.frames} is not a folder; expected <sequence>/<frame>.jpg in it")
@@ -74,7 +76,16 @@ def make_report(cfg: ReportConfig) -> Path:
     frames = None if cfg.frames is None else Path(cfg.frames)
     report = build_report(runs, methods, cfg.title, frames, cfg.thumbnails)
     page = write_report(report, Path(cfg.out))
+    if cfg.record is not None:
+        if len(report.sweeps) != 1:
+            raise ReportError(
+                f"record={cfg.record}: {len(report.sweeps)} sweeps in runs={list(cfg.runs)}; a record is of one: runs "
+                "in one folder that differ in more than their seeds"
+            )
+        write_record(report.sweeps[0].sweep, Path(cfg.record))
     print_means(report)
+    if cfg.record is not None:
+        print(f"record: {cfg.record}")
     print(f"report: {page.resolve()}")
     return page
 

@@ -6,14 +6,18 @@ and ``checkpoints/last.ckpt``, ``overlays/`` (validation frames), ``wandb/`` and
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,11 @@ from omegaconf import OmegaConf
 
 from agnn_lit.config import ConfigError, TrainConfig, plain, typed
 
-_UNNAMED = ("experiment", "name", "runs_dir", "overwrite", "run", "trainer.progress")
+_UNNAMED = ("experiment", "name", "runs_dir", "overwrite", "retry_failed", "run", "trainer.progress")
+_NO_RESULT = tuple(f"{key}:" for key in ("run", "overwrite", "retry_failed", "trainer.progress"))
+_LOCK = ".lock"
+#: Code that agnn-train ends with where another process trains the run.
+BUSY = 75
 _LONGEST = 150  # characters of a folder name; file systems allow 255 bytes
 _PACKAGES = ("agnn-lit", "torch", "torchvision", "pytorch-lightning", "hydra-core", "wandb", "numpy")
 
@@ -104,6 +112,10 @@ class RunError(RuntimeError):
     """A run that cannot go on as it is; what it has written stays."""
 
 
+class BusyError(ConfigError):
+    """A run that another process trains."""
+
+
 class Run:
     """A run folder.
 
@@ -144,12 +156,48 @@ class Run:
         status = {**self.status, **changes, "seconds": seconds}
         write_atomically(self.folder / "status.json", json.dumps(status, indent=2) + "\n")
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in this folder meanwhile; of several processes the first one does.
+
+        Raises:
+            BusyError: another process is training in it.
+        """
+        if not is_first_process():
+            yield
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / _LOCK).open("w") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a process's own, which ends with it however it ends
+            except (BlockingIOError, PermissionError) as error:
+                raise BusyError(f"{self.folder}: another process is training this run") from error
+            except OSError as error:
+                print(f"{self.folder}: not kept from other processes: {error}", file=sys.stderr)
+            yield
+
+    def unlock(self) -> None:
+        """Remove the file of :meth:`locked`, so that an empty folder can go."""
+        (self.folder / _LOCK).unlink(missing_ok=True)
+
+    def _write_config(self, cfg: TrainConfig) -> None:
+        write_atomically(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain(cfg))))
+
+    def wait(self, cfg: TrainConfig, command: str) -> None:
+        """Write the configuration of a run that is to be trained later, and the command that would train it alone."""
+        self._write_config(cfg)
+        self.update(state="waiting", command=command)
+
     def begin(self, cfg: TrainConfig) -> None:
         """Write the resolved config and where the code came from; of several processes the first one does."""
         if not is_first_process():
             return
-        write_atomically(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain(cfg))))
-        self.update(state="running", error=None, git=git_revision(), versions=versions(), command=" ".join(sys.argv))
+        self._write_config(cfg)
+        before = self.status
+        command = before.get("command") or shlex.join(["agnn-train", *sys.argv[1:]])
+        trained = None if before.get("state") == "done" else before.get("trained")  # a run stopped in its test
+        about = {"git": git_revision(), "versions": versions(), "command": command}
+        self.update(state="running", error=None, trained=trained, **about)
 
     def load_config(self) -> TrainConfig:
         """Read back the configuration.
@@ -158,7 +206,8 @@ class Run:
             ConfigError: the folder is not a run.
         """
         file = self.folder / "config.yaml"
-        if not self.folder.is_dir() or not any(self.folder.iterdir()):  # Hydra makes the folder that is named
+        # Hydra makes the folder that is named
+        if not self.folder.is_dir() or all(path.name == _LOCK for path in self.folder.iterdir()):
             raise ConfigError(f"run={self.folder}: no such run; expected a folder made by agnn-train")
         if not file.is_file():
             raise ConfigError(f"run={self.folder}: no {file.name} in it; expected a folder made by agnn-train")
@@ -172,12 +221,21 @@ class Run:
         Raises:
             ConfigError: the folder holds files, and they are not a run's.
         """
-        if not self.folder.exists() or not any(self.folder.iterdir()):
+        if not self.folder.exists() or all(path.name == _LOCK for path in self.folder.iterdir()):
             return
         if not (self.folder / "status.json").is_file():
             raise ConfigError(f"overwrite=true: {self.folder} holds files that no run has written; left alone")
-        shutil.rmtree(self.folder)
+        for path in self.folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != _LOCK:  # which this process may hold
+                path.unlink()
         self._earlier = 0.0
+
+    def changes(self, cfg: TrainConfig) -> list[str]:
+        """Settings in which the run differs from another configuration, but for those that change no result."""
+        changed = differences(plain(self.load_config()), plain(cfg))
+        return [line for line in changed if not line.startswith(_NO_RESULT)]
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

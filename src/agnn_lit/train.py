@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
+import resource
 import signal
 import sys
+import time
 import traceback
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -23,6 +27,7 @@ from agnn_lit.commands import quote_paths, refuse, run_command
 from agnn_lit.config import (
     CONF_DIR,
     ConfigError,
+    EvaluateConfig,
     TrainConfig,
     plain,
     register_schemas,
@@ -30,8 +35,12 @@ from agnn_lit.config import (
 )
 from agnn_lit.data.index import DataError
 from agnn_lit.guards import check_last, for_people
-from agnn_lit.runs import Run, RunError, differences, is_first_process, register_resolvers
+from agnn_lit.runs import BUSY, BusyError, Run, RunError, is_first_process, register_resolvers
+from agnn_lit.sweep import LAUNCHERS
 from agnn_lit.trained import start_from
+
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import WandbLogger
 
 register_schemas()
 register_resolvers()
@@ -74,8 +83,18 @@ def train(cfg: TrainConfig, run: Run) -> dict[str, float]:
     except BaseException as error:
         run.update(state="failed", error=traceback.format_exc())
         raise for_people(error, cfg) from error
-    run.update(state="done", metrics=metrics)
+    run.update(state="done", metrics=metrics, memory_mb=_peak_memory())
     return metrics
+
+
+def _peak_memory() -> float:
+    """Largest memory of the run so far in MB: of its GPU where it has one, else of this process."""
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return round(torch.cuda.max_memory_allocated() / 1e6, 1)
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(kib / (1e6 if sys.platform == "darwin" else 1e6 / 1024), 1)
 
 
 def _quieten() -> None:
@@ -99,7 +118,7 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
     from agnn_lit.checkpoints import AtomicCheckpointIO, Interruption, checkpoints
     from agnn_lit.distributed import trainer_options
     from agnn_lit.fast import keep_freed_memory
-    from agnn_lit.loggers import build_loggers
+    from agnn_lit.loggers import build_loggers, log_checkpoint
     from agnn_lit.module import describe_groups
 
     _quieten()
@@ -157,8 +176,22 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
     )
     datamodule = build_datamodule(cfg, videos, held_out, static)
     try:
-        with interruption.listening(trainer):
-            trainer.fit(module, datamodule, ckpt_path=str(run.last) if resumed else None)
+        trained = run.status.get("trained")
+        if trained is None:  # else the run was stopped in its test
+            begun, earlier = time.monotonic(), run.status.get("fit_seconds", 0.0)
+            try:
+                with interruption.listening(trainer):
+                    trainer.fit(module, datamodule, ckpt_path=str(run.last) if resumed else None)
+            finally:
+                run.update(fit_seconds=round(earlier + time.monotonic() - begun, 1))
+            trained = {key: float(value) for key, value in trainer.callback_metrics.items()}
+            run.update(trained=trained)
+        metrics = dict(trained)
+        if cfg.test and is_first_process():
+            metrics |= _test(cfg, run, wandb)
+        if wandb is not None and cfg.logger.checkpoint:
+            log_checkpoint(wandb.experiment, run.best, metrics)
+        return metrics
     except SystemExit:  # Lightning turns Ctrl-C into this
         if trainer.interrupted:
             raise Interrupted(interruption.received or signal.SIGINT) from None
@@ -166,7 +199,32 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
     finally:
         if wandb is not None:
             wandb.experiment.finish()
-    return {key: float(value) for key, value in trainer.callback_metrics.items()}
+
+
+def _test(cfg: TrainConfig, run: Run, wandb: WandbLogger | None) -> dict[str, float]:
+    """Score the test videos with the best checkpoint, also in the run's W&B run.
+
+    Returns:
+        ``test/J``, ``test/F`` and ``test/T`` where it is one.
+    """
+    from agnn_lit.evaluate import evaluate
+    from agnn_lit.loggers import log_scores
+
+    t = cfg.trainer
+    summary, out = evaluate(
+        EvaluateConfig(
+            run=str(run.folder),
+            accelerator="cpu" if t.accelerator == "cpu" else "auto",
+            threads=t.threads,
+            batch_size=cfg.clips.batch_size,
+            workers=0,
+            progress=t.progress and sys.stdout.isatty(),
+        )
+    )
+    if wandb is not None:
+        log_scores(wandb.experiment, out)
+    keys = {"test/J": "J_mean", "test/F": "F_mean", "test/T": "T"}
+    return {name: summary[key] for name, key in keys.items() if not math.isnan(summary[key])}
 
 
 def _say(text: str) -> None:
@@ -196,9 +254,7 @@ def _prepare(cfg: TrainConfig, run: Run, overrides: list[str]) -> TrainConfig | 
         return cfg
     if not (run.folder / "config.yaml").is_file():
         return cfg
-    ignored = ("run", "overwrite", "trainer.progress")
-    old, new = plain(run.load_config()), plain(cfg)
-    changed = [line for line in differences(old, new) if not line.startswith(tuple(f"{k}:" for k in ignored))]
+    changed = run.changes(cfg)
     if changed:
         raise ConfigError(
             f"{run.folder} holds a run with another configuration:\n  " + "\n  ".join(changed) + "\n"
@@ -207,30 +263,30 @@ def _prepare(cfg: TrainConfig, run: Run, overrides: list[str]) -> TrainConfig | 
     return None if _is_done(run) else cfg
 
 
-def _refuse_sweep_of_several(cfg: DictConfig, mode: RunMode | None) -> None:
-    if mode is RunMode.MULTIRUN and (cfg.trainer.devices > 1 or cfg.trainer.nodes > 1):
-        raise ConfigError(
-            f"-m with trainer.devices={cfg.trainer.devices} trainer.nodes={cfg.trainer.nodes}: the jobs of -m share a "
-            "process, and training on several devices starts processes of its own from the command line. Give each "
-            "value a command: for s in 0 1 2; do agnn-train … seed=$s; done"
-        )
+def _attempt(run: Run, prepare: Callable[[], TrainConfig | None]) -> float | None:
+    """Train, and say in a sentence what has ended it.
 
+    Args:
+        run: where.
+        prepare: returns the configuration, or None where there is nothing to do.
 
-@hydra.main(config_path=CONF_DIR, config_name="train", version_base="1.3")
-@refuse("agnn-train", ConfigError, DataError)
-def _main(cfg: DictConfig) -> float | None:
-    hydra_cfg = HydraConfig.get()
-    folder = Path(hydra_cfg.runtime.output_dir)
-    run = Run(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+    Returns:
+        The last val/J.
+    """
     try:
-        _refuse_sweep_of_several(cfg, hydra_cfg.mode)
-        prepared = _prepare(typed(cfg, TrainConfig), run, list(hydra_cfg.overrides.task))
-        metrics = run.status.get("metrics", {}) if prepared is None else train(prepared, run)
-    except (ConfigError, DataError):
-        if hydra_cfg.mode is not RunMode.MULTIRUN:
-            with suppress(OSError):  # made by Hydra; those stay that hold anything
-                for made in (run.folder, Path(cfg.runs_dir) / cfg.name, Path(cfg.runs_dir)):
-                    made.rmdir()
+        with run.locked():
+            cfg = prepare()
+            metrics = run.status.get("metrics", {}) if cfg is None else train(cfg, run)
+    except BusyError as error:
+        print(f"agnn-train: {error}", file=sys.stderr)
+        raise SystemExit(BUSY) from error
+    except (ConfigError, DataError) as error:
+        if run.status.get("state") == "waiting":  # a job of a sweep
+            run.update(state="failed", error=str(error))
+        with suppress(OSError):  # what was made for it; folders stay that hold anything
+            run.unlock()
+            for made in (run.folder, run.folder.parent, run.folder.parent.parent):
+                made.rmdir()
         raise
     except KeyboardInterrupt as error:
         if not is_first_process():
@@ -241,15 +297,44 @@ def _main(cfg: DictConfig) -> float | None:
         print(f"agnn-train: {error}", file=sys.stderr)
         if isinstance(error, OSError):
             print(f"what is written stays; once that is mended: agnn-train run={run.folder}", file=sys.stderr)
-        if hydra_cfg.mode is RunMode.MULTIRUN:
-            raise  # the other jobs of a sweep go on
         raise SystemExit(1) from error
-    return metrics.get("val/J")
+    value = metrics.get("val/J")
+    return None if value is None else float(value)
+
+
+@hydra.main(config_path=CONF_DIR, config_name="train", version_base="1.3")
+@refuse("agnn-train", ConfigError, DataError)
+def _main(cfg: DictConfig) -> float | None:
+    hydra_cfg = HydraConfig.get()
+    if hydra_cfg.mode is RunMode.MULTIRUN:
+        raise ConfigError(
+            f"hydra/launcher={hydra_cfg.runtime.choices['hydra/launcher']}: must be one of {', '.join(LAUNCHERS)}; "
+            "others train several runs in one process"
+        )
+    folder = Path(hydra_cfg.runtime.output_dir)
+    run = Run(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+    return _attempt(run, lambda: _prepare(typed(cfg, TrainConfig), run, list(hydra_cfg.overrides.task)))
+
+
+def _continue(folder: Path) -> None:
+    """Continue a run as its folder says; what ``conf/`` says by now is not read."""
+    run = Run(folder)
+    run.load_config()  # raises where there is none
+    _attempt(run, lambda: None if is_first_process() and _is_done(run) else run.load_config())
 
 
 def main() -> None:
     """Entry point of the command."""
-    if not {"-m", "--multirun"} & set(sys.argv):  # there a comma is a list of values
+    words = sys.argv[1:]
+    key, _, value = words[0].partition("=") if len(words) == 1 else ("", "", "")
+    if key == "run" and value not in ("", "null"):
+        try:
+            _continue(Path(value.strip("'\"")).expanduser())
+        except (ConfigError, DataError) as error:
+            print(f"agnn-train: {error}", file=sys.stderr)
+            raise SystemExit(2) from error
+        return
+    if not {"-m", "--multirun"} & set(words):  # there a comma is a list of values
         quote_paths("model.weights", "backbone.weights")
     run_command("agnn-train", _main, TrainConfig, ConfigError, DataError)
 

@@ -64,7 +64,7 @@ def sweep(tmp_path: Path) -> Path:
 def test_page_of_a_sweep(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "report"
     page = make_report(ReportConfig(runs=[str(sweep)], out=str(out), title="A <sweep>"))
-    assert sorted(p.name for p in out.iterdir()) == ["index.html", "report.md", "scores.csv"]
+    assert sorted(p.name for p in out.iterdir()) == ["index.html", "report.md", "scores.csv", "sweep_sweep.csv"]
     printed = capsys.readouterr().out
     assert str(page.resolve()) in printed.replace("\n", "")
     assert "rounds=3" in printed
@@ -75,7 +75,7 @@ def test_page_of_a_sweep(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert len(checker.ids) == len(set(checker.ids))
     assert all(a.startswith(("#", "data:")) for a in checker.addresses)  # nothing is loaded from elsewhere
     assert {a[1:] for a in checker.addresses if a.startswith("#")} <= set(checker.ids)
-    assert checker.tags.count("img") == 12
+    assert checker.tags.count("img") == 16
     assert "A &lt;sweep&gt;" in text
     assert "CUDA out of memory &lt;b&gt;" in text
     assert "state-failed" in text

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 MEASURES = ("J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "T")
-UNFINISHED = ("failed", "interrupted", "running", "unknown")
+UNFINISHED = ("failed", "interrupted", "running", "unknown", "waiting")
 
 
 class ReportError(ValueError):

@@ -13,6 +13,7 @@ from agnn_lit.report_page.cells import markdown_table
 from agnn_lit.report_page.collect import MEASURES
 from agnn_lit.report_page.sections import GroupSection, Report
 from agnn_lit.report_page.svg import COLOURS
+from agnn_lit.report_page.sweeps import sweep_csv
 from agnn_lit.runs import write_atomically
 
 
@@ -40,6 +41,8 @@ def _markdown_group(section: GroupSection) -> list[str]:
 def markdown(report: Report) -> str:
     """Return the tables of a report as Markdown."""
     blocks = [f"# {report.title}", report.sentence]
+    for sweep in report.sweeps:
+        blocks += [f"## Sweep {sweep.sweep.title}", markdown_table(sweep.table), f"```\n{sweep.commands}\n```"]
     for section in report.groups:
         blocks += _markdown_group(section)
     if report.runs is not None:
@@ -76,7 +79,7 @@ def scores_csv(report: Report) -> str:
 
 
 def write_report(report: Report, out: Path) -> Path:
-    """Write the three files, each whole or not at all.
+    """Write the page, its tables as Markdown, all scores, and a table of each sweep, each whole or not at all.
 
     Returns:
         Path of the page.
@@ -84,6 +87,7 @@ def write_report(report: Report, out: Path) -> Path:
     for name, text in (
         ("scores.csv", scores_csv(report)),
         ("report.md", markdown(report)),
+        *((f"sweep_{section.sweep.name}.csv", sweep_csv(section.sweep)) for section in report.sweeps),
         ("index.html", html(report)),
     ):
         write_atomically(out / name, text)

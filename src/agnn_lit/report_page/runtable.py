@@ -17,7 +17,8 @@ MAIN_SETTINGS = (
     "optim.lr", "optim.schedule", "trainer.max_epochs", "trainer.max_minutes", "trainer.precision",
     "trainer.accelerator",
 )  # fmt: skip
-_MEANING = {
+#: What settings are called in words.
+MEANING = {
     "model.frames": "frames of a graph N'",
     "model.rounds": "rounds K",
     "model.channels": "channels C",
@@ -39,7 +40,8 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _shown(value: Any) -> Cell:
+def shown(value: Any) -> Cell:
+    """Cell of a setting's value."""
     if value is None:
         return Cell(MISSING)
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -70,7 +72,7 @@ def duration(seconds: float) -> str:
 
 def _state_cell(run: Run) -> Cell:
     state = run.state
-    symbol = {"done": "✓", "failed": "✕", "interrupted": "‖", "running": "…"}.get(state, "?")
+    symbol = {"done": "✓", "failed": "✕", "interrupted": "‖", "running": "…", "waiting": "·"}.get(state, "?")
     mark = "state-done" if state not in UNFINISHED else f"state-{state}"
     return Cell(f"{symbol} {state}", state, mark)
 
@@ -90,7 +92,7 @@ def run_table(runs: Sequence[Run], colours: Mapping[str, int]) -> Table:
     """One row a run: state, the settings in which runs differ, size, time and how far training came."""
     differing = differing_settings(runs)
     columns = [Column("run", numeric=False), Column("state", numeric=False)]
-    columns += [Column(_MEANING.get(k, k), hint=k) for k in differing]
+    columns += [Column(MEANING.get(k, k), hint=k) for k in differing]
     columns += [
         Column("parameters"),
         Column("time"),
@@ -106,7 +108,7 @@ def run_table(runs: Sequence[Run], colours: Mapping[str, int]) -> Table:
             (
                 text_cell(run.name, colour=colours.get(run.name)),
                 _state_cell(run),
-                *(_shown(flat.get(k)) for k in differing),
+                *(shown(flat.get(k)) for k in differing),
                 Cell(f"{int(parameters):,}".replace(",", "\u2009"), parameters) if known else Cell(MISSING),
                 Cell(duration(seconds), None if math.isnan(seconds) else seconds),
                 value_cell(_best(run, "val/J")),
@@ -124,8 +126,8 @@ def config_table(runs: Sequence[Run]) -> Table:
     rows = []
     for key in [*present, *(k for k in differing if k not in present)]:
         mark = "differs" if key in differing else ""
-        label = Cell(key, key, mark, tag=_MEANING.get(key, ""))
-        cells = (_shown(f[key]) if key in f else Cell(MISSING) for f in flat)
+        label = Cell(key, key, mark, tag=MEANING.get(key, ""))
+        cells = (shown(f[key]) if key in f else Cell(MISSING) for f in flat)
         rows.append((label, *(Cell(c.text, c.sort, mark) for c in cells)))
     for title, key in (("code revision", "git"), ("torch", "torch"), ("agnn-lit", "agnn-lit")):
         found = [run.status.get(key) or (run.status.get("versions") or {}).get(key) for run in runs]

@@ -17,6 +17,7 @@ from agnn_lit.report_page.figures import Plot, frame_plot, training_plots
 from agnn_lit.report_page.groups import Group, assign_colours, make_groups, protocol_lines
 from agnn_lit.report_page.pictures import Picture, lowest_pictures, overlay_rows
 from agnn_lit.report_page.runtable import config_table, run_table
+from agnn_lit.report_page.sweeps import SweepSection, find_sweeps, sweep_section
 from agnn_lit.report_page.tables import heat_table, ranking_table, sequence_table
 
 
@@ -63,6 +64,7 @@ class Report:
     groups: tuple[GroupSection, ...]
     comparisons: tuple[Comparison, ...]
     runs: RunSection | None
+    sweeps: tuple[SweepSection, ...]
     colours: Mapping[str, int]
     methods: tuple[Scores, ...]
 
@@ -166,6 +168,7 @@ def build_report(
         tuple(group_section(g, colours, frames, thumbnails) for g in groups),
         tuple(compare(groups, colours)),
         run_section(runs, colours) if runs else None,
+        tuple(sweep_section(sweep, f"w{n}") for n, sweep in enumerate(find_sweeps(runs))),
         colours,
         tuple(m for g in groups for m in g.methods),
     )

@@ -39,6 +39,16 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+#: What the placeholders are on paper.
+_LIGHT = {INK: "#1a1d21", MUTED: "#5d656e", GRID: "#e1e4e8"} | dict(
+    zip(
+        (f"#0200{i:02x}" for i in range(COLOURS)),
+        ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#4a4a4a"),
+        strict=True,
+    )
+)
+
+
 def series_colour(index: int) -> str:
     """Placeholder of the colour of method ``index``; colours repeat after seven."""
     return f"#0200{index % COLOURS:02x}"
@@ -84,3 +94,14 @@ def to_svg(figure: Figure, name: str, description: str) -> Markup:
     assert opening is not None, "matplotlib wrote an SVG without a viewBox"
     head = f'<svg viewBox="{opening.group(1)}" role="img" aria-label="{escape(description)}">'
     return Markup(re.sub(r"\n\s*", "\n", head + text[opening.end() :]))
+
+
+def standalone(figure: Figure) -> str:
+    """Return a figure as an SVG file of its own, in the page's colours on white."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(buffer, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    for placeholder, colour in _LIGHT.items():
+        text = text.replace(placeholder, colour)
+    return text

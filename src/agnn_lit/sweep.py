@@ -1,0 +1,427 @@
+"""``agnn-train -m``: one run for each combination of values, each trained by a process of its own.
+
+Hydra's launchers compose a job when it starts and call a function in a process that they share between jobs. Here all
+jobs are composed before the first one starts and written into their run folders: editing ``conf/`` changes none of
+them, a job that crashes takes no other with it, and a process has one W&B run.
+"""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict, read_write
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from agnn_lit.checks import check_train
+from agnn_lit.config import ConfigError, TrainConfig, typed
+from agnn_lit.metrics.parallel import usable_processors
+from agnn_lit.runs import BUSY, BusyError, Run
+
+_LOG = "output.log"
+_LIBC = ctypes.CDLL(None)
+_POLL = 0.1  # seconds between two looks at the processes of a sweep
+_PATIENCE = 1.0  # seconds between two questions whether they are hopeless
+#: Signals that somebody sends to end a process; others mean that it crashed.
+_STOPPED = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run of a sweep.
+
+    Attributes:
+        run: its folder, which holds its configuration.
+        cfg: the same.
+        skipped: why it is not trained now; None where it is.
+        label: settings that tell it from the other jobs.
+    """
+
+    run: Run
+    cfg: TrainConfig
+    skipped: str | None = None
+    label: str = ""
+
+
+def prepare_job(run: Run, cfg: TrainConfig, overrides: Sequence[str]) -> Job:
+    """Decide whether a job is to be trained, and write down how.
+
+    What is done is skipped, what was interrupted goes on, and what failed is trained again with ``retry_failed=true``.
+
+    Args:
+        run: its folder.
+        cfg: its configuration.
+        overrides: that it was composed from.
+
+    Raises:
+        ConfigError: the folder holds a run of another configuration; nothing is changed.
+    """
+    with run.locked():
+        if cfg.overwrite:
+            run.clear()
+        state = run.status.get("state")
+        if state is not None:
+            changed = run.changes(cfg)
+            if changed:
+                raise ConfigError(f"{run.folder} holds a run with another configuration:\n  " + "\n  ".join(changed))
+            if state == "done":
+                return Job(run, cfg, "done before")
+            if state == "failed" and not cfg.retry_failed:
+                return Job(run, cfg, "failed before; retry_failed=true trains it again")
+        else:
+            run.wait(cfg, shlex.join(["agnn-train", *filter_overrides(overrides)]))
+        try:
+            check_train(cfg)
+        except ConfigError as error:
+            run.update(state="failed", error=str(error))
+            return Job(run, cfg, str(error))
+    return Job(run, cfg)
+
+
+def start(folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start the process of a run; what it prints is appended to ``output.log`` in its folder.
+
+    Args:
+        folder: of the run.
+        environment: all of its variables.
+    """
+    with (folder / _LOG).open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "agnn_lit.train", f"run={folder}"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,  # Ctrl-C reaches the sweep alone, which passes it on
+            preexec_fn=_follow_parent,
+        )
+
+
+def _follow_parent() -> None:
+    """End after the step when the parent has died; leave a scheduler's warning (SIGUSR2 by submitit) to it."""
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    with suppress(AttributeError):  # elsewhere than on Linux
+        _LIBC.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def settle(run: Run, code: int) -> str:
+    """Note how a job's process has ended, where it could not do so itself.
+
+    Args:
+        run: its folder.
+        code: that the process ended with; negative for a signal.
+
+    Returns:
+        The state: done, failed or interrupted; running where another process trains it.
+    """
+    state = run.status.get("state", "waiting")
+    if state in ("done", "failed", "interrupted") or code == BUSY:
+        return str(state)
+    if code < 0 and -code in _STOPPED:
+        state, error = "interrupted", f"ended by {signal.Signals(-code).name}"
+    else:
+        said = (run.folder / _LOG).read_text(errors="replace").strip().splitlines()[-20:]
+        how = f"code {code}" if code >= 0 else signal.Signals(-code).name
+        state, error = "failed", "\n".join([f"ended with {how}; its last words:", *said])
+    Run(run.folder).update(state=state, error=error)
+    return state
+
+
+class SweepLauncher(Launcher):
+    """Hydra's view of a way to train the jobs of a sweep."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:  # noqa: ARG002
+        """Take what Hydra gives."""
+        self._context = hydra_context
+        self._config = config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Train what is missing, print how each job ended.
+
+        Returns:
+            The last val/J of each job.
+
+        Raises:
+            ConfigError: nothing is trained: a job's folder holds a run of another configuration.
+            SystemExit: 1 when a job failed or was interrupted, once the others have ended.
+        """
+        started = time.monotonic()
+        jobs = self.prepare(job_overrides, initial_job_idx)
+        waiting = [job for job in jobs if job.skipped is None]
+        folder = jobs[0].run.folder.parent
+        print(f"{folder}: {len(jobs)} runs, {len(waiting)} to train {self.describe()}", flush=True)
+        before = _trained_seconds(waiting)
+        if waiting:
+            self.train(waiting)
+        trained = _trained_seconds(waiting) - before
+        states = _print_jobs(jobs)
+        took = time.monotonic() - started
+        print(f"trained for {trained:.0f} s in {took:.0f} s; what each printed is in {folder}/*/{_LOG}", flush=True)
+        missing = {state: n for state, n in states.items() if state != "done"}
+        if missing:
+            counts = ", ".join(f"{n} {state}" for state, n in missing.items())
+            again = ", and with what failed by retry_failed=true" if "failed" in missing else ""
+            said = f"{counts} of {len(jobs)}; the same command goes on with what is missing{again}"
+            print(f"agnn-train: {said}", file=sys.stderr)
+            raise SystemExit(1)
+        return [_returned(job) for job in jobs]
+
+    def prepare(self, job_overrides: Sequence[Sequence[str]], first: int = 0) -> list[Job]:
+        """Compose all jobs, then write them down.
+
+        Args:
+            job_overrides: of each job.
+            first: number of the first one.
+
+        Raises:
+            ConfigError: jobs that would share a folder, or a folder with a run of another configuration.
+        """
+        composed = []
+        for number, overrides in enumerate(job_overrides, first):
+            cfg = self._context.config_loader.load_sweep_config(self._config, list(overrides))
+            with open_dict(cfg):
+                cfg.hydra.job.id = str(number)
+                cfg.hydra.job.num = number
+            folder = Path(cfg.hydra.sweep.dir) / cfg.hydra.sweep.subdir
+            task = copy.deepcopy(cfg)
+            with read_write(task), open_dict(task):
+                del task["hydra"]
+            composed.append((Run(folder), typed(task, TrainConfig), list(overrides)))
+        twice = [str(run.folder) for run, _, _ in composed if sum(r.folder == run.folder for r, _, _ in composed) > 1]
+        if twice:
+            raise ConfigError(f"several jobs would share a folder: {', '.join(sorted(set(twice)))}")
+        shared = set.intersection(*(set(words) for _, _, words in composed))
+        jobs = []
+        for run, typed_cfg, overrides in composed:
+            try:
+                job = prepare_job(run, typed_cfg, overrides)
+            except BusyError as error:
+                job = Job(run, typed_cfg, str(error))
+            label = " ".join(word for word in overrides if word not in shared) or run.folder.name
+            jobs.append(replace(job, label=label))
+        return jobs
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Say how jobs are run, as ``one after another``."""
+
+    @abstractmethod
+    def train(self, jobs: Sequence[Job], is_hopeless: Callable[[Job], bool] | None = None) -> None:
+        """Run all jobs to their ends.
+
+        Args:
+            jobs: to train.
+            is_hopeless: asked about running jobs from time to time; one for which it is true is stopped.
+        """
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[str, str], None]]:
+    """Show how many jobs have ended: a bar on a terminal, and a line for each.
+
+    Yields:
+        A function to call with the label of a job that has ended, and its state.
+    """
+    console = Console()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("runs", total=total)
+
+        def ended(label: str, state: str) -> None:
+            console.print(f"{label}: {state}", highlight=False)
+            bar.advance(task)
+
+        yield ended
+
+
+def _trained_seconds(jobs: Sequence[Job]) -> float:
+    return float(sum(Run(job.run.folder).status.get("fit_seconds", 0.0) for job in jobs))
+
+
+def _returned(job: Job) -> JobReturn:
+    returned = JobReturn(overrides=[job.label], status=JobStatus.COMPLETED)
+    returned.return_value = Run(job.run.folder).status.get("metrics", {}).get("val/J")
+    return returned
+
+
+def _print_jobs(jobs: Sequence[Job]) -> Counter[str]:
+    """Print a line a job, and return how many there are of each state."""
+    table = Table()
+    for column in ("run", "state", "val/J", "note"):
+        table.add_column(column, justify="right" if column == "val/J" else "left", overflow="fold")
+    states: Counter[str] = Counter()
+    for job in jobs:
+        status = Run(job.run.folder).status
+        state = str(status.get("state"))
+        states[state] += 1
+        j = status.get("metrics", {}).get("val/J") if state == "done" else None
+        error = str(status.get("error") or "").strip().splitlines()
+        note = job.skipped or (error[-1] if state != "done" and error else "")
+        table.add_row(job.label, state, "–" if j is None else f"{j:.3f}", note)
+    Console().print(table)
+    return states
+
+
+@dataclass
+class Slot:
+    """A place for one job at a time.
+
+    Attributes:
+        environment: variables that give it its share of the machine.
+    """
+
+    environment: dict[str, str]
+
+
+def make_slots(jobs: int | None, threads: int | None, processors: int, gpus: Sequence[str], devices: int) -> list[Slot]:
+    """Divide a machine between jobs that train at the same time.
+
+    Args:
+        jobs: at a time; None: one for each GPU, or for each two processors.
+        threads: of each job; None: its share of the processors.
+        processors: of the machine.
+        gpus: their numbers or names; none on a machine without.
+        devices: GPUs of each job.
+
+    Raises:
+        ConfigError: more jobs than their GPUs allow.
+    """
+    places = len(gpus) // devices if gpus else max(1, processors // 2)
+    jobs = jobs or places
+    if gpus and jobs > places:
+        raise ConfigError(
+            f"hydra.launcher.jobs={jobs} with trainer.devices={devices}: {len(gpus)} GPUs are enough for {places} "
+            "jobs at a time"
+        )
+    share = str(threads or max(1, processors // jobs))
+    slots = []
+    for number in range(jobs):
+        environment = {"OMP_NUM_THREADS": share}
+        if gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[number * devices : (number + 1) * devices])
+        slots.append(Slot(environment))
+    return slots
+
+
+def visible_gpus() -> list[str]:
+    """GPUs that jobs may use: those of CUDA_VISIBLE_DEVICES, or all that the driver lists."""
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if asked is not None:
+        return [gpu.strip() for gpu in asked.split(",") if gpu.strip() not in ("", "-1")]
+    try:
+        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return [str(number) for number, line in enumerate(listed.splitlines()) if line.startswith("GPU")]
+
+
+class LocalLauncher(SweepLauncher):
+    """Trains jobs on this machine, some of them at a time.
+
+    Args:
+        jobs: at a time; None: one for each GPU, or for each two processors.
+        threads: of each job; None: its share of the processors.
+    """
+
+    def __init__(self, jobs: int | None = 1, threads: int | None = None) -> None:
+        if jobs is not None and jobs < 1:
+            raise ConfigError(f"hydra.launcher.jobs={jobs}: must be 1 or more, or null")
+        self._jobs = jobs
+        self._threads = threads
+        self._running: dict[subprocess.Popen[bytes], tuple[Job, Slot]] = {}
+        self._signals = 0
+
+    def describe(self) -> str:
+        """Say how many at a time."""
+        return "one after another" if self._jobs == 1 else f"in parallel (jobs={self._jobs or 'auto'})"
+
+    def train(self, jobs: Sequence[Job], is_hopeless: Callable[[Job], bool] | None = None) -> None:
+        """Start a job wherever there is room, until all have ended; see :meth:`SweepLauncher.train`.
+
+        Ctrl-C and SIGTERM end the running jobs after their step, with a checkpoint; a second one ends them at once.
+        """
+        t = jobs[0].cfg.trainer
+        free = make_slots(
+            self._jobs,
+            self._threads,
+            usable_processors(),
+            [] if t.accelerator == "cpu" else visible_gpus(),
+            max(job.cfg.trainer.devices for job in jobs),
+        )
+        waiting, asked = list(jobs), time.monotonic()
+        stopped: set[subprocess.Popen[bytes]] = set()
+        with self._listening(), progress(len(jobs)) as ended:
+            while self._running or (waiting and not self._signals):
+                while free and waiting and not self._signals:
+                    job, slot = waiting.pop(0), free.pop(0)
+                    self._running[start(job.run.folder, {**os.environ, **slot.environment})] = job, slot
+                time.sleep(_POLL)
+                if is_hopeless is not None and time.monotonic() - asked > _PATIENCE:
+                    asked = time.monotonic()
+                    for process, (job, _) in self._running.items():
+                        if process not in stopped and is_hopeless(job):
+                            stopped.add(process)  # a second signal would end it at once
+                            process.send_signal(signal.SIGTERM)
+                for process in [p for p in self._running if p.poll() is not None]:
+                    job, slot = self._running.pop(process)
+                    free.append(slot)
+                    ended(job.label, settle(job.run, process.returncode))
+        if self._signals:
+            print(f"stopped; {len(waiting)} runs were not begun. The same command goes on", file=sys.stderr)
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - called by the interpreter
+        self._signals += 1
+        for process in self._running:
+            process.send_signal(signal.SIGTERM if self._signals < 3 else signal.SIGKILL)  # a second one ends at once
+        said = "stopping the running jobs after their step; once more stops them at once"
+        print(said if self._signals == 1 else "stopping", file=sys.stderr, flush=True)
+
+
+#: Names in ``conf/hydra/launcher``.
+LAUNCHERS = ("sequential", "parallel", "slurm", "ray")
+
+
+def need_package(package: str, extra: str, word: str) -> Any:
+    """Import a package that is installed with an extra of this one.
+
+    Args:
+        package: its name.
+        extra: of this package.
+        word: of the command line that needs it.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ConfigError(f"{word} needs {package}: pip install 'agnn-lit[{extra}]'") from error

@@ -1,0 +1,193 @@
+"""Sweeps on machines that are shared: SLURM through submitit, and Ray."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agnn_lit.config import ConfigError
+from agnn_lit.runs import Run, is_first_process
+from agnn_lit.sweep import Job, SweepLauncher, need_package, progress, settle, start
+
+_POLL = 0.5  # seconds between two looks at the queue
+
+
+class ClusterJob:
+    """What a node of a cluster does for a run; submitit pickles it and calls it there.
+
+    Args:
+        folder: of the run, on a file system that the nodes share.
+        alone: whether one process starts all others of the run; else the scheduler starts one for each device.
+    """
+
+    def __init__(self, folder: str, *, alone: bool) -> None:
+        self.folder = Path(folder)
+        self.alone = alone
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self) -> str:
+        """Train or continue the run; return its state."""
+        environment = dict(os.environ)
+        if self.alone:  # Lightning would look for the tasks of a job step
+            environment = {k: v for k, v in environment.items() if not k.startswith(("SLURM_", "SRUN_"))}
+        self.process = start(self.folder, environment)
+        code = self.process.wait()
+        return settle(Run(self.folder), code) if is_first_process() else ""
+
+    def checkpoint(self) -> Any:
+        """End the run after its step and have it queued again: its time is up, or it is preempted."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait()
+        return need_package("submitit.helpers", "slurm", "hydra/launcher=slurm").DelayedSubmission(
+            ClusterJob(str(self.folder), alone=self.alone)
+        )
+
+
+class SlurmLauncher(SweepLauncher):
+    """Trains each run as a job of SLURM; one whose time is up or that is preempted is queued again and goes on.
+
+    Args:
+        cluster: slurm, or local to try it without one.
+        jobs: at a time; None leaves it to the scheduler.
+        minutes: that a job may take, before it is queued again.
+        cpus: of each process of a run.
+        memory_gb: of a node; None leaves the cluster's usual amount.
+        partition: None for the cluster's usual one.
+        requeues: how often a job is queued again at most.
+        options: further options of sbatch, such as ``{account: NAME}``.
+        setup: lines of shell before the job, such as ``module load cuda``.
+    """
+
+    def __init__(
+        self,
+        cluster: str = "slurm",
+        jobs: int | None = None,
+        minutes: int = 24 * 60,
+        cpus: int = 4,
+        memory_gb: float | None = None,
+        partition: str | None = None,
+        requeues: int = 20,
+        options: Mapping[str, Any] | None = None,
+        setup: Sequence[str] = (),
+    ) -> None:
+        self._cluster = cluster
+        self._options: dict[str, Any] = {"timeout_min": minutes, "cpus_per_task": cpus}
+        if memory_gb is not None:
+            self._options["mem_gb"] = memory_gb
+        self._slurm: dict[str, Any] = {"setup": list(setup), "additional_parameters": dict(options or {})}
+        if partition is not None:
+            self._slurm["partition"] = partition
+        if jobs is not None:
+            self._slurm["array_parallelism"] = jobs
+        self._requeues = requeues
+
+    def describe(self) -> str:
+        """Name the scheduler."""
+        return "by SLURM" if self._cluster == "slurm" else f"by submitit's {self._cluster} executor"
+
+    def train(self, jobs: Sequence[Job], is_hopeless: Callable[[Job], bool] | None = None) -> None:  # noqa: ARG002
+        """Submit an array of jobs, and wait for them to their ends; Ctrl-C cancels them."""
+        submitit = need_package("submitit", "slurm", "hydra/launcher=slurm")
+        t = jobs[0].cfg.trainer
+        devices, nodes = (max(getattr(job.cfg.trainer, k) for job in jobs) for k in ("devices", "nodes"))
+        alone = nodes == 1
+        try:
+            executor = submitit.AutoExecutor(
+                folder=jobs[0].run.folder.parent / ".submitit",
+                cluster=self._cluster,
+                slurm_max_num_timeout=self._requeues,
+            )
+        except RuntimeError as error:
+            raise ConfigError(f"hydra/launcher=slurm: {error}") from error
+        options = {**self._options, "nodes": nodes, "tasks_per_node": 1 if alone else devices, "name": "agnn"}
+        if alone:
+            options["cpus_per_task"] *= devices
+        if t.accelerator != "cpu" and self._cluster == "slurm":
+            options["gpus_per_node"] = devices
+        executor.update_parameters(**options, **{f"slurm_{k}": v for k, v in self._slurm.items()})
+        with executor.batch():
+            submitted = [executor.submit(ClusterJob(str(job.run.folder.resolve()), alone=alone)) for job in jobs]
+        pending = dict(zip(submitted, jobs, strict=True))
+        print(f"submitted as {submitted[0].job_id} to {submitted[-1].job_id}", flush=True)
+        try:
+            with progress(len(jobs)) as ended:
+                while pending:
+                    time.sleep(_POLL)
+                    for handle in [h for h in pending if h.done()]:
+                        job = pending.pop(handle)
+                        lost = handle.exception() is not None
+                        ended(job.label, settle(job.run, -signal.SIGKILL) if lost else handle.result())
+        except KeyboardInterrupt:
+            for handle in pending:
+                handle.cancel(check=False)
+            print("\njobs cancelled. The same command goes on")
+
+
+def run_job(folder: str) -> str:
+    """Train or continue a run in a process of its own; return its state."""
+    code = start(Path(folder), os.environ).wait()
+    return settle(Run(Path(folder)), code)
+
+
+class RayLauncher(SweepLauncher):
+    """Trains each run as a task of Ray; one whose node is lost is given to another and goes on.
+
+    Args:
+        address: of a running cluster; None starts Ray on this machine.
+        cpus: of each run.
+        gpus: of each run; None: one for each of its devices where Ray has any.
+        retries: how often a run whose node is lost is begun again at most.
+    """
+
+    def __init__(self, address: str | None = None, cpus: int = 1, gpus: float | None = None, retries: int = 20) -> None:
+        self._address = address
+        self._cpus = cpus
+        self._gpus = gpus
+        self._retries = retries
+
+    def describe(self) -> str:
+        """Name the cluster."""
+        return "by Ray" + (f" at {self._address}" if self._address else "")
+
+    def train(self, jobs: Sequence[Job], is_hopeless: Callable[[Job], bool] | None = None) -> None:  # noqa: ARG002
+        """Hand all runs to Ray, and wait for them to their ends; Ctrl-C ends them."""
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do by itself, says its warning
+        ray = need_package("ray", "ray", "hydra/launcher=ray")
+        ray.init(address=self._address, include_dashboard=False, log_to_driver=False, logging_level="warning")
+        try:
+            there = ray.cluster_resources()
+            task = ray.remote(run_job)
+            pending: dict[Any, Job] = {}
+            for job in jobs:
+                gpus = self._gpus
+                if gpus is None:
+                    gpus = job.cfg.trainer.devices if there.get("GPU") and job.cfg.trainer.accelerator != "cpu" else 0
+                asked = {"CPU": self._cpus, "GPU": gpus}
+                lacking = [f"{n} {k}" for k, n in asked.items() if n > there.get(k, 0)]
+                if lacking:
+                    raise ConfigError(f"a run asks Ray for {' and '.join(lacking)}; it has {_resources(there)}")
+                options = task.options(num_cpus=self._cpus, num_gpus=gpus, max_retries=self._retries)
+                pending[options.remote(str(job.run.folder.resolve()))] = job
+            with progress(len(jobs)) as ended:
+                while pending:
+                    done, _ = ray.wait(list(pending), timeout=_POLL)
+                    for handle in done:
+                        job = pending.pop(handle)
+                        try:
+                            ended(job.label, ray.get(handle))
+                        except ray.exceptions.RayError:  # its worker was killed
+                            ended(job.label, settle(job.run, -signal.SIGKILL))
+        except KeyboardInterrupt:
+            print("\nruns ended. The same command goes on")
+        finally:
+            ray.shutdown()
+
+
+def _resources(there: Mapping[str, float]) -> str:
+    return " and ".join(f"{there.get(k, 0):g} {k}" for k in ("CPU", "GPU"))

@@ -1,0 +1,82 @@
+"""Launchers of clusters, tried on this machine: submitit without a scheduler, and a local Ray."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from agnn_lit.config import ConfigError
+from agnn_lit.runs import Run
+from agnn_lit.sweep import prepare_job
+from agnn_lit.sweep_cluster import ClusterJob, RayLauncher, SlurmLauncher
+from tests.configs import train_config
+from tests.test_sweep import WORDS, runs_of, sweep
+
+TWO = ["-m", *(w for w in WORDS if "jobs" not in w), "optim.lr=0.001,1e+30", "seed=0"]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory) -> str:
+    """Metrics of the run that does not fail, trained by the usual launcher."""
+    folder = tmp_path_factory.mktemp("sequential")
+    code, said = sweep(folder, *TWO)
+    assert code == 1, said
+    return (runs_of(folder)[0.001, 0].folder / "metrics.csv").read_text()
+
+
+@pytest.mark.xdist_group("sweep")
+@pytest.mark.parametrize(
+    ("name", "words"), [("slurm", ["hydra.launcher.cluster=local", "hydra.launcher.cpus=1"]), ("ray", [])]
+)
+def test_a_launcher_gives_the_same_numbers_and_notes_what_failed(rows, tmp_path, name, words):
+    pytest.importorskip({"slurm": "submitit", "ray": "ray"}[name])
+    code, said = sweep(tmp_path, *TWO, f"hydra/launcher={name}", *words)
+    assert code == 1, said
+    assert "1 failed of 2" in said
+    runs = runs_of(tmp_path)
+    assert (runs[0.001, 0].folder / "metrics.csv").read_text() == rows
+    assert runs[1e30, 0].status["state"] == "failed"
+    assert "NonFiniteLossError" in runs[1e30, 0].status["error"]
+    assert "Traceback" not in said
+
+
+@pytest.mark.xdist_group("sweep")
+def test_a_job_whose_time_is_up_is_queued_again_and_goes_on(tmp_path):
+    helpers = pytest.importorskip("submitit.helpers")
+    run = Run(tmp_path / "run")
+    prepare_job(run, train_config("trainer.max_epochs=300", "trainer.checkpoint_minutes=0"), [])
+    job, ended = ClusterJob(str(run.folder), alone=True), []
+    thread = threading.Thread(target=lambda: ended.append(job()))
+    thread.start()
+    end = time.monotonic() + 100
+    while not run.last.is_file():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    again = job.checkpoint()
+    thread.join()
+    assert ended == ["interrupted"]
+    assert isinstance(again, helpers.DelayedSubmission)
+    assert isinstance(again.function, ClusterJob)
+    assert (again.function.folder, again.function.alone) == (run.folder, True)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "package"), [(SlurmLauncher(), "submitit"), (RayLauncher(), "ray")], ids=["slurm", "ray"]
+)
+def test_a_missing_package_is_named(launcher, package, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    job = prepare_job(Run(tmp_path / "run"), train_config(), [])
+    with pytest.raises(ConfigError, match=f"needs {package}: pip install 'agnn-lit"):
+        launcher.train([job])
+
+
+def test_slurm_that_is_not_there(tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(Path(tmp_path)))
+    job = prepare_job(Run(tmp_path / "run"), train_config(), [])
+    with pytest.raises(ConfigError, match="hydra/launcher=slurm"):
+        SlurmLauncher().train([job])

@@ -1,0 +1,109 @@
+"""The search: its space in Hydra's grammar, runs that are stopped, and a study that goes on."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from agnn_lit.config import ConfigError
+from agnn_lit.runs import Run
+from agnn_lit.sweep import LocalLauncher, prepare_job
+from agnn_lit.sweep_search import _falls_behind, space_of, watched_values
+from tests.configs import train_config
+from tests.test_sweep import WORDS, runs_of, sweep
+
+optuna = pytest.importorskip("optuna")
+SEARCH = [
+    "-m",
+    *WORDS,
+    "hydra/sweeper=optuna",
+    "hydra/launcher=parallel",
+    "hydra.sweeper.at_a_time=2",
+    "optim.lr=tag(log,interval(1e-4,1e-2))",
+    "model.gate=choice(channel,none)",
+]
+
+
+def parsed(*words):
+    return space_of(OverridesParser.create().parse_overrides(list(words)))
+
+
+def test_the_space_is_in_hydras_grammar():
+    asks, fixed = parsed(
+        "optim.lr=tag(log, interval(1e-4, 1e-2))",
+        "loss.l1=interval(0, 1)",
+        "model.rounds=range(1, 6, 2)",
+        "optim.warmup_steps=tag(int, interval(0, 50))",
+        "model.gate=channel,none",
+        "seed=3",
+    )
+    assert fixed == ["seed=3"]
+    study = optuna.create_study()
+    trial = study.ask()
+    values = {key: ask(trial) for key, ask in asks.items()}
+    found = trial.distributions
+    assert values.keys() == found.keys() == {"optim.lr", "loss.l1", "model.rounds", "optim.warmup_steps", "model.gate"}
+    assert (found["optim.lr"].low, found["optim.lr"].high, found["optim.lr"].log) == (1e-4, 1e-2, True)
+    assert (found["loss.l1"].low, found["loss.l1"].high, found["loss.l1"].log) == (0.0, 1.0, False)
+    assert (found["model.rounds"].low, found["model.rounds"].high, found["model.rounds"].step) == (1, 5, 2)
+    assert isinstance(values["optim.warmup_steps"], int)
+    assert found["model.gate"].choices == ("channel", "none")
+    with pytest.raises(ConfigError, match="nothing to search"):
+        parsed("seed=3")
+    with pytest.raises(ConfigError, match=r"range\(0.1,0.5,0.1\): must be choice"):
+        parsed("loss.l1=range(0.1,0.5,0.1)")[0]["loss.l1"](trial)
+
+
+@pytest.mark.xdist_group("sweep")
+def test_a_search_goes_on_where_it_was_ended(tmp_path):
+    code, said = sweep(tmp_path, *SEARCH, "hydra.sweeper.trials=2")
+    assert code == 0, said
+    first = runs_of(tmp_path)
+    assert len(first) == 2
+    code, said = sweep(tmp_path, *SEARCH, "hydra.sweeper.trials=3")
+    assert code == 0, said
+    runs = runs_of(tmp_path)
+    assert len(runs) == 3
+    assert first.keys() < runs.keys()
+    assert all(1e-4 <= lr <= 1e-2 for lr, _ in runs)
+    rows = list(csv.DictReader((tmp_path / "runs/s/trials.csv").read_text().splitlines()))
+    assert [row["state"] for row in rows] == ["complete"] * 3
+    values = [float(row["val/J"]) for row in rows]
+    assert values == sorted(values, reverse=True)
+    best = {run.folder.name: run.status["metrics"]["val/J"] for run in runs.values()}
+    assert rows[0]["run"].split("/")[-1] == max(best, key=best.get)
+    assert (tmp_path / "runs/s/study.db").is_file()
+
+
+def report(run: Run, *values: tuple[int, float]) -> None:
+    lines = [f"{step},{value}" for step, value in values]
+    run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / "metrics.csv").write_text("\n".join(["step,val/J", "1,", *lines]) + "\n")
+
+
+def test_a_run_below_the_median_of_the_others_is_stopped(tmp_path):
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(n_startup_trials=2))
+    for number, value in enumerate((0.4, 0.6, 0.2, 0.7)):
+        job = prepare_job(Run(tmp_path / str(number)), train_config(), [])
+        trial = study.ask()
+        report(job.run, (4, value), (8, value))
+        assert watched_values(job.run) == [(4, value), (8, value)]
+        assert _falls_behind(trial, job) is (value == 0.2)
+        assert bool(job.run.status.get("pruned")) is (value == 0.2)
+        study.tell(trial, value)
+    assert watched_values(Run(tmp_path / "none")) == []
+
+
+@pytest.mark.xdist_group("sweep")
+def test_a_hopeless_run_is_stopped_after_its_step_and_the_others_go_on(tmp_path):
+    jobs = [
+        prepare_job(Run(tmp_path / name), train_config(f"trainer.max_epochs={epochs}"), [])
+        for name, epochs in (("hopeless", 500), ("good", 1))
+    ]
+    LocalLauncher(jobs=2).train(jobs, lambda job: job.run.folder.name == "hopeless" and job.run.last.is_file())
+    assert Run(tmp_path / "hopeless").status["state"] == "interrupted"
+    assert Run(tmp_path / "good").status["state"] == "done"
+    assert "stopping after this step" in (tmp_path / "hopeless/output.log").read_text()
+    assert "once more" in (tmp_path / "hopeless/output.log").read_text()
