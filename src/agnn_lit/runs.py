@@ -193,11 +193,9 @@ class Run:
         if not is_first_process():
             return
         self._write_config(cfg)
-        before = self.status
-        command = before.get("command") or shlex.join(["agnn-train", *sys.argv[1:]])
-        trained = None if before.get("state") == "done" else before.get("trained")  # a run stopped in its test
+        command = self.status.get("command") or shlex.join(["agnn-train", *sys.argv[1:]])
         about = {"git": git_revision(), "versions": versions(), "command": command}
-        self.update(state="running", error=None, trained=trained, **about)
+        self.update(state="running", error=None, **about)
 
     def load_config(self) -> TrainConfig:
         """Read back the configuration.

@@ -177,16 +177,17 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
     datamodule = build_datamodule(cfg, videos, held_out, static)
     try:
         trained = run.status.get("trained")
-        if trained is None:  # else the run was stopped in its test
+        if trained is None or trained["max_epochs"] != t.max_epochs:  # else the run was stopped in its test
             begun, earlier = time.monotonic(), run.status.get("fit_seconds", 0.0)
             try:
                 with interruption.listening(trainer):
                     trainer.fit(module, datamodule, ckpt_path=str(run.last) if resumed else None)
             finally:
                 run.update(fit_seconds=round(earlier + time.monotonic() - begun, 1))
-            trained = {key: float(value) for key, value in trainer.callback_metrics.items()}
+            values = {key: float(value) for key, value in trainer.callback_metrics.items()}
+            trained = {"max_epochs": t.max_epochs, "metrics": values}
             run.update(trained=trained)
-        metrics = dict(trained)
+        metrics = dict(trained["metrics"])
         if cfg.test and is_first_process():
             metrics |= _test(cfg, run, wandb)
         if wandb is not None and cfg.logger.checkpoint:
