@@ -312,14 +312,18 @@ def _main(cfg: DictConfig) -> float | None:
             f"hydra/launcher={hydra_cfg.runtime.choices['hydra/launcher']}: must be one of {', '.join(LAUNCHERS)}; "
             "others train several runs in one process"
         )
-    folder = Path(hydra_cfg.runtime.output_dir)
-    run = Run(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+    run = Run(_shortest(Path(hydra_cfg.runtime.output_dir)))
     return _attempt(run, lambda: _prepare(typed(cfg, TrainConfig), run, list(hydra_cfg.overrides.task)))
+
+
+def _shortest(folder: Path) -> Path:
+    """A folder as seen from the working folder, where it lies below that."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def _continue(folder: Path) -> None:
     """Continue a run as its folder says; what ``conf/`` says by now is not read."""
-    run = Run(folder)
+    run = Run(_shortest(folder))
     run.load_config()  # raises where there is none
     _attempt(run, lambda: None if is_first_process() and _is_done(run) else run.load_config())
 
