@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 
-from agnn_lit import benchmark, checks, config, convert, report, runs, score
+from agnn_lit import benchmark, checks, config, convert, dashboard, report, runs, score
 from agnn_lit.report import quote_entries
 
 config.register_schemas()
@@ -35,6 +35,7 @@ SCHEMAS = {
     "report": report.ReportConfig,
     "benchmark": benchmark.BenchmarkConfig,
     "convert": convert.ConvertConfig,
+    "dashboard": dashboard.DashboardConfig,
 }
 #: What a make target runs with ARGS.
 TARGETS = {
@@ -94,7 +95,7 @@ def test_command(document: str, line: str, monkeypatch: pytest.MonkeyPatch) -> N
     elif program in ("python", "python3"):
         assert (ROOT / rest[0]).is_file(), f"{document}: no file {rest[0]}"
     else:
-        assert program in ("pre-commit", "git", "cd", "pip"), f"{document}: unknown command {line}"
+        assert program in ("pre-commit", "git", "cd", "pip", "wandb"), f"{document}: unknown command {line}"
 
 
 def test_there_are_commands() -> None:

@@ -1,0 +1,234 @@
+"""``agnn-dashboard``: the W&B workspace and report of a sweep, as code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig
+
+from agnn_lit.commands import refuse, run_command
+from agnn_lit.config import CONF_DIR, ConfigError, LoggerMode, typed
+from agnn_lit.report_page.collect import ReportError, Run, Scores, find_folders, read_run
+from agnn_lit.report_page.sweeps import Sweep, axis_title, find_sweeps
+from agnn_lit.runs import write_atomically
+from agnn_lit.sweep import need_package
+
+_STEP = "trainer/global_step"  # Lightning's name of it in W&B
+_MEASURES = ("J", "F", "T")
+
+
+@dataclass
+class DashboardConfig:
+    """Which sweep, and where to."""
+
+    sweep: str = MISSING  # folder of the runs, such as runs/rounds
+    project: str | None = None  # of W&B; null: the runs'
+    entity: str | None = None  # of W&B; null: the runs', or that of the key
+    # auto: created in W&B with an API key; without, and with offline, written and validated alone
+    mode: LoggerMode = LoggerMode.auto
+    out: str | None = None  # folder for workspace.json and report.json; null: dashboard/ in the sweep's folder
+
+
+ConfigStore.instance().store(name="dashboard_schema", node=DashboardConfig)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a dashboard is of.
+
+    Attributes:
+        entity: of W&B; empty where it is not known.
+        project: of W&B.
+        group: that the runs are in.
+        sweep: as read from disk.
+    """
+
+    entity: str
+    project: str
+    group: str
+    sweep: Sweep
+
+    @property
+    def scores(self) -> list[str]:
+        """Names of the evaluations' J, F and T in W&B's summary, such as ``test/simple/raw/J``."""
+        stages: dict[str, None] = {}
+        for point in self.sweep.points:
+            for run in point.runs:
+                stages |= dict.fromkeys(_name(scores) for scores in run.scores)
+        return [f"{stage}/{measure}" for stage in stages for measure in _MEASURES] or [f"val/{m}" for m in _MEASURES]
+
+    @property
+    def tables(self) -> list[str]:
+        """Names of the tables of sequences."""
+        return list(
+            dict.fromkeys(f"{'/'.join(s.split('/')[:2])}/sequences" for s in self.scores if s.startswith("test/"))
+        )
+
+    @property
+    def pictures(self) -> list[str]:
+        """Names of the pictures."""
+        return ["val/overlays", *(table.replace("sequences", "overlays") for table in self.tables)]
+
+
+def _name(scores: Scores) -> str:
+    return f"test/{scores.protocol}/{scores.summary.get('stage', 'raw')}"
+
+
+def read_sweep(cfg: DashboardConfig) -> Shown:
+    """Read from disk what is to be shown.
+
+    Raises:
+        ReportError, ConfigError: no sweep in the folder, or runs that were not logged to one project and group.
+    """
+    runs = [read_run(folder) for folder in find_folders(cfg.sweep, "config.yaml")]
+    sweeps = find_sweeps(runs)
+    if len(sweeps) != 1:
+        raise ConfigError(
+            f"sweep={cfg.sweep}: {len(sweeps)} sweeps in it; expected a folder of runs that differ in more than their "
+            "seeds"
+        )
+    logged = {key: _only(runs, key, cfg.sweep) for key in ("project", "group", "entity")}
+    if not logged["group"]:
+        raise ConfigError(f"sweep={cfg.sweep}: its runs have no logger.group, by which W&B could tell them from others")
+    project = cfg.project or logged["project"] or "agnn_lit"
+    return Shown(cfg.entity or logged["entity"] or "", project, logged["group"], sweeps[0])
+
+
+def _only(runs: list[Run], key: str, folder: str) -> str | None:
+    found = {run.config.get("logger", {}).get(key) for run in runs}
+    if len(found) > 1:
+        raise ConfigError(f"sweep={folder}: its runs were logged to several of logger.{key}: {sorted(map(str, found))}")
+    value = found.pop()
+    return None if value is None else str(value)
+
+
+def _panels(shown: Shown) -> dict[str, list[Any]]:
+    """Panels by section: scores by axis, curves by axis, sequences, pictures, the machine."""
+    wr = need_package("wandb_workspaces.reports.v2", "dashboard", "agnn-dashboard")
+    axes = shown.sweep.axes
+    spread = {"groupby": wr.Config(axes[0]), "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
+    scores: list[Any] = []
+    for name in shown.scores:
+        scores.append(
+            wr.BarPlot(
+                title=f"{name} by {axis_title(axes[0])}", metrics=[wr.SummaryMetric(name)], orientation="v", **spread
+            )
+        )
+        if name.endswith("/J"):
+            scores += [
+                wr.ScatterPlot(title=f"{name} against {axis_title(a)}", x=wr.Config(a), y=wr.SummaryMetric(name))
+                for a in axes
+            ]
+    curves = [
+        wr.LinePlot(title=f"{metric} by {axis_title(axes[0])}", x=_STEP, y=[metric], **spread)
+        for metric in ("val/J", "val/F", "val/T", "train/loss")
+    ]
+    columns = [wr.ParallelCoordinatesPlotColumn(wr.Config(axis)) for axis in axes]
+    columns.append(wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(shown.scores[0])))
+    return {
+        "Scores": [*scores, wr.ParallelCoordinatesPlot(columns=columns)],
+        "Curves": curves,
+        "Sequences": [wr.WeavePanelSummaryTable(table_name=table) for table in shown.tables],
+        "Pictures": [wr.MediaBrowser(media_keys=shown.pictures, num_columns=3)],
+        "Machine": [
+            wr.LinePlot(title=f"system/{m}", y=[f"system/{m}"]) for m in ("cpu", "memory_percent", "gpu.0.gpu")
+        ],
+    }
+
+
+def build_workspace(shown: Shown) -> Any:
+    """Return the workspace of a sweep, a ``wandb_workspaces.workspaces.Workspace``."""
+    ws = need_package("wandb_workspaces.workspaces", "dashboard", "agnn-dashboard")
+    return ws.Workspace(
+        entity=shown.entity,
+        project=shown.project,
+        name=shown.sweep.title,
+        sections=[
+            ws.Section(name, panels, is_open=name in ("Scores", "Curves"))
+            for name, panels in _panels(shown).items()
+            if panels
+        ],
+        runset_settings=ws.RunsetSettings(
+            filters=ws.And(ws.Metric("group") == shown.group), groupby=[ws.Config(axis) for axis in shown.sweep.axes]
+        ),
+    )
+
+
+def build_report(shown: Shown, *, online: bool) -> Any:
+    """Return the report of a sweep, a ``wandb_workspaces.reports.v2.Report``.
+
+    Args:
+        shown: what it is of.
+        online: name the project in its run set, which W&B is then asked for.
+    """
+    ws = need_package("wandb_workspaces.workspaces", "dashboard", "agnn-dashboard")
+    wr = need_package("wandb_workspaces.reports.v2", "dashboard", "agnn-dashboard")
+    place = {"entity": shown.entity, "project": shown.project} if online else {}
+    runs = wr.Runset(**place, name=shown.group, filters=ws.And(ws.Metric("group") == shown.group))
+    blocks: list[Any] = [wr.H1(shown.sweep.title), wr.P("Mean and deviation over seeds, by the axes of the sweep.")]
+    for name, panels in _panels(shown).items():
+        if panels:
+            blocks += [wr.H2(name), wr.PanelGrid(runsets=[runs], panels=panels)]
+    return wr.Report(entity=shown.entity, project=shown.project, title=shown.sweep.title, blocks=blocks)
+
+
+def specification(thing: Any) -> str:
+    """Return a workspace or report as W&B takes it, JSON, once it has been read back and found the same.
+
+    Raises:
+        ConfigError: it cannot be read back.
+    """
+    model = thing._to_model()
+    text: str = model.model_dump_json(by_alias=True, exclude_none=True)
+    try:
+        again = type(model).model_validate_json(text).model_dump_json(by_alias=True, exclude_none=True)
+    except ValueError as error:
+        raise ConfigError(f"W&B's package does not accept the specification: {error}") from error
+    if json.loads(again) != json.loads(text):
+        raise ConfigError("W&B's package reads the specification back as another one")
+    return json.dumps(json.loads(text), indent=1) + "\n"
+
+
+def make_dashboard(cfg: DashboardConfig) -> list[str]:
+    """Write the specifications, and create both in W&B where there is a key.
+
+    Returns:
+        What was made: two files, or two addresses.
+    """
+    from agnn_lit.loggers import wandb_is_online
+
+    shown = read_sweep(cfg)
+    online = cfg.mode is not LoggerMode.disabled and wandb_is_online(cfg.mode)
+    workspace, report = build_workspace(shown), build_report(shown, online=online)
+    out = Path(cfg.out) if cfg.out else Path(cfg.sweep) / "dashboard"
+    made = []
+    for name, thing in (("workspace", workspace), ("report", report)):
+        write_atomically(out / f"{name}.json", specification(thing))
+        made.append(str(out / f"{name}.json"))
+    if online:
+        for thing in (workspace, report):
+            thing.save()
+            made.append(thing.url)
+    else:
+        print("no W&B key, or mode=offline: written and validated, not created")
+    print("\n".join(made))
+    return made
+
+
+@hydra.main(config_path=CONF_DIR, config_name="dashboard", version_base="1.3")
+def _main(cfg: DictConfig) -> None:
+    refuse("agnn-dashboard", ConfigError, ReportError)(make_dashboard)(typed(cfg, DashboardConfig))
+
+
+def main() -> None:
+    """Entry point of the command."""
+    run_command("agnn-dashboard", _main, DashboardConfig, ConfigError, ReportError)
+
+
+if __name__ == "__main__":
+    main()
