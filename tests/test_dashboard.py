@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from agnn_lit.config import ConfigError, LoggerMode
-from agnn_lit.dashboard import DashboardConfig, build_workspace, make_dashboard, read_sweep, specification
+from agnn_lit.dashboard import DashboardConfig, _holds, build_workspace, make_dashboard, read_sweep, specification
 from tests.report.folders import run_folder, score_folder
 
 ws = pytest.importorskip("wandb_workspaces.workspaces")
@@ -66,12 +66,11 @@ def test_with_a_key_both_are_created(sweep: Path, monkeypatch: pytest.MonkeyPatc
     """As far as that goes without a server: what would be saved is a workspace and a report of this project."""
     reports = pytest.importorskip("wandb_workspaces.reports.v2")
     saved = []
-    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setattr("agnn_lit.dashboard.specification", lambda thing: type(thing).__name__)
     for kind in (ws.Workspace, reports.Report):
         monkeypatch.setattr(kind, "save", lambda self: saved.append((type(self).__name__, self.project)))
         monkeypatch.setattr(kind, "url", "https://wandb.example/x")
-    made = make_dashboard(DashboardConfig(sweep=str(sweep), entity="me"))
+    made = make_dashboard(DashboardConfig(sweep=str(sweep), entity="me", mode=LoggerMode.online))
     assert saved == [("Workspace", "zvos"), ("Report", "zvos")]
     assert made[2:] == ["https://wandb.example/x"] * 2
 
@@ -87,3 +86,11 @@ def test_what_is_no_sweep_is_refused(sweep: Path, tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert done.stderr.strip() == "agnn-dashboard: nowhere is not a folder"
+
+
+def test_a_specification_that_comes_back_with_less_is_seen() -> None:
+    whole = {"a": [{"b": 1, "c": []}], "d": None}
+    assert _holds(whole, {"a": [{"b": 1}]})
+    assert not _holds(whole, {"a": [{"b": 2}]})
+    assert not _holds(whole, {"a": [{"b": 1}, {}]})
+    assert not _holds(whole, {"e": 1})

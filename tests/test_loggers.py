@@ -6,10 +6,11 @@ import json
 import pytest
 
 from agnn_lit.config import LoggerConfig, LoggerMode
+from agnn_lit.evaluate import evaluate_run
 from agnn_lit.loggers import CsvLogger, build_loggers, wandb_is_online
 from agnn_lit.runs import Run
 from agnn_lit.train import train
-from tests.configs import train_config
+from tests.configs import evaluate_config, train_config
 from tests.wandb_files import read_offline_run
 
 
@@ -131,3 +132,22 @@ def test_a_run_that_was_stopped_in_its_test_is_only_tested(tmp_path, monkeypatch
     assert {"val/J", "test/J"} <= train(cfg, Run(run.folder)).keys()
     assert run.status["state"] == "done"
     assert run.last.stat().st_mtime_ns == before
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:wandb.*", "ignore::ResourceWarning")
+def test_an_evaluation_is_a_wandb_run_of_its_own_in_the_runs_group(tmp_path):
+    run = Run(tmp_path / "run")
+    train(train_config("logger=wandb", "logger.mode=offline", "name=sweep", "trainer.max_epochs=1"), run)
+    evaluate_run(evaluate_config(f"run={run.folder}", "experiment=stages", "progress=false", "workers=0"))
+    (folder,) = (run.folder / "evaluations").iterdir()
+    found = read_offline_run(folder)
+    assert (found["group"], found["job_type"]) == ("sweep", "evaluate")
+    assert found["ids"] != {run.status["wandb_id"]}
+    assert found["config"]["trained_in"] == run.status["wandb_id"]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert found["summary"]["test/simple/crf/J"] == pytest.approx(summary["J_mean"], abs=1e-6)
+    assert {f"test/simple/{stage}/J" for stage in ("raw", "scales", "flip", "crf")} <= found["summary"].keys()
+    again = Run(tmp_path / "unlogged")
+    train(train_config("logger=none", "trainer.max_epochs=1"), again)
+    evaluate_run(evaluate_config(f"run={again.folder}", "progress=false"))
+    assert not list(again.folder.rglob("*.wandb"))

@@ -399,6 +399,7 @@ class EvaluateConfig(InferenceConfig):
     # simple, davis2016 or youtube_objects; null: youtube_objects for that data set, else simple
     protocol: str | None = None
     overlays: int = 3  # pictures of each kind: best, median, worst frames
+    wandb: bool = True  # log the scores as a W&B run of job type evaluate, where the run's training was logged
     # folder; null: evaluations/<data>-<split>-<protocol> in the run folder, or in one of a checkpoint's name beside it
     out: str | None = None
 

@@ -178,20 +178,29 @@ def build_report(shown: Shown, *, online: bool) -> Any:
 
 
 def specification(thing: Any) -> str:
-    """Return a workspace or report as W&B takes it, JSON, once it has been read back and found the same.
+    """Return a workspace or report as W&B takes it, JSON, once it has been read back and found complete.
 
     Raises:
         ConfigError: it cannot be read back.
     """
     model = thing._to_model()
-    text: str = model.model_dump_json(by_alias=True, exclude_none=True)
+    given = json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
     try:
-        again = type(model).model_validate_json(text).model_dump_json(by_alias=True, exclude_none=True)
+        again = type(model).model_validate(given).model_dump_json(by_alias=True, exclude_none=True)
     except ValueError as error:
         raise ConfigError(f"W&B's package does not accept the specification: {error}") from error
-    if json.loads(again) != json.loads(text):
+    if not _holds(json.loads(again), given):
         raise ConfigError("W&B's package reads the specification back as another one")
-    return json.dumps(json.loads(text), indent=1) + "\n"
+    return json.dumps(given, indent=1) + "\n"
+
+
+def _holds(whole: Any, part: Any) -> bool:
+    """Tell whether everything in ``part`` is in ``whole``, which may have more keys."""
+    if isinstance(part, dict):
+        return isinstance(whole, dict) and all(k in whole and _holds(whole[k], v) for k, v in part.items())
+    if isinstance(part, list):
+        return isinstance(whole, list) and len(whole) == len(part) and all(map(_holds, whole, part))
+    return bool(whole == part)
 
 
 def make_dashboard(cfg: DashboardConfig) -> list[str]:

@@ -225,6 +225,15 @@ def _what(cfg: EvaluateConfig, trained: TrainConfig) -> tuple[DataConfig, Protoc
     return data, protocol, f"{data.name.value}-{cfg.split}-{protocol.name}" + _unusual(cfg)
 
 
+def evaluate_run(cfg: EvaluateConfig) -> None:
+    """Evaluate, and log the scores to W&B where the training was; see :func:`evaluate`."""
+    _, out = evaluate(cfg)
+    if cfg.wandb and cfg.run is not None:
+        from agnn_lit.loggers import log_evaluation
+
+        log_evaluation(Run(Path(cfg.run)), out)
+
+
 def _members(entry: str | None) -> list[Path]:
     """Runs of a sweep's folder or of a pattern; none where the entry is a run itself, or nothing."""
     folder = Path(entry or "").expanduser()
@@ -256,7 +265,7 @@ def evaluate_all(cfg: EvaluateConfig, folders: Sequence[Path]) -> None:
             continue
         print(f"{number}/{len(folders)} {folder.name}", flush=True)
         try:
-            evaluate(replace(cfg, run=str(folder)))
+            evaluate_run(replace(cfg, run=str(folder)))
         except (ConfigError, DataError, ScoreError, OSError) as error:
             problems.append(f"{folder}: {error}")
     if problems:
@@ -321,7 +330,7 @@ def _main(cfg: DictConfig) -> None:
     if members:
         evaluate_all(settings, members)
     else:
-        evaluate(settings)
+        evaluate_run(settings)
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ import agnn_lit.torchvision_ops  # noqa: F401 - before pytorch_lightning imports
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from agnn_lit.config import LoggerConfig, LoggerMode
-from agnn_lit.runs import is_first_process, write_atomically
+from agnn_lit.config import LoggerConfig, LoggerMode, plain
+from agnn_lit.runs import Run, is_first_process, write_atomically
 from agnn_lit.wandb_files import history
 
 _STEP = "trainer/global_step"  # Lightning's name of it in W&B
@@ -154,26 +154,49 @@ def build_loggers(
     os.environ.setdefault("WANDB_SILENT", "true")
     if not is_first_process():  # that one writes
         return csv_logger, None
+    # Begun here rather than by WandbLogger, which passes an option that W&B has retired and warns of.
+    experiment = _begin(cfg, "train", name=name, dir=folder, id=wandb_id, config=config, resume="allow")
+    return csv_logger, _WandbOnce(experiment, folder / "wandb", csv_logger.rows)
+
+
+def _begin(cfg: LoggerConfig, job_type: str, **about: Any) -> Any:
+    """Begin or continue a W&B run."""
     # W&B's own process, which one that started this command may have left here: it has its own idea of relative
     # paths, and lives on with a run when this process is killed, so that nobody could continue that run.
     os.environ.pop("WANDB_SERVICE", None)
     import wandb
 
-    # Begun here rather than by WandbLogger, which passes an option that W&B has retired and warns of.
-    experiment = wandb.init(
-        name=name,
-        dir=folder,
-        id=wandb_id,
+    return wandb.init(
         mode="online" if wandb_is_online(cfg.mode) else "offline",
         project=cfg.project,
         entity=cfg.entity,
         group=cfg.group,
-        job_type="train",
+        job_type=job_type,
         tags=cfg.tags or None,
-        config=config,
-        resume="allow",
+        **about,
     )
-    return csv_logger, _WandbOnce(experiment, folder / "wandb", csv_logger.rows)
+
+
+def log_evaluation(run: Run, folder: Path) -> None:
+    """Log an evaluation of a trained run as a W&B run of its own, of job type ``evaluate`` in the run's group.
+
+    Nothing is logged where the training was not.
+
+    Args:
+        run: that was trained.
+        folder: of agnn-evaluate.
+    """
+    cfg = run.load_config()
+    if cfg.logger.mode is LoggerMode.disabled or run.status.get("wandb_id") is None:
+        return
+    os.environ.setdefault("WANDB_SILENT", "true")
+    summary = json.loads((folder / "summary.json").read_text())
+    config = {**plain(cfg), "evaluation": summary["data"], "trained_in": run.status["wandb_id"]}
+    experiment = _begin(
+        cfg.logger, "evaluate", name=f"{cfg.name}/{run.folder.name}/{folder.name}", dir=folder, config=config
+    )
+    log_scores(experiment, folder)
+    experiment.finish()
 
 
 def log_scores(experiment: Any, folder: Path) -> None:

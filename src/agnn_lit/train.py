@@ -104,6 +104,7 @@ def _quieten() -> None:
         ".*treespec, LeafSpec.*",  # Lightning's own call of a deprecated torch function
         ".*does not have many workers.*",  # validation reads video by video, see VideoDataModule
         ".*Checkpoint directory .* exists and is not empty.*",  # that is what continuing a run is
+        ".*`srun` command is available.*",  # a run of one process needs none
     ):
         warnings.filterwarnings("ignore", message)
 
