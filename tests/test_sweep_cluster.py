@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,9 @@ import pytest
 from agnn_lit.config import ConfigError
 from agnn_lit.runs import Run
 from agnn_lit.sweep import prepare_job
-from agnn_lit.sweep_cluster import ClusterJob, RayLauncher, SlurmLauncher
+from agnn_lit.sweep_cluster import RayLauncher, SlurmLauncher
 from tests.configs import train_config
-from tests.test_sweep import WORDS, runs_of, sweep
+from tests.test_sweep import WORDS, runs_of, sweep, wait_for
 
 TWO = ["-m", *(w for w in WORDS if "jobs" not in w), "optim.lr=0.001,1e+30", "seed=0"]
 
@@ -44,24 +44,33 @@ def test_a_launcher_gives_the_same_numbers_and_notes_what_failed(rows, tmp_path,
     assert "Traceback" not in said
 
 
+PREEMPTED = """
+import signal, sys
+from agnn_lit.sweep_cluster import ClusterJob
+job = ClusterJob(sys.argv[1], alone=True)
+def receive(*args):
+    again = job.checkpoint()
+    print(type(again).__name__, again.function.folder, again.function.alone)
+    sys.exit(7)
+signal.signal(signal.SIGUSR2, receive)
+job()
+"""
+
+
 @pytest.mark.xdist_group("sweep")
 def test_a_job_whose_time_is_up_is_queued_again_and_goes_on(tmp_path):
-    helpers = pytest.importorskip("submitit.helpers")
+    """The scheduler's warning reaches the process while it waits for the training, as under submitit."""
+    pytest.importorskip("submitit")
     run = Run(tmp_path / "run")
     prepare_job(run, train_config("trainer.max_epochs=300", "trainer.checkpoint_minutes=0"), [])
-    job, ended = ClusterJob(str(run.folder), alone=True), []
-    thread = threading.Thread(target=lambda: ended.append(job()))
-    thread.start()
-    end = time.monotonic() + 100
-    while not run.last.is_file():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    again = job.checkpoint()
-    thread.join()
-    assert ended == ["interrupted"]
-    assert isinstance(again, helpers.DelayedSubmission)
-    assert isinstance(again.function, ClusterJob)
-    assert (again.function.folder, again.function.alone) == (run.folder, True)
+    words = [sys.executable, "-c", PREEMPTED, str(run.folder)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        wait_for(run.last.is_file)
+        process.send_signal(signal.SIGUSR2)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 7
+    assert out.strip() == f"DelayedSubmission {run.folder} True"
+    assert run.status["state"] == "interrupted"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,10 @@ class ClusterJob:
     def checkpoint(self) -> Any:
         """End the run after its step and have it queued again: its time is up, or it is preempted."""
         if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait()
+            with suppress(ProcessLookupError, ChildProcessError):  # it has just ended
+                os.kill(self.process.pid, signal.SIGTERM)
+                # Called by a signal's handler, within process.wait(), whose lock is taken: left for that to collect.
+                os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
         return need_package("submitit.helpers", "slurm", "hydra/launcher=slurm").DelayedSubmission(
             ClusterJob(str(self.folder), alone=self.alone)
         )
