@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -15,7 +16,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from agnn_lit.config import unknown_key
+from agnn_lit.config import ConfigError, unknown_key
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -73,6 +74,23 @@ def run_command(name: str, main: Callable[[], None], schema: type[Any], *errors:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = full
+
+
+def need_package(package: str, extra: str, word: str) -> Any:
+    """Import a package that is installed with an extra of this one.
+
+    Args:
+        package: its name.
+        extra: of this package.
+        word: of the command line that needs it.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ConfigError(f"{word} needs {package}: pip install 'agnn-lit[{extra}]'") from error
 
 
 def quote_path(argument: str, *keys: str) -> str:

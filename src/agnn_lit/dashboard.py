@@ -11,12 +11,11 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig
 
-from agnn_lit.commands import refuse, run_command
+from agnn_lit.commands import need_package, refuse, run_command
 from agnn_lit.config import CONF_DIR, ConfigError, LoggerMode, typed
 from agnn_lit.report_page.collect import ReportError, Run, Scores, find_folders, read_run
 from agnn_lit.report_page.sweeps import Sweep, axis_title, find_sweeps
 from agnn_lit.runs import write_atomically
-from agnn_lit.sweep import need_package
 
 _STEP = "trainer/global_step"  # Lightning's name of it in W&B
 _MEASURES = ("J", "F", "T")

@@ -204,8 +204,7 @@ class Run:
             ConfigError: the folder is not a run.
         """
         file = self.folder / "config.yaml"
-        # Hydra makes the folder that is named
-        if not self.folder.is_dir() or all(path.name == _LOCK for path in self.folder.iterdir()):
+        if self._is_empty():  # Hydra makes the folder that is named
             raise ConfigError(f"run={self.folder}: no such run; expected a folder made by agnn-train")
         if not file.is_file():
             raise ConfigError(f"run={self.folder}: no {file.name} in it; expected a folder made by agnn-train")
@@ -219,7 +218,7 @@ class Run:
         Raises:
             ConfigError: the folder holds files, and they are not a run's.
         """
-        if not self.folder.exists() or all(path.name == _LOCK for path in self.folder.iterdir()):
+        if self._is_empty():
             return
         if not (self.folder / "status.json").is_file():
             raise ConfigError(f"overwrite=true: {self.folder} holds files that no run has written; left alone")
@@ -230,10 +229,18 @@ class Run:
                 path.unlink()
         self._earlier = 0.0
 
-    def changes(self, cfg: TrainConfig) -> list[str]:
-        """Settings in which the run differs from another configuration, but for those that change no result."""
+    def check_same(self, cfg: TrainConfig) -> None:
+        """Raise ConfigError when the run has another configuration, but for settings that change no result."""
         changed = differences(plain(self.load_config()), plain(cfg))
-        return [line for line in changed if not line.startswith(_NO_RESULT)]
+        changed = [line for line in changed if not line.startswith(_NO_RESULT)]
+        if changed:
+            raise ConfigError(
+                f"{self.folder} holds a run with another configuration:\n  " + "\n  ".join(changed) + "\n"
+                "continue that one with run=DIR, train anew with overwrite=true, or give this one another name=…"
+            )
+
+    def _is_empty(self) -> bool:
+        return not self.folder.is_dir() or all(path.name == _LOCK for path in self.folder.iterdir())
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

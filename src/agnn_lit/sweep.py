@@ -20,10 +20,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.plugins.launcher import Launcher
@@ -37,6 +35,7 @@ from agnn_lit.checks import check_train
 from agnn_lit.config import ConfigError, TrainConfig, typed
 from agnn_lit.metrics.parallel import usable_processors
 from agnn_lit.runs import BUSY, BusyError, Run
+from agnn_lit.signals import receiving
 
 _LOG = "output.log"
 _LIBC = ctypes.CDLL(None)
@@ -81,9 +80,7 @@ def prepare_job(run: Run, cfg: TrainConfig, overrides: Sequence[str]) -> Job:
             run.clear()
         state = run.status.get("state")
         if state is not None:
-            changed = run.changes(cfg)
-            if changed:
-                raise ConfigError(f"{run.folder} holds a run with another configuration:\n  " + "\n  ".join(changed))
+            run.check_same(cfg)
             if state == "done":
                 return Job(run, cfg, "done before")
             if state == "failed" and not cfg.retry_failed:
@@ -207,9 +204,10 @@ class SweepLauncher(Launcher):
             with read_write(task), open_dict(task):
                 del task["hydra"]
             composed.append((Run(folder), typed(task, TrainConfig), list(overrides)))
-        twice = [str(run.folder) for run, _, _ in composed if sum(r.folder == run.folder for r, _, _ in composed) > 1]
+        counts = Counter(str(run.folder) for run, _, _ in composed)
+        twice = sorted(folder for folder, count in counts.items() if count > 1)
         if twice:
-            raise ConfigError(f"several jobs would share a folder: {', '.join(sorted(set(twice)))}")
+            raise ConfigError(f"several jobs would share a folder: {', '.join(twice)}")
         shared = set.intersection(*(set(words) for _, _, words in composed))
         jobs = []
         for run, typed_cfg, overrides in composed:
@@ -255,12 +253,12 @@ def progress(total: int) -> Iterator[Callable[[str, str], None]]:
 
 
 def _trained_seconds(jobs: Sequence[Job]) -> float:
-    return float(sum(Run(job.run.folder).status.get("fit_seconds", 0.0) for job in jobs))
+    return float(sum(job.run.status.get("fit_seconds", 0.0) for job in jobs))
 
 
 def _returned(job: Job) -> JobReturn:
     returned = JobReturn(overrides=[job.label], status=JobStatus.COMPLETED)
-    returned.return_value = Run(job.run.folder).status.get("metrics", {}).get("val/J")
+    returned.return_value = job.run.status.get("metrics", {}).get("val/J")
     return returned
 
 
@@ -271,7 +269,7 @@ def _print_jobs(jobs: Sequence[Job]) -> Counter[str]:
         table.add_column(column, justify="right" if column == "val/J" else "left", overflow="fold")
     states: Counter[str] = Counter()
     for job in jobs:
-        status = Run(job.run.folder).status
+        status = job.run.status
         state = str(status.get("state"))
         states[state] += 1
         j = status.get("metrics", {}).get("val/J") if state == "done" else None
@@ -370,7 +368,7 @@ class LocalLauncher(SweepLauncher):
         )
         waiting, asked = list(jobs), time.monotonic()
         stopped: set[subprocess.Popen[bytes]] = set()
-        with self._listening(), progress(len(jobs)) as ended:
+        with receiving(self._receive), progress(len(jobs)) as ended:
             while self._running or (waiting and not self._signals):
                 while free and waiting and not self._signals:
                     job, slot = waiting.pop(0), free.pop(0)
@@ -389,15 +387,6 @@ class LocalLauncher(SweepLauncher):
         if self._signals:
             print(f"stopped; {len(waiting)} runs were not begun. The same command goes on", file=sys.stderr)
 
-    @contextmanager
-    def _listening(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
     def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - called by the interpreter
         self._signals += 1
         for process in self._running:
@@ -408,20 +397,3 @@ class LocalLauncher(SweepLauncher):
 
 #: Names in ``conf/hydra/launcher``.
 LAUNCHERS = ("sequential", "parallel", "slurm", "ray")
-
-
-def need_package(package: str, extra: str, word: str) -> Any:
-    """Import a package that is installed with an extra of this one.
-
-    Args:
-        package: its name.
-        extra: of this package.
-        word: of the command line that needs it.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise ConfigError(f"{word} needs {package}: pip install 'agnn-lit[{extra}]'") from error

@@ -11,9 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from agnn_lit.commands import need_package
 from agnn_lit.config import ConfigError
 from agnn_lit.runs import Run, is_first_process
-from agnn_lit.sweep import Job, SweepLauncher, need_package, progress, settle, start
+from agnn_lit.sweep import Job, SweepLauncher, progress, settle, start
 
 _POLL = 0.5  # seconds between two looks at the queue
 

@@ -20,9 +20,10 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from agnn_lit.commands import need_package
 from agnn_lit.config import ConfigError
 from agnn_lit.runs import Run
-from agnn_lit.sweep import Job, SweepLauncher, need_package
+from agnn_lit.sweep import Job, SweepLauncher
 
 if TYPE_CHECKING:
     import optuna
@@ -154,7 +155,7 @@ class OptunaSweeper(Sweeper):
                 self._launcher.train(waiting, partial(_is_hopeless, followed))
             for job, trial in zip(jobs, batch, strict=True):
                 _tell(optuna, study, trial, job)
-            if any(Run(job.run.folder).status.get("state") in ("interrupted", "waiting") for job in waiting):
+            if any(job.run.status.get("state") in ("interrupted", "waiting") for job in waiting):
                 break  # by Ctrl-C; the same command goes on
         return _print_study(study, folder)
 
@@ -191,7 +192,7 @@ def _falls_behind(trial: Any, job: Job) -> bool:
 
 def _tell(optuna: Any, study: Any, trial: Any, job: Job) -> None:
     """Enter a run's result."""
-    status = Run(job.run.folder).status
+    status = job.run.status
     trial.set_user_attr("run", str(job.run.folder))
     state, value = status.get("state"), status.get("metrics", {}).get(_WATCHED)
     if state == "done" and value is not None:

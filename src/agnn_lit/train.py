@@ -256,12 +256,7 @@ def _prepare(cfg: TrainConfig, run: Run, overrides: list[str]) -> TrainConfig | 
         return cfg
     if not (run.folder / "config.yaml").is_file():
         return cfg
-    changed = run.changes(cfg)
-    if changed:
-        raise ConfigError(
-            f"{run.folder} holds a run with another configuration:\n  " + "\n  ".join(changed) + "\n"
-            "continue that one with run=DIR, train anew with overwrite=true, or give this one another name=…"
-        )
+    run.check_same(cfg)
     return None if _is_done(run) else cfg
 
 
