@@ -63,6 +63,8 @@ from tests.configs import OF_TESTING, evaluate_config, experiments, train_config
         (["model.aggregation=concat"], "would ignore model.loop_edge=every_round"),
         (["model.auxiliary=true", "loss.auxiliary=0"], "loss.auxiliary=0.0: must be above 0"),
         (["data=folder", "data.root=/x", "data.test_split=val"], "data.test_split=val: folder has no lists"),
+        (["data=folder", "data.root=/x", "data.train_range=[0.5,0.2]"], "data.train_range=[0.5, 0.2]: must be"),
+        (["data.test_range=[0.5,1.0]"], "data.train_range and data.test_range: the generated videos are apart anyway"),
         (["trainer.accumulate=0"], "trainer.accumulate=0"),
         (["trainer.precision=half"], "trainer.precision=half: must be one of"),
         (["precision=fp16"], "trainer.precision=16-mixed needs a GPU"),

@@ -223,6 +223,16 @@ def test_videos_of_training_are_named_as_such(tmp_path, capsys):
     assert "these are the videos of training" in " ".join(capsys.readouterr().out.split())
 
 
+def test_later_frames_of_the_videos_of_training_can_be_the_test(tmp_path, capsys):
+    run = Run(tmp_path / "run")
+    words = ("data=folder", f"data.root={make_folder(tmp_path / 'set', length=6)}", "clips.val_share=0")
+    train(train_config("trainer.max_epochs=1", *words, "data.train_range=[0,0.5]", "data.test_range=[0.5,1]"), run)
+    summary, out = evaluated(run)
+    assert summary["frames"] == 3 * summary["sequences"]
+    assert {row.split(",")[1] for row in (out / "per_frame.csv").read_text().split()[1:]} == {"00003", "00004", "00005"}
+    assert "videos of training" not in capsys.readouterr().out
+
+
 def test_every_stage_is_scored_by_itself(run, capsys):
     summary, out = evaluated(run, "scales=[0.5,1]", "flip=true", "crf=fast", "workers=0", "split=val")
     assert out.name == "synthetic-val-simple-scales0.5_1-flip-crf_fast"

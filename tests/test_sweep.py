@@ -209,8 +209,7 @@ def test_a_process_that_could_not_say_how_it_ended(tmp_path, code, state, said):
 
 def test_a_machine_is_divided():
     def shares(*words):
-        environments = [slot.environment for slot in make_slots(*words)]
-        return [(e.get("CUDA_VISIBLE_DEVICES"), e["OMP_NUM_THREADS"]) for e in environments]
+        return [(slot.get("CUDA_VISIBLE_DEVICES"), slot["OMP_NUM_THREADS"]) for slot in make_slots(*words)]
 
     assert shares(1, None, 8, [], 1) == [(None, "8")]
     assert shares(None, None, 8, [], 1) == [(None, "2")] * 4

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agnn_lit.benchmark_turns import peak_of_this_process
 from agnn_lit.config import Attention
 from agnn_lit.fast import choose_dtype, keep_freed_memory
+from agnn_lit.memory import peak_of_this_process
 from agnn_lit.model import AGNN
 from agnn_lit.model.conv_gru import ConvGRU
 from agnn_lit.model.edges import LineEdge, LoopEdge

@@ -19,13 +19,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.resnet import Bottleneck
 
-from agnn_lit.benchmark_turns import peak_of_this_process
 from agnn_lit.config import Aggregation, BackboneName, Gate, LineEdge, Readout, Update
 from agnn_lit.data.sampling import random_references
 from agnn_lit.data.synthetic import synthetic_videos
 from agnn_lit.data.transforms import to_input
 from agnn_lit.fast import choose_dtype, prepare
 from agnn_lit.inference import Inference, predict_video
+from agnn_lit.memory import peak_of_this_process
 from agnn_lit.model import AGNN
 from agnn_lit.model.backbone import build_backbone
 

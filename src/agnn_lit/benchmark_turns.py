@@ -7,19 +7,11 @@ import multiprocessing
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-
-def peak_of_this_process() -> float:
-    """Peak memory of this process in MB; NaN elsewhere than on Linux."""
-    status = Path("/proc/self/status")
-    for line in status.read_text().splitlines() if status.is_file() else ():
-        if line.startswith("VmHWM:"):
-            return float(line.split()[1]) / 1024
-    return math.nan
+from agnn_lit.memory import peak_of_this_process
 
 
 def _peak(function: Callable[..., object], args: tuple[object, ...]) -> float:
@@ -28,9 +20,7 @@ def _peak(function: Callable[..., object], args: tuple[object, ...]) -> float:
 
 
 def peak_mb(function: Callable[..., object], *args: object) -> float:
-    """Peak memory in MB of a fresh process that calls a function; NaN elsewhere than on Linux."""
-    if not Path("/proc/self/status").is_file():
-        return math.nan
+    """Peak memory in MB of a fresh process that calls a function."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_peak, function, args).result()
 

@@ -45,6 +45,9 @@ def open_videos(cfg: DataConfig, split: str, frames: int) -> Sequence[Video]:
             seed=s.seed,
         )
     videos = index.select(_index(cfg, split), cfg.sequences)
+    part = cfg.train_range if split == "train" else cfg.test_range
+    if part is not None:
+        videos = [index.cut(video, *part) for video in videos]
     # YouTube-Objects has annotations of another size than their frame; its protocol resizes and reports them.
     index.check(videos, frames if split == "train" else 1, one_size=cfg.name is not DataName.youtube_objects)
     return videos

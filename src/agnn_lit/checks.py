@@ -88,8 +88,17 @@ def check_data(data: DataConfig, frames: int) -> None:
         )
         _require(s.train_videos >= 1, f"data.synthetic.train_videos={s.train_videos}: must be 1 or more")
         _require(s.test_videos >= 1, f"data.synthetic.test_videos={s.test_videos}: must be 1 or more")
+        _require(
+            data.train_range is None and data.test_range is None,
+            "data.train_range and data.test_range: the generated videos are apart anyway; leave them out",
+        )
         return
     assert data.name is not None
+    for key, part in (("train_range", data.train_range), ("test_range", data.test_range)):
+        _require(
+            part is None or 0 <= part[0] < part[1] <= 1,
+            f"data.{key}={part and list(part)}: must be 0 <= first < last <= 1, shares of every sequence",
+        )
     _require(
         bool(data.root),
         f"data.root is not set: the folder of {data.name.value}; pass data.root=… or set AGNN_DAVIS_ROOT for the DAVIS "

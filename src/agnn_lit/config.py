@@ -222,7 +222,13 @@ class DataConfig:
     train_split: str | None = None  # list of training sequences, as the data set names it
     test_split: str | None = None  # list of sequences that results are reported on
     sequences: list[str] | None = None  # only these sequences of a split
+    # shares of every sequence that training and the reported split are limited to, such as [0.0, 0.67] and [0.67, 1.0]
+    train_range: tuple[float, float] | None = None
+    test_range: tuple[float, float] | None = None
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+
+    def __post_init__(self) -> None:
+        self.train_range, self.test_range = _pair(self.train_range), _pair(self.test_range)
 
 
 @dataclass

@@ -53,7 +53,7 @@ def resolve_data(asked: DataConfig, trained: DataConfig, split: str) -> DataConf
     """
     if asked.name is not None and asked.name is not trained.name:
         return asked
-    paths = ("root", "train_split", "test_split", "sequences")
+    paths = ("root", "train_split", "test_split", "sequences", "train_range", "test_range")
     data = replace(trained, **{k: getattr(asked, k) for k in paths if getattr(asked, k) is not None})
     if split == "test" and data.test_split is not None:
         data = replace(data, sequences=asked.sequences)
@@ -289,7 +289,12 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     out = Path(cfg.out) if cfg.out else _home(trained.checkpoint) / "evaluations" / label
     console = Console()
     console.print(f"{trained.checkpoint} on {len(videos)} videos of {label}\n{protocol.describe()}")
-    no_test_list = data == trained.cfg.data and data.test_split is None and data.name is not DataName.synthetic
+    no_test_list = (
+        data == trained.cfg.data
+        and data.test_split is None
+        and data.test_range is None
+        and data.name is not DataName.synthetic
+    )
     if cfg.split == "test" and no_test_list:
         console.print("note: there is no list of test videos: these are the videos of training", style="yellow")
     # what is scored, the final stage last

@@ -280,18 +280,9 @@ def _print_jobs(jobs: Sequence[Job]) -> Counter[str]:
     return states
 
 
-@dataclass
-class Slot:
-    """A place for one job at a time.
-
-    Attributes:
-        environment: variables that give it its share of the machine.
-    """
-
-    environment: dict[str, str]
-
-
-def make_slots(jobs: int | None, threads: int | None, processors: int, gpus: Sequence[str], devices: int) -> list[Slot]:
+def make_slots(
+    jobs: int | None, threads: int | None, processors: int, gpus: Sequence[str], devices: int
+) -> list[dict[str, str]]:
     """Divide a machine between jobs that train at the same time.
 
     Args:
@@ -300,6 +291,9 @@ def make_slots(jobs: int | None, threads: int | None, processors: int, gpus: Seq
         processors: of the machine.
         gpus: their numbers or names; none on a machine without.
         devices: GPUs of each job.
+
+    Returns:
+        For each place environment variables that give a job its share.
 
     Raises:
         ConfigError: more jobs than their GPUs allow.
@@ -317,7 +311,7 @@ def make_slots(jobs: int | None, threads: int | None, processors: int, gpus: Seq
         environment = {"OMP_NUM_THREADS": share}
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[number * devices : (number + 1) * devices])
-        slots.append(Slot(environment))
+        slots.append(environment)
     return slots
 
 
@@ -346,7 +340,7 @@ class LocalLauncher(SweepLauncher):
             raise ConfigError(f"hydra.launcher.jobs={jobs}: must be 1 or more, or null")
         self._jobs = jobs
         self._threads = threads
-        self._running: dict[subprocess.Popen[bytes], tuple[Job, Slot]] = {}
+        self._running: dict[subprocess.Popen[bytes], tuple[Job, dict[str, str]]] = {}
         self._signals = 0
 
     def describe(self) -> str:
@@ -372,7 +366,7 @@ class LocalLauncher(SweepLauncher):
             while self._running or (waiting and not self._signals):
                 while free and waiting and not self._signals:
                     job, slot = waiting.pop(0), free.pop(0)
-                    self._running[start(job.run.folder, {**os.environ, **slot.environment})] = job, slot
+                    self._running[start(job.run.folder, {**os.environ, **slot})] = job, slot
                 time.sleep(_POLL)
                 if is_hopeless is not None and time.monotonic() - asked > _PATIENCE:
                     asked = time.monotonic()

@@ -186,7 +186,7 @@ def _falls_behind(trial: Any, job: Job) -> bool:
             trial.report(value, step)
     if not trial.should_prune():
         return False
-    Run(job.run.folder).update(pruned=True)
+    trial.set_user_attr("pruned", True)
     return True
 
 
@@ -197,7 +197,7 @@ def _tell(optuna: Any, study: Any, trial: Any, job: Job) -> None:
     state, value = status.get("state"), status.get("metrics", {}).get(_WATCHED)
     if state == "done" and value is not None:
         study.tell(trial, value)
-    elif status.get("pruned"):
+    elif trial.user_attrs.get("pruned"):
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
     elif state in ("interrupted", "waiting", "running"):
         study.enqueue_trial(trial.params)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import resource
 import signal
 import sys
 import time
@@ -35,6 +34,7 @@ from agnn_lit.config import (
 )
 from agnn_lit.data.index import DataError
 from agnn_lit.guards import check_last, for_people
+from agnn_lit.memory import peak_of_this_process
 from agnn_lit.runs import BUSY, BusyError, Run, RunError, is_first_process, register_resolvers
 from agnn_lit.sweep import LAUNCHERS
 from agnn_lit.trained import start_from
@@ -93,8 +93,7 @@ def _peak_memory() -> float:
 
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return round(torch.cuda.max_memory_allocated() / 1e6, 1)
-    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(kib / (1e6 if sys.platform == "darwin" else 1e6 / 1024), 1)
+    return round(peak_of_this_process(), 1)
 
 
 def _quieten() -> None:

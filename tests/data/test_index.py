@@ -90,6 +90,16 @@ def test_one_bit_and_colour_masks_are_foreground_above_zero(tmp_path):
         np.testing.assert_array_equal(index.read_mask(tmp_path / name), bits)
 
 
+@pytest.mark.parametrize("share", [0.6667, 0.5, 0.1])
+def test_ranges_that_meet_share_no_frame_and_leave_none_out(tmp_path, share):
+    make_davis(tmp_path)
+    (video, *_) = davis(tmp_path)
+    first, last = index.cut(video, 0.0, share), index.cut(video, share, 1.0)
+    assert first.frames + last.frames == video.frames
+    assert first.masks + last.masks == video.masks
+    assert len(first) == {0.6667: 4, 0.5: 3, 0.1: 1}[share]  # of 5
+
+
 def test_selection_refuses_unknown_names(tmp_path):
     videos = davis(make_davis(tmp_path))
     assert [v.name for v in index.select(videos, ["car", "bear"])] == ["bear", "car"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -265,6 +266,15 @@ def select(videos: Sequence[DiskVideo], sequences: Iterable[str] | None) -> list
     if unknown:
         raise DataError(f"data.sequences: no {', '.join(unknown)} here; there are {', '.join(v.name for v in videos)}")
     return [v for v in videos if v.name in wanted]
+
+
+def cut(video: DiskVideo, start: float, end: float) -> DiskVideo:
+    """Keep the frames from one share of a video to another: frame i of N where start <= i/N < end.
+
+    Ranges that meet, such as 0 to 0.67 and 0.67 to 1, have no frame in common and leave none out.
+    """
+    first, last = (math.ceil(share * len(video)) for share in (start, end))
+    return DiskVideo(video.name, video.frames[first:last], video.masks[first:last])
 
 
 def check(videos: Sequence[DiskVideo], frames: int, *, one_size: bool = True) -> None:
