@@ -15,7 +15,7 @@ import pytest
 
 from agnn_lit.config import ConfigError
 from agnn_lit.runs import BusyError, Run
-from agnn_lit.sweep import make_slots, prepare_job, settle, visible_gpus
+from agnn_lit.sweep import make_slots, prepare_job, settle, start, visible_gpus
 from agnn_lit.train import train
 from tests.configs import SMALL, train_config
 
@@ -205,6 +205,13 @@ def test_a_process_that_could_not_say_how_it_ended(tmp_path, code, state, said):
     assert said in run.status["error"]
     assert ("step 2" in run.status["error"]) is (state == "failed")
     assert settle(run, 0) == state
+
+
+def test_the_name_of_one_wandb_run_is_not_that_of_all(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *words, env, **more: given.append(env))  # noqa: ARG005
+    start(tmp_path, {"WANDB_RUN_ID": "one", "WANDB_API_KEY": "key"})
+    assert given == [{"WANDB_API_KEY": "key"}]
 
 
 def test_a_machine_is_divided():

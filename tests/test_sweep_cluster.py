@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agnn_lit import sweep_cluster
 from agnn_lit.config import ConfigError
 from agnn_lit.runs import Run
 from agnn_lit.sweep import prepare_job
@@ -71,6 +72,26 @@ def test_a_job_whose_time_is_up_is_queued_again_and_goes_on(tmp_path):
     assert process.returncode == 7
     assert out.strip() == f"DelayedSubmission {run.folder} True"
     assert run.status["state"] == "interrupted"
+
+
+@pytest.mark.xdist_group("sweep")
+@pytest.mark.parametrize(
+    ("launcher", "package"),
+    [(SlurmLauncher("local", cpus=1), "submitit"), (RayLauncher(), "ray")],
+    ids=["slurm", "ray"],
+)
+def test_a_hopeless_run_is_stopped_after_its_step_and_the_others_go_on(launcher, package, tmp_path, monkeypatch):
+    pytest.importorskip(package)
+    monkeypatch.setattr(sweep_cluster, "_PATIENCE", 0.0)
+    jobs = [
+        prepare_job(Run(tmp_path / name), train_config(f"trainer.max_epochs={epochs}"), [])
+        for name, epochs in (("hopeless", 2000), ("good", 1))
+    ]
+    launcher.train(jobs, lambda job: job.run.folder.name == "hopeless" and job.run.last.is_file())
+    assert Run(tmp_path / "hopeless").status["state"] == "interrupted"
+    assert Run(tmp_path / "good").status["state"] == "done"
+    assert "stopping after this step" in (tmp_path / "hopeless/output.log").read_text()
+    assert not list(tmp_path.glob("*/.stop"))
 
 
 @pytest.mark.parametrize(

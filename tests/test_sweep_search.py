@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import csv
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import yaml
+from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from agnn_lit.config import ConfigError
+from agnn_lit.checks import check_train
+from agnn_lit.config import CONF_DIR, ConfigError, plain
 from agnn_lit.runs import Run
 from agnn_lit.sweep import LocalLauncher, prepare_job
 from agnn_lit.sweep_search import _falls_behind, space_of, watched_values
-from tests.configs import train_config
+from tests.configs import SMALL, train_config
 from tests.test_sweep import WORDS, runs_of, sweep
 
 optuna = pytest.importorskip("optuna")
@@ -28,6 +37,13 @@ SEARCH = [
 
 def parsed(*words):
     return space_of(OverridesParser.create().parse_overrides(list(words)))
+
+
+def train_params(experiment: str) -> dict[str, str]:
+    """What an experiment searches."""
+    with initialize_config_dir(CONF_DIR, version_base="1.3"):
+        cfg = compose("train", overrides=[f"experiment={experiment}"], return_hydra_config=True)
+    return dict(cfg.hydra.sweeper.params)
 
 
 def test_the_space_is_in_hydras_grammar():
@@ -75,6 +91,42 @@ def test_a_search_goes_on_where_it_was_ended(tmp_path):
     best = {run.folder.name: run.status["metrics"]["val/J"] for run in runs.values()}
     assert rows[0]["run"].split("/")[-1] == max(best, key=best.get)
     assert (tmp_path / "runs/s/study.db").is_file()
+
+
+def test_the_sweep_of_wandb_gives_settings_that_can_be_trained(monkeypatch):
+    """The words that W&B's agent makes of ``docs/wandb_sweep.yaml``, for every value at an end of its range."""
+    utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
+    sweep_file = yaml.safe_load((Path(__file__).parents[1] / "docs/wandb_sweep.yaml").read_text())
+    parameters = sweep_file["parameters"]
+    asks, _ = parsed(*(f"{k}={v}" for k, v in train_params("search").items()))
+    assert parameters.keys() == asks.keys(), "the same space as experiment=search"
+    ends = {key: about.get("values") or [about["min"], about["max"]] for key, about in parameters.items()}
+    program, *words, macro = sweep_file["command"]
+    assert (program, macro, sweep_file["program"]) == ("agnn-train", "${args_no_hyphens}", "agnn-train")
+    for values in itertools.product(*ends.values()):
+        args = {key: {"value": value} for key, value in zip(ends, values, strict=True)}
+        cfg = train_config(*words, *utils.create_sweep_command_args({"args": args})["args_no_hyphens"], small=False)
+        check_train(cfg)
+        assert [plain(cfg)[key.split(".")[0]][key.split(".")[1]] for key in ends] == list(values)
+    assert cfg.trainer.check_val_every == 1, "W&B stops runs by their validations"
+    assert cfg.clips.val_share > 0
+
+
+def test_a_run_that_an_agent_of_wandb_starts_is_the_agents(tmp_path):
+    words = [w for w in (*SMALL, "trainer.max_epochs=1") if w != "logger=none"]
+    environment = {**os.environ, "WANDB_RUN_ID": "fromtheagent", "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
+    done = subprocess.run(
+        [sys.executable, "-m", "agnn_lit.train", *words],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.rglob("offline-run-*")
+    assert folder.name.endswith("-fromtheagent")
+    (status,) = tmp_path.rglob("status.json")
+    assert json.loads(status.read_text())["wandb_id"] == "fromtheagent"
 
 
 def report(run: Run, *values: tuple[int, float]) -> None:

@@ -108,7 +108,8 @@ def start(folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[byte
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment,
+            # An agent of W&B names the one run that it starts: not all of a sweep's.
+            env={k: v for k, v in environment.items() if k != "WANDB_RUN_ID"},
             start_new_session=True,  # Ctrl-C reaches the sweep alone, which passes it on
             preexec_fn=_follow_parent,
         )

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,46 @@ from agnn_lit.runs import Run, is_first_process
 from agnn_lit.sweep import Job, SweepLauncher, progress, settle, start
 
 _POLL = 0.5  # seconds between two looks at the queue
+_PATIENCE = 5.0  # seconds between two questions whether runs are hopeless
+_STOP = ".stop"  # file in a run's folder, which the nodes share: its launcher wants it ended
+
+
+def _attend(process: subprocess.Popen[bytes], folder: Path) -> int:
+    """Wait for the process of a run, and end it after its step once its launcher wants that; return its code."""
+    stopped = False
+    while process.poll() is None:
+        if not stopped and (folder / _STOP).exists():
+            stopped = True  # a second signal would end it at once
+            process.terminate()
+        time.sleep(_POLL)
+    return process.returncode
+
+
+class _Stopping:
+    """Has runs stopped that are hopeless.
+
+    Args:
+        is_hopeless: of :meth:`agnn_lit.sweep.SweepLauncher.train`.
+    """
+
+    def __init__(self, is_hopeless: Callable[[Job], bool] | None) -> None:
+        self._is_hopeless = is_hopeless
+        self._asked = time.monotonic()
+
+    def ask(self, jobs: Iterable[Job]) -> None:
+        """Look at running jobs, where it is time to."""
+        if self._is_hopeless is None or time.monotonic() - self._asked < _PATIENCE:
+            return
+        self._asked = time.monotonic()
+        for job in jobs:
+            file = job.run.folder / _STOP
+            if not file.exists() and self._is_hopeless(job):
+                file.touch()
+
+    @staticmethod
+    def forget(job: Job) -> None:
+        """Let a run that has ended be trained again."""
+        (job.run.folder / _STOP).unlink(missing_ok=True)
 
 
 class ClusterJob:
@@ -38,7 +78,7 @@ class ClusterJob:
         if self.alone:  # Lightning would look for the tasks of a job step
             environment = {k: v for k, v in environment.items() if not k.startswith(("SLURM_", "SRUN_"))}
         self.process = start(self.folder, environment)
-        code = self.process.wait()
+        code = _attend(self.process, self.folder)
         return settle(Run(self.folder), code) if is_first_process() else ""
 
     def checkpoint(self) -> Any:
@@ -46,7 +86,7 @@ class ClusterJob:
         if self.process is not None:
             with suppress(ProcessLookupError, ChildProcessError):  # it has just ended
                 os.kill(self.process.pid, signal.SIGTERM)
-                # Called by a signal's handler, within process.wait(), whose lock is taken: left for that to collect.
+                # Called by a signal's handler, maybe within process.poll(), whose lock is taken: left to that.
                 os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
         return need_package("submitit.helpers", "slurm", "hydra/launcher=slurm").DelayedSubmission(
             ClusterJob(str(self.folder), alone=self.alone)
@@ -95,7 +135,7 @@ class SlurmLauncher(SweepLauncher):
         """Name the scheduler."""
         return "by SLURM" if self._cluster == "slurm" else f"by submitit's {self._cluster} executor"
 
-    def train(self, jobs: Sequence[Job], is_hopeless: Callable[[Job], bool] | None = None) -> None:  # noqa: ARG002
+    def train(self, jobs: Sequence[Job], is_hopeless: Callable[[Job], bool] | None = None) -> None:
         """Submit an array of jobs, and wait for them to their ends; Ctrl-C cancels them."""
         submitit = need_package("submitit", "slurm", "hydra/launcher=slurm")
         t = jobs[0].cfg.trainer
@@ -119,12 +159,15 @@ class SlurmLauncher(SweepLauncher):
             submitted = [executor.submit(ClusterJob(str(job.run.folder.resolve()), alone=alone)) for job in jobs]
         pending = dict(zip(submitted, jobs, strict=True))
         print(f"submitted as {submitted[0].job_id} to {submitted[-1].job_id}", flush=True)
+        stopping = _Stopping(is_hopeless)
         try:
             with progress(len(jobs)) as ended:
                 while pending:
                     time.sleep(_POLL)
+                    stopping.ask(pending.values())
                     for handle in [h for h in pending if h.done()]:
                         job = pending.pop(handle)
+                        stopping.forget(job)
                         lost = handle.exception() is not None
                         ended(job.label, settle(job.run, -signal.SIGKILL) if lost else handle.result())
         except KeyboardInterrupt:
@@ -135,7 +178,7 @@ class SlurmLauncher(SweepLauncher):
 
 def run_job(folder: str) -> str:
     """Train or continue a run in a process of its own; return its state."""
-    code = start(Path(folder), os.environ).wait()
+    code = _attend(start(Path(folder), os.environ), Path(folder))
     return settle(Run(Path(folder)), code)
 
 
@@ -159,7 +202,7 @@ class RayLauncher(SweepLauncher):
         """Name the cluster."""
         return "by Ray" + (f" at {self._address}" if self._address else "")
 
-    def train(self, jobs: Sequence[Job], is_hopeless: Callable[[Job], bool] | None = None) -> None:  # noqa: ARG002
+    def train(self, jobs: Sequence[Job], is_hopeless: Callable[[Job], bool] | None = None) -> None:
         """Hand all runs to Ray, and wait for them to their ends; Ctrl-C ends them."""
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do by itself, says its warning
         ray = need_package("ray", "ray", "hydra/launcher=ray")
@@ -178,11 +221,14 @@ class RayLauncher(SweepLauncher):
                     raise ConfigError(f"a run asks Ray for {' and '.join(lacking)}; it has {_resources(there)}")
                 options = task.options(num_cpus=self._cpus, num_gpus=gpus, max_retries=self._retries)
                 pending[options.remote(str(job.run.folder.resolve()))] = job
+            stopping = _Stopping(is_hopeless)
             with progress(len(jobs)) as ended:
                 while pending:
                     done, _ = ray.wait(list(pending), timeout=_POLL)
+                    stopping.ask(pending.values())
                     for handle in done:
                         job = pending.pop(handle)
+                        stopping.forget(job)
                         try:
                             ended(job.label, ray.get(handle))
                         except ray.exceptions.RayError:  # its worker was killed
