@@ -209,7 +209,7 @@ def test_a_process_that_could_not_say_how_it_ended(tmp_path, code, state, said):
 
 def test_the_name_of_one_wandb_run_is_not_that_of_all(tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr(subprocess, "Popen", lambda *words, env, **more: given.append(env))  # noqa: ARG005
+    monkeypatch.setattr(subprocess, "Popen", lambda *words, env, **more: given.append(env))
     start(tmp_path, {"WANDB_RUN_ID": "one", "WANDB_API_KEY": "key"})
     assert given == [{"WANDB_API_KEY": "key"}]
 
