@@ -1,0 +1,167 @@
+"""Every command of the README and of the records, run as it is written, on data and networks made small.
+
+Each document has a folder with a copy of the repository in which ``conf/`` and the sizes that scripts have built in
+are small; commands follow each other as in the document. What a document takes for granted (the demo's run, a video,
+the authors' files) is put there first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.data.disk import make_davis, make_static
+from tests.data.videos import write_video
+from tests.model.released import Draw, encoder_state, model_state
+from tests.test_readme import ROOT, commands
+
+pytestmark = pytest.mark.slow
+
+COPIED = ("src", "conf", "docs", "experiments", "Makefile", "README.md", "pyproject.toml", "constraints.txt")
+SEQUENCES = (
+    "bmx-trees", "breakdance", "camel", "cows", "dog", "goat", "libby", "parkour", "blackswan", "car-shadow",
+)  # fmt: skip
+#: Merged into every training, after its experiment and before what the command says.
+MINIATURE = """
+# @package _global_
+model: {channels: 8}
+backbone: {weights: null}
+data: {synthetic: {train_videos: 8, test_videos: 2, length: 6, size: [32, 32]}}
+clips: {size: [32, 32], batch_size: 2, workers: 0, clips_per_video: 1}
+trainer: {max_epochs: 1, log_every: 1, progress: false}
+logger: {mode: disabled}
+"""
+#: What is changed in the copy, for the most part sizes that scripts and benchmarks have built in.
+SIZES = {
+    "conf/train.yaml": (("experiment: null\n", "experiment: null\n  - miniature\n"),),
+    "src/agnn_lit/benchmark_graph.py": (("grid: tuple[int, int] = (60, 60)", "grid: tuple[int, int] = (9, 9)"),),
+    "src/agnn_lit/benchmark_data.py": (("= (473, 473)", "= (65, 65)"), ("= (480, 854)", "= (96, 128)")),
+    "src/agnn_lit/benchmark_inference.py": (("= (473, 473)", "= (65, 65)"), ("= (480, 854)", "= (96, 128)")),
+    "experiments/graph_or_not/picture.py": (
+        ('("test-0004", "test-0012"), (0, 4, 8)', '("test-0000", "test-0001"), (0, 2, 4)'),
+    ),
+    "experiments/graph_cost/measure.py": (
+        ("for frames in range(2, 9)", "for frames in (2, 3)"),
+        ("(frames, 60)", "(frames, 8)"),
+        ("(30, 45, 60)", "(4, 6, 8)"),
+    ),
+    "experiments/paper_vs_official/ablate.py": (("EPOCHS = 12", "EPOCHS = 1"), ("SEEDS = (0, 1, 2)", "SEEDS = (0, 1)")),
+    "experiments/paper_vs_official/costs.py": (("3, (473, 473), (60, 60)", "3, (65, 65), (9, 9)"),),
+}
+#: Not run: it runs this.
+SKIPPED = ("make test",)
+#: The launchers that every machine has.
+MORE = {"experiments/launchers/compare.py": ["sequential", "parallel"]}
+
+
+def documents() -> list[str]:
+    found = dict.fromkeys(name for name, _ in commands() if name == "README.md" or name.startswith("experiments/"))
+    return list(found)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k not in ("AGNN_DAVIS_ROOT", "PYTHONPATH")}
+    return {**kept, "PYTHONPATH": str(folder / "src"), "PATH": f"{folder / '.venv/bin'}:{kept['PATH']}"}
+
+
+def run(folder: Path, words: list[str], more: dict[str, str] | None = None) -> None:
+    done = subprocess.run(
+        words, cwd=folder, env={**environment(folder), **(more or {})}, capture_output=True, text=True, check=False
+    )
+    said = (done.stdout + done.stderr)[-4000:]
+    assert done.returncode == 0, f"{shlex.join(words)}: code {done.returncode}\n{said}"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    """The small copy, with data."""
+    folder = tmp_path_factory.mktemp("documents")
+    for name in COPIED:
+        copy: Callable[..., object] = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        copy(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(sys.prefix)
+    (folder / "conf/miniature.yaml").write_text(MINIATURE.lstrip())
+    for name, changes in SIZES.items():
+        text = (folder / name).read_text()
+        for old, new in changes:
+            assert text.count(old) == 1, f"{name}: {old}"
+            text = text.replace(old, new)
+        (folder / name).write_text(text)
+    davis = make_davis(folder / "DAVIS", SEQUENCES, length=6, val=2)
+    shutil.copytree(davis / "ImageSets/2016", davis / "ImageSets/2017")
+    make_static(folder / "MSRA10K")
+    make_static(folder / "DUTS-TR", "DUTS-TR-Image", "DUTS-TR-Mask", 3)
+    shutil.copytree(davis / "Annotations/480p", folder / "results/osvos")
+    shutil.copytree(davis / "JPEGImages/480p/blackswan", folder / "frames")
+    write_video(folder / "holiday.mp4")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(base) -> Path:
+    """Runs that documents take for granted."""
+    more = {"AGNN_DAVIS_ROOT": str(base / "DAVIS")}
+    for words in ("experiment=demo", "experiment=overfit_davis", ""):
+        run(base, ["agnn-train", *words.split()], more)
+    shutil.move(base / "runs", base / "trained")
+    return base / "trained"
+
+
+def put(folder: Path, trained: Path, line: str) -> None:
+    """Put there what a command takes for granted."""
+    for name in re.findall(r"runs/(\w+/default)", line):
+        if not (folder / "runs" / name).is_dir() and (trained / name).is_dir():
+            shutil.copytree(trained / name, folder / "runs" / name)
+    if "ckpt=best.ckpt" in line:
+        shutil.copy2(trained / "demo/default/checkpoints/best.ckpt", folder / "best.ckpt")
+    if "official=attention_agnn_51.pth" in line:
+        torch.save({"model": model_state()}, folder / "attention_agnn_51.pth")
+    if "backbone.weights=deeplab_davis.ckpt" in line:
+        draw = Draw(0)
+        encoder_state(draw)
+        torch.save(draw.state, folder / "deeplab_davis_12_0.pth")
+        run(folder, ["agnn-convert", "official=deeplab_davis_12_0.pth", "out=deeplab_davis.ckpt"])
+    if "ours=scores/ours" in line:
+        shutil.copytree(folder / "scores/osvos", folder / "scores/ours")
+
+
+@pytest.mark.parametrize("document", documents())
+def test_the_commands_of_a_document_run_as_they_are_written(document, base, trained, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(base, folder, symlinks=True, ignore=shutil.ignore_patterns("trained"))
+    shared = os.environ.get("AGNN_SHARED")
+    ran = []
+    for name, line in commands():
+        if name != document or line in SKIPPED:
+            continue
+        if "/data/shared" in line and shared is None:
+            pytest.skip("needs the published mask sets: AGNN_SHARED is not set")
+        put(folder, trained, line)
+        root = f"{shared}/data/DAVIS" if "/data/shared" in line else folder / "DAVIS"
+        for there, here in (("/data/shared", shared), ("/data/DAVIS", root), ("/data", folder)):
+            line = re.sub(rf"{there}(?=[/\s,\]']|$)", str(here), line)
+        words = shlex.split(line)
+        more = {"AGNN_DAVIS_ROOT": str(root)} if "make sweep" not in line else {}
+        while "=" in words[0]:
+            key, _, value = words.pop(0).partition("=")
+            more[key] = value
+        if words[0] == "make":
+            words[1:1] = ["--old-file=.venv/.installed"]
+        if words[0] == "python":
+            words += MORE.get(words[1], [])
+        run(folder, words, more)
+        ran.append(line)
+    assert ran
+    states = [json.loads(file.read_text())["state"] for file in (folder / "runs").rglob("status.json")]
+    failing = 2 if "launchers" in document else 0  # a run of each launcher is made to fail
+    assert [state for state in states if state != "done"] == ["failed"] * failing
