@@ -38,6 +38,7 @@ def open_videos(cfg: DataConfig, split: str, frames: int) -> Sequence[Video]:
             s.train_videos if split == "train" else s.test_videos,
             length=s.length,
             size=s.size,
+            primaries=s.primaries,
             distractors=s.distractors,
             texture=s.texture,
             deformation=s.deformation,

@@ -14,9 +14,11 @@ from agnn_lit.config import (
     DataName,
     EvaluateConfig,
     InferenceConfig,
+    InstancesConfig,
     LoopEdge,
     ModelConfig,
     PredictConfig,
+    ProposalSource,
     TrainConfig,
 )
 
@@ -81,6 +83,7 @@ def check_data(data: DataConfig, frames: int) -> None:
     if data.name is DataName.synthetic:
         s = data.synthetic
         _require(min(s.size) >= 16, f"data.synthetic.size={list(s.size)}: must be 16 pixels or more")
+        _require(1 <= s.primaries <= 254, f"data.synthetic.primaries={s.primaries}: must lie in 1..254")
         _require(s.length >= 1, f"data.synthetic.length={s.length}: must be 1 or more")
         _require(
             frames <= s.length,
@@ -221,6 +224,28 @@ def check_inference(cfg: InferenceConfig) -> None:
     for key in ("spatial_compat", "bilateral_compat"):
         _require(getattr(c, key) >= 0, f"crf.{key}={getattr(c, key)}: must be 0 or more")
     _require(c.iterations >= 1, f"crf.iterations={c.iterations}: must be 1 or more; crf=none turns it off")
+    _check_instances(cfg.instances)
+
+
+def _check_instances(cfg: InstancesConfig) -> None:
+    needed = {
+        ProposalSource.masks: "the folder of index masks",
+        ProposalSource.coco: "the JSON file",
+        ProposalSource.maskrcnn: "the name or file of its weights",
+    }
+    _require(
+        cfg.proposals not in needed or bool(cfg.source),
+        f"instances.source is not set: {needed.get(cfg.proposals)} for instances={cfg.proposals.value}",
+    )
+    for key in ("agreement", "min_area", "overlap", "similarity"):
+        _require(0 <= getattr(cfg, key) <= 1, f"instances.{key}={getattr(cfg, key)}: must lie in [0, 1]")
+    for key in ("separation", "appearance"):
+        _require(getattr(cfg, key) >= 0, f"instances.{key}={getattr(cfg, key)}: must be 0 or more")
+    for key in ("candidates", "min_length", "objects"):
+        _require(getattr(cfg, key) >= 1, f"instances.{key}={getattr(cfg, key)}: must be 1 or more")
+    for key in ("patience", "memory"):
+        _require(getattr(cfg, key) >= 0, f"instances.{key}={getattr(cfg, key)}: must be 0 or more")
+    _require(cfg.objects <= 254, f"instances.objects={cfg.objects}: a mask has room for 254")
 
 
 def check_evaluate(cfg: EvaluateConfig) -> None:

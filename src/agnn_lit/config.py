@@ -203,6 +203,7 @@ class SyntheticConfig:
     test_videos: int = 16
     length: int = 12  # frames of a video
     size: tuple[int, int] = (64, 64)  # height, width in pixels
+    primaries: int = 1  # objects that return in every frame
     distractors: int = 2  # further objects, new in each frame
     texture: float = 0.0  # 0: one colour an object; 1: strong stripes
     deformation: float = 0.2  # relative change of the primary's outline over a video
@@ -366,6 +367,37 @@ class References(Enum):
     random = "random"
 
 
+class ProposalSource(Enum):
+    """Where the proposals of objects come from; none: one foreground, no objects."""
+
+    none = "none"
+    parts = "parts"
+    masks = "masks"
+    coco = "coco"
+    maskrcnn = "maskrcnn"
+
+
+@dataclass
+class InstancesConfig:
+    """Objects with identities instead of one foreground."""
+
+    # parts: connected parts of the foreground, split where node features differ; masks: a folder of index masks;
+    # coco: COCO-style JSON; maskrcnn: torchvision's network
+    proposals: ProposalSource = ProposalSource.none
+    source: str | None = None  # folder of masks, JSON file, or name or file of Mask R-CNN's weights
+    agreement: float = 0.5  # least mean probability of foreground within a proposal; 0: the foreground has no say
+    min_area: float = 0.0005  # smaller proposals are left out; share of the frame
+    separation: float = 2.5  # a part is split where two clusters lie so many deviations (within them) apart
+    candidates: int = 50  # proposals of a frame at most, the strongest
+    overlap: float = 0.1  # least IoU of a mask, moved by the optical flow, with the next one of the same object
+    appearance: float = 0.3  # weight of likeness (0..1) beside IoU where several could go on
+    similarity: float = 0.8  # least likeness (0..1) with which a lost object is found again
+    patience: int = 10  # frames that the mask of an object not seen is moved on
+    memory: int = 200  # frames after which a lost object is not looked for any more
+    min_length: int = 3  # frames; shorter tracks are dropped, unless the video is shorter
+    objects: int = 20  # at most, those with most of the foreground
+
+
 @dataclass
 class InferenceConfig:
     """From whole videos to masks: what evaluation and prediction share."""
@@ -383,6 +415,7 @@ class InferenceConfig:
     # bring maps to the frame's size with corner pixels on corner pixels, as the released code does
     align_corners: bool = False
     crf: CrfConfig = field(default_factory=CrfConfig)
+    instances: InstancesConfig = field(default_factory=InstancesConfig)
     batch_size: int = 1  # graphs at a time
     accelerator: str = "auto"
     dtype: str = "fp32"  # of the network: fp32, bf16, fp16, or auto: bf16 where the device computes in it
@@ -402,7 +435,8 @@ class EvaluateConfig(InferenceConfig):
 
     data: DataConfig = field(default_factory=DataConfig)  # unset fields: as in training
     split: str = "test"  # test, train or val (the held-out share)
-    # simple, davis2016 or youtube_objects; null: youtube_objects for that data set, else simple
+    # simple, davis2016, youtube_objects, or with instances davis2017_unsupervised; null: youtube_objects for that data
+    # set, else simple
     protocol: str | None = None
     overlays: int = 3  # pictures of each kind: best, median, worst frames
     wandb: bool = True  # log the scores as a W&B run of job type evaluate, where the run's training was logged

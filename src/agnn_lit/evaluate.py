@@ -26,6 +26,7 @@ from agnn_lit.config import (
     DataConfig,
     DataName,
     EvaluateConfig,
+    ProposalSource,
     References,
     SyntheticConfig,
     TrainConfig,
@@ -35,8 +36,13 @@ from agnn_lit.config import (
 )
 from agnn_lit.crf import check_backend
 from agnn_lit.data.index import DataError, DiskVideo, Video
-from agnn_lit.finish import Finishers, Task, finishers
-from agnn_lit.metrics.mask_files import read_foreground
+from agnn_lit.finish import Finishers, Objects, Task, finishers
+from agnn_lit.instances.candidates import candidates_file
+from agnn_lit.instances.proposals import Proposer, open_proposals
+from agnn_lit.instances.video import link_video
+from agnn_lit.metrics.identity import identity_switches
+from agnn_lit.metrics.mask_files import read_foreground, read_ids
+from agnn_lit.metrics.objects import score_objects
 from agnn_lit.metrics.protocols import PROTOCOLS, Protocol, ScoreError, SequenceScore, score_sequence, write_scores
 from agnn_lit.overlay import draw_overlay, jpeg
 from agnn_lit.report_page.collect import ReportError, find_folders
@@ -84,27 +90,59 @@ def _masks(out: Path, stage: str, final: str) -> Path:
 
 
 def _predict(
-    trained: Trained, video: Video, cfg: EvaluateConfig, out: Path, stages: Sequence[str], pool: Finishers
+    trained: Trained,
+    video: Video,
+    cfg: EvaluateConfig,
+    out: Path,
+    stages: Sequence[str],
+    pool: Finishers,
+    propose: Proposer | None,
 ) -> None:
-    """Write the masks of one video, of every stage."""
+    """Write the masks of one video: of every stage, or with proposals those of its objects."""
     from agnn_lit.inference import predict_video
 
     out.mkdir(parents=True, exist_ok=True)
-    for prediction in predict_video(trained.model, video, trained.how, scratch=out):
-        file = Path(video.name) / f"{video.frame_name(prediction.index)}.png"
-        masks = {stage: _masks(out, stage, stages[-1]) / file for stage in stages}
-        pool.submit(Task(prediction.frame, prediction.stages, masks, None, cfg.threshold, cfg.crf))
+    kept = out / ".candidates" / video.name
+    for p in predict_video(trained.model, video, trained.how, scratch=out):
+        name = video.frame_name(p.index)
+        masks, objects = {stage: _masks(out, stage, stages[-1]) / video.name / f"{name}.png" for stage in stages}, None
+        if propose is not None:
+            file = candidates_file(kept, name)
+            masks, objects = {}, Objects(file, p.node, propose(video.name, name, p.frame), cfg.instances)
+        pool.submit(Task(p.frame, p.stages, masks, None, cfg.threshold, cfg.crf, objects))
     pool.drain()
+    if propose is not None:
+        link_video(video, kept, lambda name: out / "masks" / video.name / f"{name}.png", cfg.instances)
 
 
-def _score(video: Video, masks: Path, protocol: Protocol) -> SequenceScore:
+def _score(video: Video, masks: Path, protocol: Protocol) -> list[SequenceScore]:
     names = [video.frame_name(i) for i in range(len(video))]
-    predictions = (read_foreground(masks / video.name / f"{name}.png") for name in names)
-    return score_sequence(video.name, names, predictions, (video.mask(i) for i in range(len(video))), protocol)
+    files = [masks / video.name / f"{name}.png" for name in names]
+    if protocol.objects == "foreground":
+        annotations = (video.mask(i) for i in range(len(video)))
+        return [score_sequence(video.name, names, map(read_foreground, files), annotations, protocol)]
+    annotations = (video.objects(i) for i in range(len(video)))
+    return score_objects(video.name, names, map(read_ids, files), annotations, protocol)
 
 
-def _write_overlays(videos: Sequence[Video], scores: Sequence[SequenceScore], out: Path, count: int) -> None:
-    """Draw the best, median and worst frames by J, and the lowest of each sequence."""
+def _count_switches(video: Video, masks: Path) -> int:
+    annotations = (video.objects(i) for i in range(len(video)))
+    predictions = (read_ids(masks / video.name / f"{video.frame_name(i)}.png") for i in range(len(video)))
+    return identity_switches(predictions, annotations)
+
+
+def _write_overlays(
+    videos: Sequence[Video], scores: Sequence[SequenceScore], out: Path, count: int, *, objects: bool
+) -> None:
+    """Draw the best, median and worst frames by J, and the lowest of each sequence or object.
+
+    Args:
+        videos: of each score.
+        scores: of sequences, or of objects.
+        out: folder.
+        count: pictures of each kind.
+        objects: masks hold object ids.
+    """
     ranked = sorted(
         (
             (float(j), float(f), n, frame)
@@ -127,11 +165,11 @@ def _write_overlays(videos: Sequence[Video], scores: Sequence[SequenceScore], ou
             video = videos[n]
             at = next(i for i in range(len(video)) if video.frame_name(i) == frame)
             with Image.open(out / "masks" / video.name / f"{frame}.png") as mask:
-                picture = draw_overlay(video.frame(at), np.asarray(mask), video.mask(at))
-            file = f"{kind}_{number:02d}_{video.name.replace('/', '_')}_{frame}.jpg"
+                picture = draw_overlay(video.frame(at), np.asarray(mask), video.mask(at), objects=objects)
+            file = f"{kind}_{number:02d}_{scores[n].name.replace('/', '_')}_{frame}.jpg"
             (out / "overlays").mkdir(parents=True, exist_ok=True)
             (out / "overlays" / file).write_bytes(jpeg(picture))
-            entries.append({"file": file, "kind": kind, "sequence": video.name, "frame": frame, "J": j, "F": f})
+            entries.append({"file": file, "kind": kind, "sequence": scores[n].name, "frame": frame, "J": j, "F": f})
     write_atomically(out / "overlays" / "overlays.json", json.dumps(entries, indent=1) + "\n")
 
 
@@ -154,11 +192,15 @@ def _print_table(scores: Sequence[SequenceScore], summary: dict[str, Any], conso
     console.print(table)
 
 
-def _protocol(name: str) -> Protocol:
-    """Protocol of a name; a foreground is predicted, which protocols that tell objects apart cannot score."""
-    possible = [p.name for p in PROTOCOLS.values() if p.objects == "foreground"]
+def _protocol(name: str, *, several: bool) -> Protocol:
+    """Protocol of a name; one that tells objects apart needs masks of objects."""
+    possible = [
+        p.name for p in PROTOCOLS.values() if p.objects == "foreground" or (several and p.objects == "assigned")
+    ]
     if name not in possible:
-        raise ConfigError(f"protocol={name}: must be one of {', '.join(possible)}")
+        tells_apart = name in PROTOCOLS and PROTOCOLS[name].objects == "assigned"
+        hint = "; it scores objects: instances=parts looks for them" if tells_apart else ""
+        raise ConfigError(f"protocol={name}: must be one of {', '.join(possible)}{hint}")
     return PROTOCOLS[name]
 
 
@@ -186,7 +228,17 @@ def _unusual(cfg: EvaluateConfig) -> str:
     if cfg.crf.backend is not CrfBackend.none:
         changed = {k: v for k, v in plain(cfg.crf).items() if v != plain(usual.crf)[k] and k != "backend"}
         words.append("_".join(["crf", cfg.crf.backend.value, *(f"{k}{v:g}" for k, v in changed.items())]))
+    if _several(cfg):
+        kept = ("proposals", "source")
+        changed = {k: v for k, v in plain(cfg.instances).items() if v != plain(usual.instances)[k] and k not in kept}
+        source = [Path(cfg.instances.source).name] if cfg.instances.source else []
+        words.append("_".join([cfg.instances.proposals.value, *source, *(f"{k}{v:g}" for k, v in changed.items())]))
     return "".join(f"-{word}" for word in words)
+
+
+def _several(cfg: EvaluateConfig) -> bool:
+    """Whether objects are looked for instead of one foreground."""
+    return cfg.instances.proposals is not ProposalSource.none
 
 
 def _print_stages(summaries: dict[str, dict[str, Any]], console: Console) -> None:
@@ -221,7 +273,7 @@ def _what(cfg: EvaluateConfig, trained: TrainConfig) -> tuple[DataConfig, Protoc
     data = resolve_data(cfg.data, trained.data, cfg.split)
     check_data(data, 1)
     assert data.name is not None
-    protocol = _protocol(cfg.protocol or default_protocol(data))
+    protocol = _protocol(cfg.protocol or default_protocol(data), several=_several(cfg))
     return data, protocol, f"{data.name.value}-{cfg.split}-{protocol.name}" + _unusual(cfg)
 
 
@@ -299,6 +351,12 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
         console.print("note: there is no list of test videos: these are the videos of training", style="yellow")
     # what is scored, the final stage last
     stages = (*trained.how.stages, *(() if cfg.crf.backend is CrfBackend.none else ("crf",)))
+    propose = None
+    if _several(cfg):
+        stages = stages[-1:]  # the others have no objects
+        propose = open_proposals(cfg.instances, next(trained.model.parameters()).device.type)
+    scored: list[Video] = []  # the video of each score
+    switches = 0
     scores: dict[str, list[SequenceScore]] = {stage: [] for stage in stages}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
@@ -307,9 +365,13 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     ):
         task = bar.add_task("videos", total=len(videos))
         for video in videos:
-            _predict(trained, video, cfg, out, stages, pool)
+            _predict(trained, video, cfg, out, stages, pool, propose)
             for stage in stages:
-                scores[stage].append(_score(video, _masks(out, stage, stages[-1]), protocol))
+                found = _score(video, _masks(out, stage, stages[-1]), protocol)
+                scores[stage] += found
+            scored += [video] * len(found)
+            if protocol.objects == "assigned":
+                switches += _count_switches(video, out / "masks")
             bar.advance(task)
     about: dict[str, float | int | str] = {
         "threshold": cfg.threshold,
@@ -318,11 +380,15 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
         "graph_frames": trained.how.frames,
         "dtype": trained.dtype,
     }
+    if protocol.objects == "assigned":
+        about["identity_switches"] = switches
     summaries = _write_scores(out, scores, protocol, about)
-    _write_overlays(videos, scores[stages[-1]], out, cfg.overlays)
+    _write_overlays(scored, scores[stages[-1]], out, cfg.overlays, objects=_several(cfg))
     _print_table(scores[stages[-1]], summaries[stages[-1]], console)
     if len(stages) > 1:
         _print_stages(summaries, console)
+    if protocol.objects == "assigned":
+        console.print(f"J&F {_cell(summaries[stages[-1]]['JF_mean'])}, {switches} identity switches")
     console.print(f"written to {out}")
     return summaries[stages[-1]], out
 

@@ -6,7 +6,7 @@ import errno
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -17,12 +17,28 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from agnn_lit.config import CrfBackend, CrfConfig
+from agnn_lit.config import CrfBackend, CrfConfig, InstancesConfig
 from agnn_lit.crf import refine
+from agnn_lit.instances.candidates import Proposal, find_candidates
+from agnn_lit.overlay import colour_of
 from agnn_lit.workers import begin_worker, stopped_on_error
 
-#: Colours of DAVIS palette files: index 0 black, index 1 red, the first of the benchmark's colour map.
-_PALETTE = [0, 0, 0, 128, 0, 0]
+
+@dataclass(frozen=True)
+class Objects:
+    """What to find candidates of objects with, instead of writing a mask.
+
+    Attributes:
+        file: of the candidates.
+        node: features h^0 of the frame (C, h, w).
+        given: proposals; None for parts of the foreground.
+        cfg: what is kept.
+    """
+
+    file: Path
+    node: NDArray[np.float32] | None
+    given: Sequence[Proposal] | None
+    cfg: InstancesConfig
 
 
 @dataclass(frozen=True)
@@ -36,6 +52,7 @@ class Task:
         soft: file for the last stage's probabilities, or None.
         threshold: a pixel is foreground above this probability.
         crf: of the stage ``crf``.
+        objects: look for objects in the last stage; None: there is one foreground.
     """
 
     frame: NDArray[np.uint8]
@@ -44,12 +61,13 @@ class Task:
     soft: Path | None
     threshold: float
     crf: CrfConfig
+    objects: Objects | None = None
 
 
 def save_mask(path: Path, mask: NDArray[np.uint8]) -> None:
-    """Write a mask (H, W), 0 or 1, as a palette PNG in the manner of DAVIS, whole or not at all."""
+    """Write a mask (H, W) of foreground or object ids as a palette PNG in DAVIS's colours, whole or not at all."""
     image = Image.fromarray(mask, mode="P")
-    image.putpalette(_PALETTE)
+    image.putpalette([part for number in range(max(2, int(mask.max()) + 1)) for part in colour_of(number)])
     _save(path, image)
 
 
@@ -75,8 +93,11 @@ def finish(task: Task) -> None:
     if task.crf.backend is not CrfBackend.none:
         stages["crf"] = refine(list(stages.values())[-1], task.frame, task.crf)
     if task.soft is not None:  # before the mask, which says that a frame is done
-        last = np.round(255 * list(stages.values())[-1]).astype(np.uint8)
-        _save(task.soft, Image.fromarray(last, mode="L"))
+        grey = np.round(255 * list(stages.values())[-1]).astype(np.uint8)
+        _save(task.soft, Image.fromarray(grey, mode="L"))
+    if task.objects is not None:
+        o, last = task.objects, list(stages.values())[-1]
+        find_candidates(task.frame, last, o.node, o.given, task.threshold, o.cfg).save(o.file)
     for stage, path in task.masks.items():
         save_mask(path, (stages[stage] > task.threshold).astype(np.uint8))
 

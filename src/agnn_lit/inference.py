@@ -42,6 +42,7 @@ class Inference:
         skip_unreadable: leave frames out that cannot be decoded, instead of raising.
         preprocessing: of the frames, as in training.
         align_corners: bring maps to a frame's size with corner pixels on corner pixels.
+        features: predictions come with the node of the first view.
     """
 
     frames: int
@@ -54,6 +55,7 @@ class Inference:
     skip_unreadable: bool = False
     preprocessing: Preprocessing = Preprocessing.imagenet
     align_corners: bool = False
+    features: bool = False
 
     def input_size(self, scale: float) -> tuple[int, int]:
         """Height and width of the input at a scale, rounded down."""
@@ -86,11 +88,13 @@ class Prediction:
         frame: (H, W, 3) RGB.
         stages: probability of being foreground, (H, W) at the frame's own size, by stage: ``raw`` (scale 1, as
             seen), ``scales`` (all scales, as seen) and ``flip`` (all views), those that are asked for.
+        node: features h^0 of the frame (C, h, w), where they are asked for.
     """
 
     index: int
     frame: Frame
     stages: dict[str, NDArray[np.float32]]
+    node: NDArray[np.float32] | None = None
 
     @property
     def probability(self) -> NDArray[np.float32]:
@@ -216,10 +220,11 @@ def _run(model: AGNN, loaded: _Loaded, how: Inference, nodes: Nodes) -> list[Pre
         for stage in _stages_after(how, number):
             for entry, total, probability in zip(stages, sums, own, strict=True):
                 entry[stage] = probability if stage == "raw" else total / (number + 1)
+    features = [nodes.get(0, i).float().cpu().numpy() if how.features else None for i in kept]
     nodes.forget(step.forget)
     return [
-        Prediction(i, loaded.frames[i], {k: entry[k].cpu().numpy() for k in how.stages})
-        for i, entry in zip(kept, stages, strict=True)
+        Prediction(i, loaded.frames[i], {k: entry[k].cpu().numpy() for k in how.stages}, node)
+        for i, entry, node in zip(kept, stages, features, strict=True)
     ]
 
 

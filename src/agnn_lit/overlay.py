@@ -10,19 +10,33 @@ PREDICTION = (213, 40, 140)  # RGB, magenta tint
 ANNOTATION = (0, 200, 90)  # RGB, green contour
 
 
+def colour_of(number: int) -> tuple[int, int, int]:
+    """RGB of an object id in DAVIS's palette, which is PASCAL VOC's: the bits of the id, spread over the channels."""
+    red = green = blue = 0
+    for place in range(7, -1, -1):
+        red |= (number & 1) << place
+        green |= (number >> 1 & 1) << place
+        blue |= (number >> 2 & 1) << place
+        number >>= 3
+    return red, green, blue
+
+
 def draw_overlay(
     frame: NDArray[np.uint8],
     prediction: NDArray[np.uint8],
     annotation: NDArray[np.uint8] | None,
     width: int = 320,
+    *,
+    objects: bool = False,
 ) -> NDArray[np.uint8]:
-    """Tint the predicted foreground and outline the annotated one.
+    """Tint the predicted foreground, or each object in its colour, and outline the annotated one.
 
     Args:
         frame: (H, W, 3) RGB.
-        prediction: (H, W), foreground above 0.
+        prediction: (H, W), foreground above 0, or object ids.
         annotation: (H, W), foreground above 0, or None.
         width: of the picture in pixels; smaller frames are enlarged without smoothing.
+        objects: the prediction holds object ids.
 
     Returns:
         (H', W', 3) RGB.
@@ -30,14 +44,19 @@ def draw_overlay(
     scale = width / frame.shape[1]
     size = (width, max(1, round(frame.shape[0] * scale)))
     picture = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
-    predicted = cv2.resize((prediction > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-    tint = np.array(PREDICTION, dtype=np.float32)
-    picture[predicted] = (0.65 * picture[predicted] + 0.35 * tint).astype(np.uint8)
-    for mask, colour in ((predicted.astype(np.uint8), PREDICTION), (annotation, ANNOTATION)):
-        if mask is not None:
-            resized = cv2.resize((mask > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-            contours, _ = cv2.findContours(resized, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(picture, contours, -1, colour, 2)
+    predicted = cv2.resize(prediction, size, interpolation=cv2.INTER_NEAREST)
+    if not objects:
+        predicted = (predicted > 0).astype(np.uint8)
+    layers = [(predicted == k, colour_of(int(k)) if objects else PREDICTION) for k in np.unique(predicted) if k]
+    for inside, colour in layers:
+        tint = np.array(colour, dtype=np.float32)
+        picture[inside] = (0.65 * picture[inside] + 0.35 * tint).astype(np.uint8)
+    if annotation is not None:
+        resized = cv2.resize((annotation > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        layers.append((resized > 0, ANNOTATION))
+    for inside, colour in layers:
+        contours, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, contours, -1, colour, 2)
     return np.asarray(picture, dtype=np.uint8)
 
 

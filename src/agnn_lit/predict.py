@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import hydra
 import numpy as np
@@ -24,14 +24,30 @@ from rich.text import Text
 from agnn_lit import finish
 from agnn_lit.checks import check_predict
 from agnn_lit.commands import quote_paths, refuse, run_command
-from agnn_lit.config import CONF_DIR, ConfigError, CrfBackend, OnError, PredictConfig, plain, register_schemas, typed
+from agnn_lit.config import (
+    CONF_DIR,
+    ConfigError,
+    CrfBackend,
+    OnError,
+    PredictConfig,
+    ProposalSource,
+    plain,
+    register_schemas,
+    typed,
+)
 from agnn_lit.crf import check_backend
 from agnn_lit.data.footage import Footage, open_footage
 from agnn_lit.data.index import DataError
+from agnn_lit.instances.candidates import candidates_file
+from agnn_lit.instances.proposals import Proposer, open_proposals
+from agnn_lit.instances.video import link_video
 from agnn_lit.overlay import draw_overlay
 from agnn_lit.prediction_folder import Output
 from agnn_lit.runs import versions
 from agnn_lit.trained import Trained, count_workers, find_checkpoint, open_trained
+
+if TYPE_CHECKING:
+    from agnn_lit.inference import Prediction
 
 register_schemas()
 
@@ -96,8 +112,26 @@ def _sha256(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
+def _task(cfg: PredictConfig, p: Prediction, footage: Footage, out: Output, propose: Proposer | None) -> finish.Task:
+    """What is written of a frame: its mask, or with proposals the candidates for objects."""
+    name = footage.frame_name(p.index)
+    last = "raw" if cfg.crf.backend is CrfBackend.none else "crf"
+    if propose is None:
+        masks, objects = {last: out.mask(name)}, None
+    else:
+        file = candidates_file(out.candidates, name)
+        masks, objects = {}, finish.Objects(file, p.node, propose(footage.name, name, p.frame), cfg.instances)
+    return finish.Task(p.frame, {"raw": p.probability}, masks, out.soft(name), cfg.threshold, cfg.crf, objects)
+
+
 def _predict(
-    trained: Trained, footage: Footage, cfg: PredictConfig, out: Output, done: set[int], bar: Progress
+    trained: Trained,
+    footage: Footage,
+    cfg: PredictConfig,
+    out: Output,
+    done: set[int],
+    bar: Progress,
+    propose: Proposer | None,
 ) -> dict[int, str]:
     """Write what is missing of the masks, all but those that are done.
 
@@ -108,7 +142,6 @@ def _predict(
 
     skipped = dict(footage.unreadable)
     task = bar.add_task("frames", total=len(footage), completed=len(done | skipped.keys()))
-    last = "raw" if cfg.crf.backend is CrfBackend.none else "crf"
     with finish.finishers(cfg.crf, count_workers(cfg)) as pool:
         for p in predict_video(
             trained.model,
@@ -120,16 +153,20 @@ def _predict(
         ):
             if p.index in done:  # of a batch that was interrupted half-way
                 continue
-            name = footage.frame_name(p.index)
-            work = finish.Task(
-                p.frame, {"raw": p.probability}, {last: out.mask(name)}, out.soft(name), cfg.threshold, cfg.crf
-            )
-            bar.advance(task, pool.submit(work))
+            bar.advance(task, pool.submit(_task(cfg, p, footage, out, propose)))
         bar.advance(task, pool.drain())
     return skipped
 
 
-def _pictures(footage: Footage, out: Output, bar: Progress) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+def _link(footage: Footage, cfg: PredictConfig, out: Output, bar: Progress) -> int | None:
+    """Follow the objects through the video and write their masks; None where that was done before."""
+    if not out.candidates.is_dir():
+        return None
+    task = bar.add_task("objects", total=len(footage))
+    return link_video(footage, out.candidates, out.mask, cfg.instances, lambda: bar.advance(task))
+
+
+def _pictures(footage: Footage, out: Output, objects: bool, bar: Progress) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     task = bar.add_task("overlay", total=len(footage))
     for index, time_stamp in enumerate(footage.clock[0]):
         bar.advance(task)
@@ -138,7 +175,7 @@ def _pictures(footage: Footage, out: Output, bar: Progress) -> Iterator[tuple[in
             continue
         frame = footage.frame(index)
         with Image.open(mask) as image:
-            yield time_stamp, draw_overlay(frame, np.asarray(image), None, width=frame.shape[1])
+            yield time_stamp, draw_overlay(frame, np.asarray(image), None, width=frame.shape[1], objects=objects)
 
 
 def _rate(footage: Footage) -> Any:
@@ -190,6 +227,10 @@ def predict(cfg: PredictConfig) -> Path:
     footage.prepare(trained.how.frames)
     out = Output(Path(cfg.out), soft=cfg.soft)
     identity = _identity(cfg, footage, trained)
+    earlier = out.objects
+    several = cfg.instances.proposals is not ProposalSource.none
+    device = next(trained.model.parameters()).device.type
+    propose = open_proposals(cfg.instances, device) if several else None
     out.begin(identity, overwrite=cfg.overwrite)
     height, width = footage.size
     for fault in footage.faults:
@@ -197,22 +238,26 @@ def predict(cfg: PredictConfig) -> Path:
     crf = "" if cfg.crf.backend is CrfBackend.none else f", CRF {cfg.crf.backend.value}"
     console.print(
         f"{cfg.input}: {len(footage)} frames of {width}x{height}; {checkpoint} on "
-        f"{next(trained.model.parameters()).device.type} in {trained.dtype}, N' = {trained.how.frames}{crf}",
+        f"{device} in {trained.dtype}, N' = {trained.how.frames}{crf}",
         highlight=False,
         soft_wrap=True,
     )
     done = {i for i in range(len(footage)) if out.has(footage.frame_name(i))}
+    if several and not out.candidates.is_dir() and len(done | footage.unreadable.keys()) < len(footage):
+        done = set()  # objects are followed through all frames
+        out.candidates.mkdir()
     if done:
         console.print(f"{len(done)} frames are there from before", highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     start = time.perf_counter()
     with closing(footage), Progress(*columns, console=console, disable=not cfg.progress) as bar:
-        skipped = _predict(trained, footage, cfg, out, done, bar)
+        skipped = _predict(trained, footage, cfg, out, done, bar, propose)
         seconds = time.perf_counter() - start
+        objects = _link(footage, cfg, out, bar)
         if cfg.overlay:
             from agnn_lit.overlay_video import write_video
 
-            write_video(out.overlay, _pictures(footage, out, bar), footage.clock[1], _rate(footage))
+            write_video(out.overlay, _pictures(footage, out, several, bar), footage.clock[1], _rate(footage))
     fresh = len(footage) - len(skipped) - len(done)
     if skipped:
         console.print(
@@ -224,12 +269,14 @@ def predict(cfg: PredictConfig) -> Path:
         command=" ".join(sys.argv),
         checkpoint=str(checkpoint),
         frames=len(footage) - len(skipped),
+        objects=earlier if objects is None else objects,
         skipped={footage.frame_name(i): skipped[i] for i in sorted(skipped)},
         seconds=round(seconds, 2),
         versions=versions(),
     )
     speed = f", {fresh} of them now in {seconds:.1f} s ({fresh / seconds:.1f} frames/s)" if fresh else ""
-    console.print(f"{len(footage) - len(skipped)} masks in {out.folder}{speed}", highlight=False, soft_wrap=True)
+    of = "" if objects is None else f" of {objects} objects"
+    console.print(f"{len(footage) - len(skipped)} masks{of} in {out.folder}{speed}", highlight=False, soft_wrap=True)
     return out.folder
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agnn_lit.config import ConfigError
+from agnn_lit.instances.candidates import candidates_file
 from agnn_lit.runs import differences, write_atomically
 
 
@@ -35,10 +36,21 @@ class Output:
         """File of a frame's soft map, where they are wanted."""
         return self.folder / "soft" / f"{name}.png" if self._soft else None
 
+    @property
+    def candidates(self) -> Path:
+        """Folder of what is kept of a frame until its objects are followed through the video."""
+        return self.folder / ".candidates"
+
+    @property
+    def objects(self) -> int | None:
+        """Number of objects that an earlier call has found, where it looked for any."""
+        return json.loads(self.record.read_text()).get("objects") if self.record.is_file() else None
+
     def has(self, name: str) -> bool:
         """Say whether everything wanted of a frame is written."""
         soft = self.soft(name)
-        return self.mask(name).is_file() and (soft is None or soft.is_file())
+        found = candidates_file(self.candidates, name) if self.candidates.is_dir() else self.mask(name)
+        return found.is_file() and (soft is None or soft.is_file())
 
     def begin(self, identity: dict[str, Any], *, overwrite: bool) -> None:
         """Take the folder for this prediction, or go on with it.
@@ -58,7 +70,7 @@ class Output:
                     f"out={self.folder} holds masks that were made otherwise:\n  " + "\n  ".join(changed) + "\n"
                     "take another folder, or replace them with overwrite=true"
                 )
-            for old in filter(Path.is_dir, (self.folder / "masks", self.folder / "soft")):
+            for old in filter(Path.is_dir, (self.folder / "masks", self.folder / "soft", self.candidates)):
                 shutil.rmtree(old)
             self.overlay.unlink(missing_ok=True)
         for part in ("masks", "soft", "overlay.mp4"):

@@ -14,6 +14,7 @@ from agnn_lit.config import (
     LineEdge,
     OnError,
     PredictConfig,
+    ProposalSource,
     References,
     TrainConfig,
     plain,
@@ -225,6 +226,7 @@ def open_trained(checkpoint: Path, cfg: InferenceConfig) -> Trained:
         skip_unreadable=isinstance(cfg, PredictConfig) and cfg.on_error is OnError.skip,
         preprocessing=trained.backbone.preprocessing,
         align_corners=cfg.align_corners,
+        features=cfg.instances.proposals is not ProposalSource.none,
     )
     names = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
     return Trained(checkpoint, trained, ready, how, names[dtype])

@@ -89,6 +89,10 @@ class Footage:
         """Return None: nobody annotated it."""
         return
 
+    def objects(self, index: int) -> None:  # noqa: ARG002 - the call of every video
+        """Return None: nobody annotated it."""
+        return
+
 
 def open_footage(path: Path, fps: float = 24.0) -> Footage:
     """Open a video file, a folder of images, or one image.

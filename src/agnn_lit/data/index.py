@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from agnn_lit.metrics.mask_files import frame_order, listed_names
+from agnn_lit.metrics.mask_files import frame_order, listed_names, read_ids
+from agnn_lit.metrics.summary import ScoreError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -49,6 +50,10 @@ class Video(Protocol):
 
     def mask(self, index: int) -> NDArray[np.uint8] | None:
         """Foreground as (H, W), 0 or 1; None where the frame is not annotated."""
+        ...
+
+    def objects(self, index: int) -> NDArray[np.uint8] | None:
+        """Object of each pixel (H, W), 0 for none, 255 for void; None where the frame is not annotated."""
         ...
 
 
@@ -101,6 +106,23 @@ class DiskVideo:
         """
         path = self.masks[index]
         return None if path is None else read_mask(path)
+
+    def objects(self, index: int) -> NDArray[np.uint8] | None:
+        """Return the object of each pixel of frame ``index``, (H, W): palette indices, or grey values.
+
+        A mask of 0 and 255 alone, as DAVIS-2016 has them, is one object.
+
+        Raises:
+            DataError: when the file cannot be decoded, or holds colours.
+        """
+        path = self.masks[index]
+        if path is None:
+            return None
+        try:
+            ids = read_ids(path)
+        except ScoreError as error:
+            raise DataError(str(error)) from error
+        return np.minimum(ids, 1) if set(np.unique(ids)) <= {0, 255} else ids
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:

@@ -41,6 +41,7 @@ class SyntheticVideo:
     length: int  # frames
     height: int
     width: int
+    primaries: int = 1
     distractors: int = 2
     texture: float = 0.0
     deformation: float = 0.2
@@ -63,7 +64,11 @@ class SyntheticVideo:
         return self._drawn(index)[0].copy()
 
     def mask(self, index: int) -> NDArray[np.uint8] | None:
-        """Return the visible part of the primary in frame ``index``, (H, W), 0 or 1."""
+        """Return the visible part of the primaries in frame ``index``, (H, W), 0 or 1."""
+        return np.minimum(self._drawn(index)[1], 1)
+
+    def objects(self, index: int) -> NDArray[np.uint8] | None:
+        """Return the primary that each pixel of frame ``index`` shows, (H, W), from 1; 0 for none."""
         return self._drawn(index)[1].copy()
 
     def _drawn(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -97,17 +102,25 @@ class SyntheticVideo:
         )
 
     @cached_property
-    def _primary(self) -> Look:
-        return self._draw_look(self._rng(0))
+    def _looks(self) -> list[Look]:
+        """Of the primaries."""
+        return [self._draw_look(self._stream(0, number)) for number in range(self.primaries)]
+
+    def _stream(self, kind: int, number: int) -> np.random.Generator:
+        """Draws of a primary; those of the first do not depend on how many there are."""
+        return self._rng(kind) if number == 0 else self._rng(4, kind, number)
 
     @cached_property
-    def _path(self) -> NDArray[np.float64]:
-        """Centres of the primary, (length, 2) as y, x: straight lines, reflected at the borders.
+    def _paths(self) -> list[NDArray[np.float64]]:
+        return [self._path(number) for number in range(self.primaries)]
+
+    def _path(self, number: int) -> NDArray[np.float64]:
+        """Centres of a primary, (length, 2) as y, x: straight lines, reflected at the borders.
 
         The start is uniform and reflection keeps it so: at each frame the place has the distribution
         that the distractors' places are drawn from.
         """
-        rng = self._rng(1)
+        rng = self._stream(1, number)
         extent = np.array([self.height, self.width], dtype=np.float64)
         start, angle = rng.uniform(0, extent), rng.uniform(0, 2 * np.pi)
         step = self.speed * np.array([np.sin(angle), np.cos(angle)])
@@ -155,9 +168,9 @@ class SyntheticVideo:
         if not 0 <= index < self.length:
             raise IndexError(f"frame {index} of {self.name}: must lie in 0..{self.length - 1}")
         rng = self._rng(3, index)
-        looks = [self._primary, *(self._draw_look(rng) for _ in range(self.distractors))]
+        looks = [*self._looks, *(self._draw_look(rng) for _ in range(self.distractors))]
         places = rng.uniform(0, self.size, size=(self.distractors, 2))
-        centres = [self._path[index], *places]
+        centres = [*(path[index] for path in self._paths), *places]
         image = self._background.copy()
         owner = np.full(self.size, -1)
         for which in rng.permutation(len(looks)):
@@ -165,7 +178,9 @@ class SyntheticVideo:
             wobble = self.deformation * rng.uniform(-0.5, 0.5, size=len(_HARMONICS))
             self._paint(image, owner, int(which), look, centres[which], wobble)
         image += 0.02 * rng.standard_normal(size=image.shape, dtype=np.float32)
-        return (np.clip(image, 0, 1) * 255).astype(np.uint8), (owner == 0).astype(np.uint8)
+        return (np.clip(image, 0, 1) * 255).astype(np.uint8), np.where(owner < self.primaries, owner + 1, 0).astype(
+            np.uint8
+        )
 
 
 @lru_cache(maxsize=16)
@@ -180,6 +195,7 @@ def synthetic_videos(
     *,
     length: int,
     size: tuple[int, int],
+    primaries: int = 1,
     distractors: int = 2,
     texture: float = 0.0,
     deformation: float = 0.2,
@@ -193,6 +209,7 @@ def synthetic_videos(
         count: number of videos.
         length: frames of each.
         size: height and width in pixels.
+        primaries: objects that return in every frame.
         distractors: further objects, new in each frame.
         texture: 0 for plain colours to 1 for full stripes.
         deformation: relative change of the outline from frame to frame.
@@ -212,6 +229,7 @@ def synthetic_videos(
             length=length,
             height=size[0],
             width=size[1],
+            primaries=primaries,
             distractors=distractors,
             texture=texture,
             deformation=deformation,

@@ -86,6 +86,10 @@ class VideoFile:
         """Return None: a video file has no annotation."""
         return
 
+    def objects(self, index: int) -> None:  # noqa: ARG002 - the call of every video
+        """Return None: a video file has no annotation."""
+        return
+
     def frame(self, index: int) -> NDArray[np.uint8]:
         """Return frame ``index`` as (H, W, 3) RGB.
 

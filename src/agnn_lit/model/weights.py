@@ -68,7 +68,7 @@ def load_backbone_weights(
             unexpected, or of another shape or type, all of them listed.
     """
     file = Path(weights).expanduser()
-    content = _read(file) if file.suffix in (".pth", ".pt", ".ckpt") or file.exists() else _download(weights)
+    content = _read(file) if file.suffix in (".pth", ".pt", ".ckpt") or file.exists() else download(weights)
     converted = content.get("agnn_lit") == "encoder"
     trained = content["preprocessing"] if converted else Preprocessing.imagenet.value
     if trained != preprocessing.value:
@@ -158,12 +158,21 @@ def _read(file: Path) -> dict[str, Any]:
     raise WeightsError(f"backbone.weights={file}: holds no state dict (names to tensors)")
 
 
-def _download(name: str) -> dict[str, Any]:
+def download(name: str, key: str = "backbone.weights") -> dict[str, Any]:
+    """Return torchvision's tensors of a name, from its cache or the network.
+
+    Args:
+        name: such as ``ResNet50_Weights.IMAGENET1K_V2``.
+        key: setting that named them, for messages.
+
+    Raises:
+        WeightsError: unknown name, or they cannot be had; says which file to put where.
+    """
     try:
         weights = get_weight(name)
     except (ValueError, KeyError, AttributeError) as error:
         raise WeightsError(
-            f"backbone.weights={name}: neither a file nor a name that torchvision knows, such as "
+            f"{key}={name}: neither a file nor a name that torchvision knows, such as "
             "DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1"
         ) from error
     folder = Path(torch.hub.get_dir()) / "checkpoints"
@@ -171,9 +180,9 @@ def _download(name: str) -> dict[str, Any]:
         state: dict[str, Any] = weights.get_state_dict(progress=True, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
         raise WeightsError(
-            f"backbone.weights={name}: could not be downloaded ({error}).\n"
+            f"{key}={name}: could not be downloaded ({error}).\n"
             f"  Put the file {Path(weights.url).name} (from {weights.url}) into {folder},\n"
-            f"  or give its path: backbone.weights=/path/to/{Path(weights.url).name},\n"
-            "  or train from a random start: backbone.weights=null"
+            f"  or give its path: {key}=/path/to/{Path(weights.url).name}"
+            + (",\n  or train from a random start: backbone.weights=null" if key == "backbone.weights" else "")
         ) from error
     return state

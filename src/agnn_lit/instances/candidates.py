@@ -1,0 +1,161 @@
+"""What may be an object in one frame: its mask, how much of the foreground it is, and what it looks like.
+
+Candidates are found frame by frame in any order, beside the network, and kept in a small file each, which
+:mod:`agnn_lit.instances.tracks` reads in the order of time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from agnn_lit.config import InstancesConfig
+from agnn_lit.instances.parts import find_parts
+
+#: Bins of a colour histogram along L, a and b.
+_BINS = (6, 10, 10)
+
+Frame = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Values = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A mask that may be an object's.
+
+    Attributes:
+        mask: (H, W).
+        score: how sure its source is, in [0, 1].
+    """
+
+    mask: Mask
+    score: float = 1.0
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Candidates of a frame, the strongest first.
+
+    Attributes:
+        masks: (n, H, W).
+        scores: (n,), share of foreground within the mask times the score of the proposal.
+        nodes: (n, C), mean of the node's features h^0 within the mask; C is 0 where there are none.
+        ground: (C,), their mean over the frame.
+        colours: (n, bins), square root of the colours' shares within the mask.
+    """
+
+    masks: Mask
+    scores: Values
+    nodes: Values
+    ground: Values
+    colours: Values
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def save(self, path: Path) -> None:
+        """Write a file, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with temporary.open("wb") as file:
+                np.savez_compressed(
+                    file,
+                    bits=np.packbits(self.masks, axis=-1),
+                    width=self.masks.shape[-1],
+                    scores=self.scores,
+                    nodes=self.nodes,
+                    ground=self.ground,
+                    colours=self.colours,
+                )
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Candidates:
+        """Read what :meth:`save` has written."""
+        with np.load(path) as file:
+            masks = np.unpackbits(file["bits"], axis=-1, count=int(file["width"])).astype(np.bool_)
+            return cls(masks, file["scores"], file["nodes"], file["ground"], file["colours"])
+
+
+def candidates_file(folder: Path, name: str) -> Path:
+    """File of a frame's candidates."""
+    return folder / f"{name}.npz"
+
+
+def describe_colours(frame: Frame, mask: Mask) -> Values:
+    """Square root of the share of each colour of a frame (H, W, 3) RGB within a mask (H, W)."""
+    lab = cv2.cvtColor(frame[mask][None], cv2.COLOR_RGB2LAB)[0].astype(np.int64)
+    steps = [lab[:, k] * bins // 256 for k, bins in enumerate(_BINS)]
+    index = (steps[0] * _BINS[1] + steps[1]) * _BINS[2] + steps[2]
+    counts = np.bincount(index, minlength=int(np.prod(_BINS)))
+    return np.sqrt(counts / max(1, len(lab))).astype(np.float32)
+
+
+def describe_nodes(node: Values, masks: Mask) -> Values:
+    """Mean of a node's features (C, h, w) within each of n masks (n, H, W): (n, C)."""
+    height, width = node.shape[1:]
+    shares = [cv2.resize(m.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) for m in masks]
+    weights = np.stack(shares).reshape(len(masks), -1)
+    return np.asarray(weights @ node.reshape(len(node), -1).T / weights.sum(1, keepdims=True), dtype=np.float32)
+
+
+def find_candidates(
+    frame: Frame,
+    probability: Values,
+    node: Values | None,
+    given: Sequence[Proposal] | None,
+    threshold: float,
+    cfg: InstancesConfig,
+) -> Candidates:
+    """Take what agrees with the foreground out of the proposals for a frame.
+
+    Args:
+        frame: (H, W, 3) RGB.
+        probability: of being foreground (H, W).
+        node: features h^0 of the frame (C, h, w), or None.
+        given: proposals; None: parts of the foreground.
+        threshold: a pixel is foreground above this probability.
+        cfg: what is kept; see :class:`agnn_lit.config.InstancesConfig`.
+
+    Returns:
+        At most ``cfg.candidates`` of them.
+    """
+    features = None if node is None else node.astype(np.float32)
+    if given is None:
+        given = [Proposal(part) for part in find_parts(probability > threshold, features, cfg)]
+    least = cfg.min_area * probability.size
+    found: list[tuple[float, Mask]] = []
+    for proposal in given:
+        area = int(np.count_nonzero(proposal.mask))
+        if area < max(1.0, least):
+            continue
+        share = float(probability[proposal.mask].mean()) if cfg.agreement > 0 else 1.0
+        if share >= cfg.agreement:
+            found.append((share * proposal.score, proposal.mask))
+    found.sort(key=lambda entry: (-entry[0], -int(np.count_nonzero(entry[1]))))
+    found = found[: cfg.candidates]
+    masks = np.stack([mask for _, mask in found]) if found else np.zeros((0, *probability.shape), np.bool_)
+    channels = 0 if features is None else len(features)
+    nodes = np.zeros((0, channels), np.float32)
+    if features is not None and found:
+        nodes = describe_nodes(features, masks)
+    elif found:
+        nodes = np.zeros((len(found), 0), np.float32)
+    colours = [describe_colours(frame, mask) for _, mask in found]
+    return Candidates(
+        masks,
+        np.array([score for score, _ in found], dtype=np.float32),
+        nodes,
+        np.zeros(0, np.float32) if features is None else features.mean(axis=(1, 2)),
+        np.stack(colours) if colours else np.zeros((0, int(np.prod(_BINS))), np.float32),
+    )

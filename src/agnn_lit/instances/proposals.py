@@ -1,0 +1,186 @@
+"""Where proposals come from: masks on disk, COCO-style results, or Mask R-CNN."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from agnn_lit.commands import need_package
+from agnn_lit.config import ConfigError, InstancesConfig, ProposalSource
+from agnn_lit.data.index import DataError
+from agnn_lit.instances.candidates import Frame, Mask, Proposal
+from agnn_lit.metrics.mask_files import read_ids
+from agnn_lit.metrics.summary import ScoreError
+
+
+class Proposer(Protocol):
+    """A source of proposals."""
+
+    def __call__(self, sequence: str, name: str, frame: Frame) -> list[Proposal] | None:
+        """Proposals for a frame; none where the source has nothing for it, None for parts of the foreground.
+
+        Args:
+            sequence: name of the video.
+            name: of the frame, without extension.
+            frame: (H, W, 3) RGB.
+        """
+        ...
+
+
+def parts_of_the_foreground(sequence: str, name: str, frame: Frame) -> None:  # noqa: ARG001 - a Proposer
+    """Leave it to :func:`agnn_lit.instances.parts.find_parts`."""
+    return
+
+
+class MaskFolder:
+    """Masks of object indices, one file a frame: ``<folder>/<sequence>/<frame>.png`` or ``<folder>/<frame>.png``.
+
+    Indices need not mean the same object from frame to frame. Files of another size than the frame's are resized.
+
+    Args:
+        folder: of the masks.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise ConfigError(f"instances.source={folder}: no such folder; needed: <sequence>/<frame>.png in it")
+        if not any(folder.glob("*.png")) and not any(folder.glob("*/*.png")) and not any(folder.glob("*/*/*.png")):
+            raise ConfigError(f"instances.source={folder}: no PNG files; needed: <sequence>/<frame>.png in it")
+        self._folder = folder
+
+    def __call__(self, sequence: str, name: str, frame: Frame) -> list[Proposal]:
+        """Read the masks of a frame; see :class:`Proposer`.
+
+        Raises:
+            DataError: a file that is no mask of indices.
+        """
+        inside = self._folder / sequence
+        file = (inside if inside.is_dir() else self._folder) / f"{name}.png"
+        if not file.is_file():
+            return []
+        try:
+            ids = read_ids(file)
+        except ScoreError as error:
+            raise DataError(str(error)) from error
+        if ids.shape != frame.shape[:2]:
+            ids = np.asarray(cv2.resize(ids, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
+        return [Proposal(ids == number) for number in np.unique(ids) if 0 < number < 255]
+
+
+class CocoFile:
+    """Masks of COCO-style results or annotations (https://cocodataset.org/#format-results), read with pycocotools.
+
+    Either a list of ``{image_id, segmentation, score}``, or ``{images: [{id, file_name}], annotations: […]}``.
+    Segmentations are run lengths, compressed or not, or polygons. An ``image_id`` without ``images``, and a
+    ``file_name`` without its extension, is ``<sequence>/<frame>`` or ``<frame>``.
+
+    Args:
+        file: JSON.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._tools = need_package("pycocotools.mask", "instances", "instances=coco")
+        if not file.is_file():
+            raise ConfigError(f"instances.source={file}: no such file; needed: COCO-style results as JSON")
+        try:
+            content = json.loads(file.read_text())
+            entries = content["annotations"] if isinstance(content, dict) else content
+            images = content.get("images", []) if isinstance(content, dict) else []
+            names = {image["id"]: image["file_name"] for image in images}
+            self._entries: dict[str, list[dict[str, Any]]] = {}
+            for entry in entries:
+                name = Path(str(names.get(entry["image_id"], entry["image_id"])))
+                key = name.with_suffix("").as_posix() if name.suffix.lower() in (".jpg", ".jpeg", ".png") else str(name)
+                self._entries.setdefault(key, []).append(entry)
+                entry["segmentation"]  # raises KeyError
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"instances.source={file}: not COCO-style ({type(error).__name__}: {error}); needed: a list of "
+                "{image_id, segmentation, score}, or {images, annotations}"
+            ) from error
+
+    def __call__(self, sequence: str, name: str, frame: Frame) -> list[Proposal]:
+        """Decode the masks of a frame; see :class:`Proposer`."""
+        found = self._entries.get(f"{sequence}/{name}", self._entries.get(name, []))
+        size = frame.shape[:2]
+        return [Proposal(self._mask(entry["segmentation"], size), float(entry.get("score", 1.0))) for entry in found]
+
+    def _mask(self, segmentation: Any, size: tuple[int, ...]) -> Mask:
+        height, width = size
+        if isinstance(segmentation, list):  # polygons
+            segmentation = self._tools.merge(self._tools.frPyObjects(segmentation, height, width))
+        elif isinstance(segmentation["counts"], list):
+            segmentation = self._tools.frPyObjects(segmentation, *segmentation["size"])
+        mask = np.asarray(self._tools.decode(segmentation), dtype=np.uint8)
+        if mask.shape != size:
+            mask = np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
+        return mask.astype(np.bool_)
+
+
+class MaskRcnn:
+    """torchvision's Mask R-CNN (ResNet-50, FPN, second version), trained on COCO.
+
+    Args:
+        weights: torchvision's name of them, or a file of tensors.
+        device: where it runs.
+    """
+
+    def __init__(self, weights: str, device: str) -> None:
+        from agnn_lit.torchvision_ops import declare_missing_operators
+
+        if declare_missing_operators():
+            raise ConfigError(
+                "instances=maskrcnn needs torchvision's compiled operators (nms, roi_align), which this torchvision "
+                "cannot load: it was built for another torch. Install the two of one build, or take "
+                "instances=parts, masks or coco"
+            )
+        import torch
+        from torchvision.models.detection import maskrcnn_resnet50_fpn_v2
+
+        from agnn_lit.model.weights import WeightsError, download, read_tensors
+
+        try:
+            file = Path(weights).expanduser()
+            state = read_tensors(file) if file.is_file() else download(weights, "instances.source")
+            self._model = maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None)
+            self._model.load_state_dict(state)
+        except WeightsError:
+            raise
+        except RuntimeError as error:
+            raise ConfigError(f"instances.source={weights} does not fit Mask R-CNN: {error}") from error
+        self._model.eval().to(device)
+        self._device = torch.device(device)
+
+    def __call__(self, sequence: str, name: str, frame: Frame) -> list[Proposal]:  # noqa: ARG002 - a Proposer
+        """Detect objects in a frame; see :class:`Proposer`."""
+        import torch
+
+        image = torch.from_numpy(frame.copy()).permute(2, 0, 1).float().div(255).to(self._device)
+        with torch.inference_mode():
+            found = self._model([image])[0]
+        masks = (found["masks"][:, 0] > 0.5).cpu().numpy()
+        return [Proposal(mask, float(score)) for mask, score in zip(masks, found["scores"], strict=True)]
+
+
+def open_proposals(cfg: InstancesConfig, device: str) -> Proposer:
+    """Open the source of proposals.
+
+    Args:
+        cfg: which.
+        device: of networks.
+
+    Raises:
+        ConfigError: it is not there, or needs what is not installed.
+    """
+    sources: dict[ProposalSource, Callable[[], Proposer]] = {
+        ProposalSource.parts: lambda: parts_of_the_foreground,
+        ProposalSource.masks: lambda: MaskFolder(Path(cfg.source or "").expanduser()),
+        ProposalSource.coco: lambda: CocoFile(Path(cfg.source or "").expanduser()),
+        ProposalSource.maskrcnn: lambda: MaskRcnn(cfg.source or "", device),
+    }
+    return sources[cfg.proposals]()
