@@ -12,7 +12,9 @@ import torch
 # A shell starts what it runs in the background with Ctrl-C ignored, which the commands under test would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-torch.set_num_threads(1)  # tests run side by side; results do not depend on it
+# Tests run side by side, and so do the commands that they start; results do not depend on it.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from agnn_lit import benchmark_crf, benchmark_inference, benchmark_scoring, benchmark_turns
+from agnn_lit import benchmark_crf, benchmark_inference, benchmark_scoring, benchmark_turns, memory
 from agnn_lit.benchmark import TOPICS, BenchmarkConfig, benchmark
 from agnn_lit.build import build_model
 from agnn_lit.config import BackboneName, ConfigError, CrfBackend
@@ -41,9 +41,11 @@ def test_code_with_other_values_is_not_timed() -> None:
         benchmark_turns.fastest([lambda: [1.0, 2.0], lambda: [1.0, 2.1]], 1)
 
 
-def test_memory_is_unknown_where_the_system_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark_turns.Path, "is_file", lambda self: False)
-    assert benchmark_turns.peak_mb(len, []) != benchmark_turns.peak_mb(len, [])  # NaN
+def test_memory_where_the_system_keeps_no_status_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usual = memory.peak_of_this_process()
+    assert usual > 50
+    monkeypatch.setattr(memory, "_STATUS", tmp_path / "none")
+    assert memory.peak_of_this_process() == pytest.approx(usual, rel=0.2)
 
 
 def test_wrong_settings_say_what_was_given(tmp_path: Path) -> None:

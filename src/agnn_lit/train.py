@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import signal
 import sys
 import time
@@ -124,8 +125,11 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
     _quieten()
     keep_freed_memory()
     t = cfg.trainer
-    # Set in any case: MKL then keeps to that number, on which the last bits of a sum depend.
-    torch.set_num_threads(t.threads or torch.get_num_threads())
+    # The last bits of a sum depend on both, and a continued run gives those of an undisturbed one.
+    threads = t.threads or run.status.get("threads") or torch.get_num_threads()
+    torch.set_num_threads(threads)
+    if t.deterministic:
+        os.environ.setdefault("MKL_CBWR", "AUTO")  # read at MKL's first call: the same order of sums in every process
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     videos, held_out, static = data
     plan = plan_epochs(cfg, len(videos), len(static))
@@ -138,7 +142,7 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
     extra = {**provenance, "parameters": parameters, "groups": groups}
     name = f"{cfg.name}/{run.folder.name}"
     csv, wandb = build_loggers(cfg.logger, run.folder, name, {**plain(cfg), **extra}, run.status.get("wandb_id"))
-    run.update(parameters=parameters, groups=groups, wandb_id=None if wandb is None else wandb.experiment.id)
+    run.update(threads=threads, parameters=parameters, groups=groups, wandb_id=None if wandb is None else wandb.experiment.id)
     _say(
         f"{run.folder}: {parameters:,} parameters, {len(videos)} training and {len(held_out)} held-out videos"
         + (f", {len(static)} static images" if static else "")
