@@ -387,10 +387,13 @@ class InstancesConfig:
     source: str | None = None  # folder of masks, JSON file, or name or file of Mask R-CNN's weights
     agreement: float = 0.5  # least mean probability of foreground within a proposal; 0: the foreground has no say
     min_area: float = 0.0005  # smaller proposals are left out; share of the frame
-    separation: float = 2.5  # a part is split where two clusters lie so many deviations (within them) apart
+    separation: float = 2.0  # a part is split where two clusters lie so many deviations (within them) apart
     candidates: int = 50  # proposals of a frame at most, the strongest
     overlap: float = 0.1  # least IoU of a mask, moved by the optical flow, with the next one of the same object
     appearance: float = 0.3  # weight of likeness (0..1) beside IoU where several could go on
+    min_likeness: float = (
+        0.2  # least likeness (0..1) with which an object goes on where its mask was: not what hides it
+    )
     similarity: float = 0.8  # least likeness (0..1) with which a lost object is found again
     patience: int = 10  # frames that the mask of an object not seen is moved on
     memory: int = 200  # frames after which a lost object is not looked for any more

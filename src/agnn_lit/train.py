@@ -142,7 +142,9 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
     extra = {**provenance, "parameters": parameters, "groups": groups}
     name = f"{cfg.name}/{run.folder.name}"
     csv, wandb = build_loggers(cfg.logger, run.folder, name, {**plain(cfg), **extra}, run.status.get("wandb_id"))
-    run.update(threads=threads, parameters=parameters, groups=groups, wandb_id=None if wandb is None else wandb.experiment.id)
+    run.update(
+        threads=threads, parameters=parameters, groups=groups, wandb_id=None if wandb is None else wandb.experiment.id
+    )
     _say(
         f"{run.folder}: {parameters:,} parameters, {len(videos)} training and {len(held_out)} held-out videos"
         + (f", {len(static)} static images" if static else "")

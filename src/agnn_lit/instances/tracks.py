@@ -163,17 +163,15 @@ class Tracker:
         overlap = common / np.maximum(ours.sum(1)[:, None] + theirs.sum(1)[None] - common, 1e-6)
         age = np.array([min(1.0, track.frames / _OLD) for track in there])[:, None]
         inside = common / np.maximum(ours.sum(1), 1e-6)[:, None]  # a mask that has grown over its surroundings goes on
-        value = (
-            np.maximum(overlap, inside / 2)
-            + self._cfg.appearance * self._likeness(there, candidates)
-            + _LENGTH_BONUS * age
-        )
-        self._assign(there, value, overlap >= self._cfg.overlap, chosen)
+        alike = self._likeness(there, candidates)
+        value = np.maximum(overlap, inside / 2) + self._cfg.appearance * alike + _LENGTH_BONUS * age
+        self._assign(there, value, (overlap >= self._cfg.overlap) & (alike >= self._cfg.min_likeness), chosen)
 
     def _find_again(self, candidates: Candidates, chosen: dict[int, Track]) -> None:
-        """Give what is left to tracks that were not seen for a while, by its looks."""
+        """Give what is left to tracks that do not go on, or were not seen for a while, by its looks."""
         taken = {track.number for track in chosen.values()}
-        lost = [t for t in self._tracks if t.missed and t.frames >= self._cfg.min_length and t.number not in taken]
+        long = self._cfg.min_length
+        lost = [t for t in self._tracks if (not t.missed or t.frames >= long) and t.number not in taken]
         if not lost or len(chosen) == len(candidates):
             return
         areas = candidates.masks.mean(axis=(1, 2))[None] / np.array([max(t.area, 1e-9) for t in lost])[:, None]
