@@ -237,7 +237,7 @@ def _check_instances(cfg: InstancesConfig) -> None:
         cfg.proposals not in needed or bool(cfg.source),
         f"instances.source is not set: {needed.get(cfg.proposals)} for instances={cfg.proposals.value}",
     )
-    for key in ("agreement", "min_area", "overlap", "similarity"):
+    for key in ("agreement", "min_area", "overlap", "min_likeness", "similarity"):
         _require(0 <= getattr(cfg, key) <= 1, f"instances.{key}={getattr(cfg, key)}: must lie in [0, 1]")
     for key in ("separation", "appearance"):
         _require(getattr(cfg, key) >= 0, f"instances.{key}={getattr(cfg, key)}: must be 0 or more")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -102,7 +103,8 @@ def _predict(
     from agnn_lit.inference import predict_video
 
     out.mkdir(parents=True, exist_ok=True)
-    kept = out / ".candidates" / video.name
+    kept = out / ".candidates"
+    shutil.rmtree(kept, ignore_errors=True)  # of an evaluation that was interrupted
     for p in predict_video(trained.model, video, trained.how, scratch=out):
         name = video.frame_name(p.index)
         masks, objects = {stage: _masks(out, stage, stages[-1]) / video.name / f"{name}.png" for stage in stages}, None

@@ -74,3 +74,24 @@ def test_texture_adds_stripes():
 def test_frames_outside_the_video_are_refused():
     with pytest.raises(IndexError, match=r"frame 8 of train-0000: must lie in 0\.\.7"):
         videos(1)[0].frame(8)
+
+
+def test_several_primaries_return_in_every_frame_and_hide_each_other():
+    hidden = 0
+    for video in videos(12, primaries=3):
+        colours: dict[int, list[np.ndarray]] = {}
+        for i in range(8):
+            ids, frame = video.objects(i), video.frame(i)
+            np.testing.assert_array_equal(video.mask(i), ids > 0)
+            assert set(np.unique(ids)) <= {0, 1, 2, 3}
+            hidden += len(np.unique(ids)) < 4
+            for number in (1, 2, 3):
+                if np.count_nonzero(ids == number) > 20:
+                    colours.setdefault(number, []).append(np.median(frame[ids == number], axis=0))
+        assert max(np.ptp(seen, axis=0).max() for seen in colours.values()) < 12
+    assert hidden, "one is out of sight at times"
+
+
+def test_more_primaries_do_not_change_the_way_of_the_first():
+    for one, three in zip(videos(3), videos(3, primaries=3), strict=True):
+        np.testing.assert_array_equal(one._paths[0], three._paths[0])

@@ -85,6 +85,7 @@ class CocoFile:
 
     def __init__(self, file: Path) -> None:
         self._tools = need_package("pycocotools.mask", "instances", "instances=coco")
+        self._file = file
         if not file.is_file():
             raise ConfigError(f"instances.source={file}: no such file; needed: COCO-style results as JSON")
         try:
@@ -105,10 +106,20 @@ class CocoFile:
             ) from error
 
     def __call__(self, sequence: str, name: str, frame: Frame) -> list[Proposal]:
-        """Decode the masks of a frame; see :class:`Proposer`."""
+        """Decode the masks of a frame; see :class:`Proposer`.
+
+        Raises:
+            DataError: a segmentation that is none.
+        """
         found = self._entries.get(f"{sequence}/{name}", self._entries.get(name, []))
         size = frame.shape[:2]
-        return [Proposal(self._mask(entry["segmentation"], size), float(entry.get("score", 1.0))) for entry in found]
+        try:
+            return [Proposal(self._mask(e["segmentation"], size), float(e.get("score", 1.0))) for e in found]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{self._file}, {sequence}/{name}: a segmentation is neither run lengths nor polygons "
+                f"({type(error).__name__}: {error})"
+            ) from error
 
     def _mask(self, segmentation: Any, size: tuple[int, ...]) -> Mask:
         height, width = size
