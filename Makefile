@@ -43,7 +43,7 @@ report: $(STAMP)  ## one page: make report RUN=runs/NAME/SETTINGS, or EXP=rounds
 	$(if $(EXP),$(BIN)/agnn-report 'runs=[runs/$(EXP)]' out=runs/$(EXP)-report record=experiments/$(EXP) $(ARGS),\
 	  $(BIN)/agnn-report 'runs=[$(RUN)]' out=$(RUN)/report $(ARGS))
 
-benchmark: $(STAMP)  ## speed and memory beside plain code: make benchmark ARGS='topic=inference out=FILE.json' (also crf, data, graph, scoring)
+benchmark: $(STAMP)  ## speed and memory beside plain code: make benchmark ARGS='topic=inference out=FILE.json' (also crf, data, graph, objects, scoring)
 	$(BIN)/agnn-benchmark $(or $(ARGS),topic=scoring)
 
 test: $(STAMP)  ## lint and run the tests; set AGNN_DAVIS_ROOT to include those on real footage

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from agnn_lit import benchmark_crf, benchmark_inference, benchmark_scoring, benchmark_turns, memory
+from agnn_lit import benchmark_crf, benchmark_inference, benchmark_objects, benchmark_scoring, benchmark_turns, memory
 from agnn_lit.benchmark import TOPICS, BenchmarkConfig, benchmark
 from agnn_lit.build import build_model
 from agnn_lit.config import BackboneName, ConfigError, CrfBackend
@@ -74,6 +74,15 @@ def test_inference_gives_rows_and_ratios(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(benchmark_inference, "difference", lambda setting, **which: 0.021)
     with pytest.raises(RuntimeError, match=r"probabilities differ by 0\.021"):
         benchmark_inference.run_inference(1, small)
+
+
+def test_objects_gives_rows_and_the_ratio() -> None:
+    small = benchmark_inference.Setting(BackboneName.tiny, (64, 64), (96, 128), length=3)
+    result = benchmark_objects.run_objects(1, small)
+    assert [row["name"] for row in result["rows"]] == ["a frame: network", "a frame: candidates", "a frame: tracks"]
+    network, *ours = (row["seconds"] for row in result["rows"])
+    assert min(network, *ours) > 0
+    assert result["ratios"]["objects_over_network"] == pytest.approx(sum(ours) / network)
 
 
 def test_the_sides_are_what_they_are_called() -> None:

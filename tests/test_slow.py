@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -73,3 +75,24 @@ def test_two_thousand_frames_need_the_memory_of_two_hundred(tmp_path):
         peaks[frames] = peak_of_prediction(run.folder, video, tmp_path / str(frames))
     print(peaks)
     assert peaks[2000] < 1.1 * peaks[200]
+
+
+def test_a_thousand_frames_are_followed_in_the_memory_of_a_hundred(tmp_path):
+    run = Run(tmp_path / "run")
+    train(train_config("trainer.max_epochs=1"), run)
+    peaks = {}
+    for length in (100, 1000):
+        video = write_video(tmp_path / f"{length}.mp4", frames=length, size=(480, 854))
+        masks = tmp_path / f"{length}"
+        masks.mkdir()
+        for t in range(length):
+            ids = np.zeros((480, 854), np.uint8)
+            for k in range(8):  # they come and go, and their indices change
+                if (t + 7 * k) % 40 < 30:
+                    x = (3 * t + 100 * k) % 780
+                    ids[20 + 55 * k : 70 + 55 * k, x : x + 60] = 1 + (k + 3 * t) % 8
+            cv2.imwrite(str(masks / f"{t:05d}.png"), ids)
+        words = ("instances=masks", f"instances.source='{masks}'", "instances.agreement=0")
+        peaks[length] = peak_of_prediction(run.folder, video, tmp_path / f"out{length}", *words)
+    print(peaks)
+    assert peaks[1000] < 1.1 * peaks[100]

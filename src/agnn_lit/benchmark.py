@@ -28,6 +28,7 @@ TOPICS = {
     "crf": "agnn_lit.benchmark_crf:run_crf",
     "graph": "agnn_lit.benchmark_graph:run_graph",
     "data": "agnn_lit.benchmark_data:run_data",
+    "objects": "agnn_lit.benchmark_objects:run_objects",
 }
 
 

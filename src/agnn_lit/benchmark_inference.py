@@ -68,7 +68,7 @@ class Setting:
         return self.how.graphs(self.length)[0].frames
 
 
-def _settle(network: AGNN, images: torch.Tensor) -> AGNN:
+def settle(network: AGNN, images: torch.Tensor) -> AGNN:
     """Give a random network activations of ordinary size, and keep it from blowing up the last digits.
 
     One pass sets the statistics that it normalises by. Residual branches count a fifth: at full weight thirty random
@@ -109,7 +109,7 @@ def _ready(setting: Setting, *, released: bool) -> AGNN:
     videos = synthetic_videos("train", 4 * setting.frames, length=1, size=setting.footage)
     # Frames of many videos: where an average over a frame is normalised, there must be something to tell them apart.
     images = to_input([video.frame(0) for video in videos], (129, 129))
-    return _settle(build(setting, released=released), images.reshape(4, setting.frames, *images.shape[1:]))
+    return settle(build(setting, released=released), images.reshape(4, setting.frames, *images.shape[1:]))
 
 
 @torch.inference_mode()

@@ -1,0 +1,62 @@
+"""How much do the tracks lose against perfect identities?
+
+python experiments/instances/identities.py RUN [RUN …]: evaluates each run's test videos twice with instances=parts,
+once as always and once with every candidate named after the annotated object that it overlaps most. Writes
+experiments/instances/identities.csv.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from agnn_lit import evaluate as commands
+from agnn_lit.config import EvaluateConfig, InstancesConfig, ProposalSource
+from agnn_lit.finish import save_mask
+from agnn_lit.instances.candidates import Candidates, candidates_file
+from agnn_lit.instances.video import link_video
+from agnn_lit.runs import Run
+
+
+def link_perfectly(video, folder, mask_of, cfg, advance=None) -> int:  # noqa: ARG001 - as link_video
+    """Write the masks of a video with the identities of its annotation."""
+    for index in range(len(video)):
+        name, annotation = video.frame_name(index), video.objects(index)
+        ids = np.zeros_like(annotation)
+        for mask in Candidates.load(candidates_file(folder, name)).masks[::-1]:  # the strongest is drawn last
+            counts = np.bincount(annotation[mask], minlength=2).astype(float)
+            unions = [np.count_nonzero(mask | (annotation == k)) for k in range(1, len(counts))]
+            if counts[1:].any():
+                ids[mask] = 1 + int(np.argmax(counts[1:] / unions))
+        save_mask(mask_of(name), ids)
+    shutil.rmtree(folder)
+    return 0
+
+
+def main() -> None:
+    """Write a row for each run and kind of identities."""
+    rows = []
+    for folder in sys.argv[1:]:
+        data = Run(Path(folder)).load_config().data
+        for kind, link in (("perfect", link_perfectly), ("tracked", link_video)):
+            commands.link_video = link
+            with tempfile.TemporaryDirectory() as out:
+                cfg = EvaluateConfig(run=folder, protocol="davis2017_unsupervised", out=out, progress=False)
+                cfg.instances = InstancesConfig(ProposalSource.parts)
+                summary, _ = commands.evaluate(cfg)
+            values = [f"{summary[key]:.4f}" for key in ("J_mean", "F_mean", "JF_mean")]
+            rows.append([data.synthetic.primaries, kind, *values, summary["identity_switches"]])
+    target = Path(__file__).with_name("identities.csv")
+    with target.open("w", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerows([["primaries", "identities", "J", "F", "J&F", "switches"], *rows])
+    print(target.read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Are the identities of other people's masks found again once they are lost?
+
+AGNN_DAVIS_ROOT=DIR python experiments/instances/shuffled.py RUN RESULTS [SEQUENCE …]: takes the masks of RVOS in
+RESULTS/rvos/SEQUENCE, gives their objects other indices in every frame, and has agnn-predict follow them through the
+frames. Both are scored as davis2017_unsupervised against DAVIS's annotations where a sequence has one object there,
+else against RESULTS/osvos/SEQUENCE. Writes experiments/instances/shuffled.csv.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from agnn_lit.config import InstancesConfig, PredictConfig, ProposalSource
+from agnn_lit.metrics.mask_files import read_ids
+from agnn_lit.metrics.objects import score_objects
+from agnn_lit.metrics.protocols import PROTOCOLS
+from agnn_lit.predict import predict
+
+_SEED = 0
+
+
+def score(sequence: str, masks: Path, annotations: Path) -> float:
+    """Mean J&F over the objects of a sequence."""
+    files = sorted(annotations.glob("*.png"))
+    names = [file.stem for file in files]
+    true = (np.minimum(ids, 1) if ids.max() == 255 else ids for ids in map(read_ids, files))  # 255: one object
+    found = (read_ids(masks / f"{name}.png") for name in names)
+    scores = score_objects(sequence, names, found, true, PROTOCOLS["davis2017_unsupervised"])
+    return float(np.mean([(s.J_mean + s.F_mean) / 2 for s in scores]))
+
+
+def main() -> None:
+    """Write a row for each sequence, and the mean."""
+    run, results, *sequences = sys.argv[1:]
+    davis = Path(os.environ["AGNN_DAVIS_ROOT"])
+    rows = []
+    for sequence in sequences or sorted(p.name for p in (Path(results) / "rvos").iterdir()):
+        original = Path(results) / "rvos" / sequence
+        annotations = davis / "Annotations/480p" / sequence
+        first = read_ids(min(annotations.glob("*.png")))
+        if len(np.unique(first[first > 0])) > 1 or not any(annotations.glob("*.png")):
+            annotations = Path(results) / "osvos" / sequence
+        with tempfile.TemporaryDirectory() as folder:
+            rng = np.random.default_rng(_SEED)
+            shuffled = Path(folder) / "shuffled"
+            shuffled.mkdir()
+            for file in sorted(original.glob("*.png")):
+                other = np.array([0, *(1 + rng.permutation(254)), 255], np.uint8)
+                Image.fromarray(other[read_ids(file)], mode="L").save(shuffled / file.name)
+            instances = InstancesConfig(ProposalSource.masks, str(shuffled), agreement=0.0, min_area=0.0)
+            source = str(davis / "JPEGImages/480p" / sequence)
+            cfg = PredictConfig(run=run, input=source, out=f"{folder}/out", instances=instances, overlay=False)
+            out = predict(cfg)
+            values = [score(sequence, masks, annotations) for masks in (original, shuffled, out / "masks")]
+        rows.append([sequence, annotations.parent.name, *values])
+        print(f"{sequence}: original {values[0]:.3f}, shuffled {values[1]:.3f}, tracked {values[2]:.3f}", flush=True)
+    means = np.mean([row[2:] for row in rows], axis=0)
+    print(f"mean: {means[2] / means[0]:.3f} of the original's {means[0]:.3f}; shuffled {means[1] / means[0]:.3f}")
+    with Path(__file__).with_name("shuffled.csv").open("w", newline="") as file:
+        out_file = csv.writer(file, lineterminator="\n")
+        out_file.writerow(["sequence", "annotation", "original J&F", "shuffled J&F", "tracked J&F"])
+        for name, kind, *values in [*rows, ["mean", "", *means]]:
+            out_file.writerow([name, kind, *(f"{value:.4f}" for value in values)])
+
+
+if __name__ == "__main__":
+    main()
