@@ -102,7 +102,9 @@ def base(tmp_path_factory) -> Path:
     make_static(folder / "MSRA10K")
     make_static(folder / "DUTS-TR", "DUTS-TR-Image", "DUTS-TR-Mask", 3)
     shutil.copytree(davis / "Annotations/480p", folder / "results/osvos")
+    shutil.copytree(davis / "Annotations/480p", folder / "results/davis2017/rvos")
     shutil.copytree(davis / "JPEGImages/480p/blackswan", folder / "frames")
+    shutil.copytree(davis / "Annotations/480p/blackswan", folder / "proposals")
     write_video(folder / "holiday.mp4")
     return folder
 

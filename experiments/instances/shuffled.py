@@ -41,11 +41,12 @@ def main() -> None:
     run, results, *sequences = sys.argv[1:]
     davis = Path(os.environ["AGNN_DAVIS_ROOT"])
     rows = []
-    for sequence in sequences or sorted(p.name for p in (Path(results) / "rvos").iterdir()):
+    there = sorted(p.name for p in (davis / "Annotations/480p").iterdir() if (Path(results) / "rvos" / p.name).is_dir())
+    for sequence in sequences or there:
         original = Path(results) / "rvos" / sequence
         annotations = davis / "Annotations/480p" / sequence
         first = read_ids(min(annotations.glob("*.png")))
-        if len(np.unique(first[first > 0])) > 1 or not any(annotations.glob("*.png")):
+        if len(np.unique(first[first > 0])) > 1:
             annotations = Path(results) / "osvos" / sequence
         with tempfile.TemporaryDirectory() as folder:
             rng = np.random.default_rng(_SEED)
