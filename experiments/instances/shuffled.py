@@ -53,7 +53,7 @@ def main() -> None:
             shuffled = Path(folder) / "shuffled"
             shuffled.mkdir()
             for file in sorted(original.glob("*.png")):
-                other = np.array([0, *(1 + rng.permutation(254)), 255], np.uint8)
+                other = np.array([0, *(1 + rng.permutation(20))], np.uint8)  # at most 20 objects
                 Image.fromarray(other[read_ids(file)], mode="L").save(shuffled / file.name)
             instances = InstancesConfig(ProposalSource.masks, str(shuffled), agreement=0.0, min_area=0.0)
             source = str(davis / "JPEGImages/480p" / sequence)
