@@ -80,7 +80,7 @@ def make_report(cfg: ReportConfig) -> Path:
         if len(report.sweeps) != 1:
             raise ReportError(
                 f"record={cfg.record}: {len(report.sweeps)} sweeps in runs={list(cfg.runs)}; a record is of one: runs "
-                "in one folder that differ in more than their seeds"
+                "in one folder that differ in their settings or seeds"
             )
         write_record(report.sweeps[0].sweep, Path(cfg.record))
     print_means(report)

@@ -29,6 +29,7 @@ from agnn_lit.runs import write_atomically
 _MEASURES = (("J", "J_mean"), ("F", "F_mean"), ("T", "T"))
 #: What runs differ in that is no axis: repetitions, and how fast they were computed.
 _NO_AXIS = ("seed", "trainer.threads", "clips.workers")
+_SEEDS = "all seeds"  # the only point where nothing else differs
 _UNSCORED = "validation"  # stands for an evaluation where there is none
 
 
@@ -56,7 +57,7 @@ class Sweep:
 
     Attributes:
         name: of the folder.
-        axes: settings in which the runs differ, one for each thing that varies.
+        axes: settings in which the runs differ, one for each thing that varies; none where only seeds do.
         points: in the order of the axes' values.
         evaluations: names of the evaluations that the runs have.
     """
@@ -70,7 +71,8 @@ class Sweep:
     def title(self) -> str:
         """Name, and how much there is of it."""
         seeds = max(len(point.runs) for point in self.points)
-        return f"{self.name}: {', '.join(map(axis_title, self.axes))}, {seeds} seed{'s' if seeds > 1 else ''} each"
+        axes = [", ".join(map(axis_title, self.axes))] if self.axes else []
+        return f"{self.name}: {', '.join([*axes, f'{seeds} seed' + 's' * (seeds > 1)])}" + " each" * bool(axes)
 
 
 @dataclass(frozen=True)
@@ -110,14 +112,14 @@ def find_axes(runs: Sequence[Run]) -> tuple[str, ...]:
 
 
 def find_sweeps(runs: Sequence[Run]) -> list[Sweep]:
-    """Runs whose folders lie side by side and that differ in more than their seeds."""
+    """Runs whose folders lie side by side and that differ in their settings or seeds."""
     folders: dict[Path, list[Run]] = {}
     for run in runs:
         folders.setdefault(run.path.resolve().parent, []).append(run)
     sweeps = []
     for name, members in zip(short_names(list(folders)), folders.values(), strict=True):
         axes = find_axes(members)
-        if not axes:
+        if not axes and len({repr(run.config.get("seed")) for run in members}) < 2:
             continue
         points: dict[str, list[Run]] = {}
         values: dict[str, tuple[Any, ...]] = {}
@@ -218,14 +220,18 @@ def sweep_table(sweep: Sweep) -> Table:
     return Table(f"Sweep {sweep.title}", tuple(columns), tuple(rows))
 
 
+def _first(point: Point) -> str:
+    return repr(point.values[:1])
+
+
 def _label(value: Any) -> str:
     return shown(value).text
 
 
 def _draw(axes: Axes, sweep: Sweep, evaluation: str, measure: str) -> None:
     """One measure against the first axis; further axes are lines of their own."""
-    firsts = list(dict.fromkeys(repr(point.values[0]) for point in sweep.points))
-    values = {repr(point.values[0]): point.values[0] for point in sweep.points}
+    values = {_first(point): point.values[0] if sweep.axes else _SEEDS for point in sweep.points}
+    firsts = list(values)
     numeric = all(_order(v)[0] == 0 for v in values.values())
     places = {key: float(values[key]) if numeric else float(n) for n, key in enumerate(firsts)}
     lines: dict[tuple[Any, ...], list[Point]] = {}
@@ -234,7 +240,7 @@ def _draw(axes: Axes, sweep: Sweep, evaluation: str, measure: str) -> None:
     for index, (rest, points) in enumerate(lines.items()):
         colour = series_colour(index)
         found = [
-            (places[repr(p.values[0])], *mean_and_deviation([value_of(r, evaluation, measure) for r in p.runs]))
+            (places[_first(p)], *mean_and_deviation([value_of(r, evaluation, measure) for r in p.runs]))
             for p in points
         ]
         x, means, deviations = (list(column) for column in zip(*found, strict=True))
@@ -261,14 +267,15 @@ def sweep_figure(sweep: Sweep, evaluation: str) -> Figure:
     for axes, measure in zip(panels, measures, strict=True):
         _draw(axes, sweep, evaluation, measure)
         axes.set_ylim(bottom=0.0, top=max(1.0, axes.get_ylim()[1]) if measure != "T" else None)
-    panels[-1].set_xlabel(axis_title(sweep.axes[0]))
+    if sweep.axes:
+        panels[-1].set_xlabel(axis_title(sweep.axes[0]))
     if len(sweep.axes) > 1:
         panels[0].legend(frameon=False, fontsize=7, title=", ".join(map(axis_title, sweep.axes[1:])), title_fontsize=7)
     return figure
 
 
 def _point_name(sweep: Sweep, point: Point) -> str:
-    return ", ".join(f"{axis_title(a)} {_label(v)}" for a, v in zip(sweep.axes, point.values, strict=True))
+    return ", ".join(f"{axis_title(a)} {_label(v)}" for a, v in zip(sweep.axes, point.values, strict=True)) or _SEEDS
 
 
 def _pictures(sweep: Sweep, point: Point) -> list[Picture]:
