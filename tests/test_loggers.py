@@ -151,3 +151,12 @@ def test_an_evaluation_is_a_wandb_run_of_its_own_in_the_runs_group(tmp_path):
     train(train_config("logger=none", "trainer.max_epochs=1"), again)
     evaluate_run(evaluate_config(f"run={again.folder}", "progress=false"))
     assert not list(again.folder.rglob("*.wandb"))
+
+
+def test_a_score_that_does_not_exist_is_left_out(tmp_path, monkeypatch):
+    from agnn_lit import evaluate
+
+    scores = {"J_mean": 0.5, "F_mean": 0.25, "T": None}
+    monkeypatch.setattr(evaluate, "evaluate", lambda cfg: (scores, tmp_path))
+    metrics = train(train_config("logger=none", "test=true", "trainer.max_epochs=1"), Run(tmp_path / "run"))
+    assert {k: v for k, v in metrics.items() if k.startswith("test/")} == {"test/J": 0.5, "test/F": 0.25}

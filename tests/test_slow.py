@@ -77,6 +77,7 @@ def test_two_thousand_frames_need_the_memory_of_two_hundred(tmp_path):
     assert peaks[2000] < 1.1 * peaks[200]
 
 
+@pytest.mark.slow
 def test_a_thousand_frames_are_followed_in_the_memory_of_a_hundred(tmp_path):
     run = Run(tmp_path / "run")
     train(train_config("trainer.max_epochs=1"), run)

@@ -2,8 +2,8 @@
 
 AGNN_DAVIS_ROOT=DIR python experiments/instances/shuffled.py RUN RESULTS [SEQUENCE …]: takes the masks of RVOS in
 RESULTS/rvos/SEQUENCE, gives their objects other indices in every frame, and has agnn-predict follow them through the
-frames. Both are scored as davis2017_unsupervised against DAVIS's annotations where a sequence has one object there,
-else against RESULTS/osvos/SEQUENCE. Writes experiments/instances/shuffled.csv.
+frames. Both are scored as davis2017_unsupervised against DAVIS-2016's annotations where a sequence has one object, else
+against RESULTS/osvos/SEQUENCE, which tells how many it has. Writes experiments/instances/shuffled.csv.
 """
 
 from __future__ import annotations
@@ -44,10 +44,9 @@ def main() -> None:
     there = sorted(p.name for p in (davis / "Annotations/480p").iterdir() if (Path(results) / "rvos" / p.name).is_dir())
     for sequence in sequences or there:
         original = Path(results) / "rvos" / sequence
-        annotations = davis / "Annotations/480p" / sequence
-        first = read_ids(min(annotations.glob("*.png")))
-        if len(np.unique(first[first > 0])) > 1:
-            annotations = Path(results) / "osvos" / sequence
+        annotations = Path(results) / "osvos" / sequence
+        if read_ids(min(annotations.glob("*.png"))).max() == 1:
+            annotations = davis / "Annotations/480p" / sequence
         with tempfile.TemporaryDirectory() as folder:
             rng = np.random.default_rng(_SEED)
             shuffled = Path(folder) / "shuffled"
@@ -60,7 +59,7 @@ def main() -> None:
             cfg = PredictConfig(run=run, input=source, out=f"{folder}/out", instances=instances, overlay=False)
             out = predict(cfg)
             values = [score(sequence, masks, annotations) for masks in (original, shuffled, out / "masks")]
-        rows.append([sequence, annotations.parent.name, *values])
+        rows.append([sequence, "OSVOS" if annotations.is_relative_to(results) else "DAVIS", *values])
         print(f"{sequence}: original {values[0]:.3f}, shuffled {values[1]:.3f}, tracked {values[2]:.3f}", flush=True)
     means = np.mean([row[2:] for row in rows], axis=0)
     print(f"mean: {means[2] / means[0]:.3f} of the original's {means[0]:.3f}; shuffled {means[1] / means[0]:.3f}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import signal
 import sys
@@ -231,7 +230,7 @@ def _test(cfg: TrainConfig, run: Run, wandb: WandbLogger | None) -> dict[str, fl
     if wandb is not None:
         log_scores(wandb.experiment, out)
     keys = {"test/J": "J_mean", "test/F": "F_mean", "test/T": "T"}
-    return {name: summary[key] for name, key in keys.items() if not math.isnan(summary[key])}
+    return {name: summary[key] for name, key in keys.items() if summary[key] is not None}
 
 
 def _say(text: str) -> None:

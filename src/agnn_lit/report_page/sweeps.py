@@ -240,8 +240,7 @@ def _draw(axes: Axes, sweep: Sweep, evaluation: str, measure: str) -> None:
     for index, (rest, points) in enumerate(lines.items()):
         colour = series_colour(index)
         found = [
-            (places[_first(p)], *mean_and_deviation([value_of(r, evaluation, measure) for r in p.runs]))
-            for p in points
+            (places[_first(p)], *mean_and_deviation([value_of(r, evaluation, measure) for r in p.runs])) for p in points
         ]
         x, means, deviations = (list(column) for column in zip(*found, strict=True))
         axes.errorbar(
