@@ -45,6 +45,12 @@ def evaluate_config(*overrides: str) -> config.EvaluateConfig:
     return config.typed(composed, config.EvaluateConfig)
 
 
+def predict_config(run: Path, source: Path, out: Path, *overrides: str) -> config.PredictConfig:
+    words = [f"input='{source}'", f"out='{out}'", f"run='{run}'", "progress=false", *overrides]
+    with initialize_config_dir(config.CONF_DIR, version_base="1.3"):
+        return config.typed(compose("predict", overrides=words), config.PredictConfig)
+
+
 #: Experiments of agnn-evaluate and agnn-predict; all others are agnn-train's.
 OF_TESTING = ("official_test", "stages")
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from agnn_lit import config, finish
@@ -27,7 +26,7 @@ from agnn_lit.overlay import draw_overlay
 from agnn_lit.predict import main, predict
 from agnn_lit.runs import Run
 from agnn_lit.train import train
-from tests.configs import train_config
+from tests.configs import predict_config, train_config
 from tests.data.videos import picture, turn, write_video
 from tests.memory import peak_of_prediction
 
@@ -45,9 +44,7 @@ def video(tmp_path_factory):
 
 
 def settings(run, source, out, *overrides):
-    words = [f"input='{source}'", f"out='{out}'", f"run='{run.folder}'", "progress=false", *overrides]
-    with initialize_config_dir(config.CONF_DIR, version_base="1.3"):
-        return config.typed(compose("predict", overrides=words), config.PredictConfig)
+    return predict_config(run.folder, source, out, *overrides)
 
 
 def files(folder: Path) -> dict[str, bytes]:

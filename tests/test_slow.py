@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -65,25 +67,27 @@ def test_three_rounds_see_what_no_round_can(tmp_path):
     assert scores[3] - scores[0] >= 0.30, scores
 
 
+def peaks(folder: Path, lengths: tuple[int, int], words_of: Callable[[int], tuple[str, ...]]) -> list[float]:
+    """Peak memory of predicting 854x480 videos of two lengths."""
+    run = Run(folder / "run")
+    train(train_config("trainer.max_epochs=1"), run)
+    found = []
+    for length in lengths:
+        video = write_video(folder / f"{length}.mp4", frames=length, size=(480, 854))
+        found.append(peak_of_prediction(run.folder, video, folder / f"out{length}", *words_of(length)))
+    print(dict(zip(lengths, found, strict=True)))
+    return found
+
+
 @pytest.mark.slow
 def test_two_thousand_frames_need_the_memory_of_two_hundred(tmp_path):
-    run = Run(tmp_path / "run")
-    train(train_config("trainer.max_epochs=1"), run)
-    peaks = {}
-    for frames in (200, 2000):
-        video = write_video(tmp_path / f"{frames}.mp4", frames=frames, size=(480, 854))
-        peaks[frames] = peak_of_prediction(run.folder, video, tmp_path / str(frames))
-    print(peaks)
-    assert peaks[2000] < 1.1 * peaks[200]
+    short, long = peaks(tmp_path, (200, 2000), lambda length: ())
+    assert long < 1.1 * short
 
 
 @pytest.mark.slow
 def test_a_thousand_frames_are_followed_in_the_memory_of_a_hundred(tmp_path):
-    run = Run(tmp_path / "run")
-    train(train_config("trainer.max_epochs=1"), run)
-    peaks = {}
-    for length in (100, 1000):
-        video = write_video(tmp_path / f"{length}.mp4", frames=length, size=(480, 854))
+    def given(length: int) -> tuple[str, ...]:
         masks = tmp_path / f"{length}"
         masks.mkdir()
         for t in range(length):
@@ -93,7 +97,7 @@ def test_a_thousand_frames_are_followed_in_the_memory_of_a_hundred(tmp_path):
                     x = (3 * t + 100 * k) % 780
                     ids[20 + 55 * k : 70 + 55 * k, x : x + 60] = 1 + (k + 3 * t) % 8
             cv2.imwrite(str(masks / f"{t:05d}.png"), ids)
-        words = ("instances=masks", f"instances.source='{masks}'", "instances.agreement=0")
-        peaks[length] = peak_of_prediction(run.folder, video, tmp_path / f"out{length}", *words)
-    print(peaks)
-    assert peaks[1000] < 1.1 * peaks[100]
+        return "instances=masks", f"instances.source='{masks}'", "instances.agreement=0"
+
+    short, long = peaks(tmp_path, (100, 1000), given)
+    assert long < 1.1 * short

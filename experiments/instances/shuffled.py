@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from agnn_lit.config import InstancesConfig, PredictConfig, ProposalSource
+from agnn_lit.data.index import DiskVideo
 from agnn_lit.metrics.mask_files import read_ids
 from agnn_lit.metrics.objects import score_objects
 from agnn_lit.metrics.protocols import PROTOCOLS
@@ -30,7 +31,8 @@ def score(sequence: str, masks: Path, annotations: Path) -> float:
     """Mean J&F over the objects of a sequence."""
     files = sorted(annotations.glob("*.png"))
     names = [file.stem for file in files]
-    true = (np.minimum(ids, 1) if ids.max() == 255 else ids for ids in map(read_ids, files))  # 255: one object
+    video = DiskVideo(sequence, (), tuple(files))
+    true = (video.objects(index) for index in range(len(files)))
     found = (read_ids(masks / f"{name}.png") for name in names)
     scores = score_objects(sequence, names, found, true, PROTOCOLS["davis2017_unsupervised"])
     return float(np.mean([(s.J_mean + s.F_mean) / 2 for s in scores]))

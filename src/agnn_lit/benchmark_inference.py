@@ -68,7 +68,7 @@ class Setting:
         return self.how.graphs(self.length)[0].frames
 
 
-def settle(network: AGNN, images: torch.Tensor) -> AGNN:
+def _settle(network: AGNN, images: torch.Tensor) -> AGNN:
     """Give a random network activations of ordinary size, and keep it from blowing up the last digits.
 
     One pass sets the statistics that it normalises by. Residual branches count a fifth: at full weight thirty random
@@ -105,11 +105,12 @@ def build(setting: Setting, *, released: bool) -> AGNN:
     )
 
 
-def _ready(setting: Setting, *, released: bool) -> AGNN:
+def ready(setting: Setting, *, released: bool) -> AGNN:
+    """The network of :func:`build` with activations of ordinary size."""
     videos = synthetic_videos("train", 4 * setting.frames, length=1, size=setting.footage)
     # Frames of many videos: where an average over a frame is normalised, there must be something to tell them apart.
     images = to_input([video.frame(0) for video in videos], (129, 129))
-    return settle(build(setting, released=released), images.reshape(4, setting.frames, *images.shape[1:]))
+    return _settle(build(setting, released=released), images.reshape(4, setting.frames, *images.shape[1:]))
 
 
 @torch.inference_mode()
@@ -119,21 +120,21 @@ def _forward(model: AGNN, images: torch.Tensor) -> torch.Tensor:
 
 def _official(setting: Setting) -> Callable[[], Any]:
     """One frame the released code's way: a whole forward with two random references, of which one mask is kept."""
-    model = _ready(setting, released=True)
+    model = ready(setting, released=True)
     images = setting.images(random_references(setting.length, setting.frames, seed=0)[0].nodes)
     return lambda: _forward(model, images)
 
 
 def _plain(setting: Setting) -> Callable[[], Any]:
     """One subset of the partition, fp32."""
-    model = _ready(setting, released=False)
+    model = ready(setting, released=False)
     images = setting.images(setting.subset)
     return lambda: _forward(model, images)
 
 
 def _ours(setting: Setting, *, released: bool = False) -> Callable[[], Any]:
     """A whole video as ``agnn-predict`` sends it through the network, frames resized and maps brought to their size."""
-    model = prepare(_ready(setting, released=released), _CPU, choose_dtype("auto", _CPU))
+    model = prepare(ready(setting, released=released), _CPU, choose_dtype("auto", _CPU))
     (video,) = synthetic_videos("test", 1, length=setting.length, size=setting.footage)
     return lambda: list(predict_video(model, video, setting.how))
 
@@ -189,7 +190,7 @@ def measure(setting: Setting, repeats: int) -> dict[str, tuple[float, float]]:
 
 def difference(setting: Setting, *, released: bool = False) -> float:
     """Mean difference of our probabilities from those of plain fp32, on the first subset."""
-    plain = _ready(setting, released=released)
+    plain = ready(setting, released=released)
     ours = prepare(plain, _CPU, choose_dtype("auto", _CPU))
     images = setting.images(setting.subset)
     like = next(ours.parameters())

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
-from agnn_lit.benchmark_inference import Setting, build, settle
+from agnn_lit.benchmark_inference import Setting, ready
 from agnn_lit.benchmark_turns import fastest
 from agnn_lit.config import InstancesConfig
 from agnn_lit.data.synthetic import synthetic_videos
@@ -26,9 +27,8 @@ def run_objects(repeats: int = 3, setting: Setting | None = None) -> dict[str, A
     """
     s = setting or Setting()
     (video,) = synthetic_videos("test", 1, length=s.length, size=s.footage, primaries=3)
-    model = build(s, released=False)
-    device = next(model.parameters()).device
-    model = prepare(settle(model, s.images(s.subset)), device, choose_dtype("auto", device))
+    cpu = torch.device("cpu")
+    model = prepare(ready(s, released=False), cpu, choose_dtype("auto", cpu))
     how = Inference(s.frames, s.size, features=True)
     nodes = {p.index: p.node for p in predict_video(model, video, how)}
     frames = [video.frame(t) for t in range(s.length)]

@@ -391,9 +391,7 @@ class InstancesConfig:
     candidates: int = 50  # proposals of a frame at most, the strongest
     overlap: float = 0.1  # least IoU of a mask, moved by the optical flow, with the next one of the same object
     appearance: float = 0.3  # weight of likeness (0..1) beside IoU where several could go on
-    min_likeness: float = (
-        0.2  # least likeness (0..1) with which an object goes on where its mask was: not what hides it
-    )
+    min_likeness: float = 0.2  # least likeness (0..1) with the candidate where it is expected: not what hides it
     similarity: float = 0.8  # least likeness (0..1) with which a lost object is found again
     patience: int = 10  # frames that the mask of an object not seen is moved on
     memory: int = 200  # frames after which a lost object is not looked for any more

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import time
@@ -124,11 +123,9 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
     _quieten()
     keep_freed_memory()
     t = cfg.trainer
-    # The last bits of a sum depend on both, and a continued run gives those of an undisturbed one.
+    # The last digits of a sum depend on it, and a continued run gives those of an undisturbed one.
     threads = t.threads or run.status.get("threads") or torch.get_num_threads()
     torch.set_num_threads(threads)
-    if t.deterministic:
-        os.environ.setdefault("MKL_CBWR", "AUTO")  # read at MKL's first call: the same order of sums in every process
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     videos, held_out, static = data
     plan = plan_epochs(cfg, len(videos), len(static))

@@ -13,10 +13,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from agnn_lit import config
 from agnn_lit.build import open_videos
 from agnn_lit.config import ConfigError
 from agnn_lit.evaluate import evaluate
@@ -24,7 +22,7 @@ from agnn_lit.overlay import colour_of
 from agnn_lit.predict import predict
 from agnn_lit.runs import Run
 from agnn_lit.train import train
-from tests.configs import evaluate_config, train_config
+from tests.configs import evaluate_config, predict_config, train_config
 from tests.memory import peak_of_prediction
 
 SIZE = (48, 64)
@@ -68,9 +66,7 @@ def footage(folder: Path, length: int, shuffled: bool = True) -> tuple[Path, Pat
 
 
 def settings(run, source, out, *overrides):
-    words = [f"input='{source}'", f"out='{out}'", f"run='{run.folder}'", "progress=false", "workers=0", *overrides]
-    with initialize_config_dir(config.CONF_DIR, version_base="1.3"):
-        return config.typed(compose("predict", overrides=words), config.PredictConfig)
+    return predict_config(run.folder, source, out, "workers=0", *overrides)
 
 
 def given(masks: Path) -> tuple[str, ...]:

@@ -83,6 +83,23 @@ def test_page_of_a_sweep(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "do not compare with those of this report" in text
 
 
+def test_runs_that_differ_in_their_seeds_alone_are_a_sweep_of_one_point(tmp_path: Path) -> None:
+    for seed, j in ((0, 0.4), (1, 0.6)):
+        folder = run_folder(tmp_path / "again" / f"seed={seed}")
+        config = folder / "config.yaml"
+        config.write_text(config.read_text().replace("seed: 0", f"seed: {seed}"))
+        score_folder(folder / "evaluations" / "synthetic-test-simple", protocol="simple", J=j, data="x", stage="raw")
+    record = tmp_path / "record"
+    page = make_report(ReportConfig(runs=[str(tmp_path / "again")], out=str(tmp_path / "out"), record=str(record)))
+    assert "again: 2 seeds" in page.read_text(encoding="utf-8")
+    rows = list(csv.DictReader((record / "results.csv").read_text().splitlines()))
+    means = [float(row["J"]) for row in rows]
+    assert [row["seed"] for row in rows] == ["0", "1"]
+    (line,) = (record / "table.md").read_text().splitlines()[2:]
+    assert f"{sum(means) / 2:.3f} ± {abs(means[1] - means[0]) / 2**0.5:.3f}" in line
+    assert "all seeds" in (record / "figure.svg").read_text()
+
+
 def test_markdown_and_csv(sweep: Path, tmp_path: Path) -> None:
     out = tmp_path / "report"
     make_report(ReportConfig(runs=[str(sweep)], out=str(out)))

@@ -71,8 +71,10 @@ class Sweep:
     def title(self) -> str:
         """Name, and how much there is of it."""
         seeds = max(len(point.runs) for point in self.points)
-        axes = [", ".join(map(axis_title, self.axes))] if self.axes else []
-        return f"{self.name}: {', '.join([*axes, f'{seeds} seed' + 's' * (seeds > 1)])}" + " each" * bool(axes)
+        count = f"{seeds} seed{'s' if seeds > 1 else ''}"
+        if not self.axes:
+            return f"{self.name}: {count}"
+        return f"{self.name}: {', '.join(map(axis_title, self.axes))}, {count} each"
 
 
 @dataclass(frozen=True)
