@@ -37,7 +37,7 @@ MINIATURE = """
 model: {channels: 8}
 backbone: {weights: null}
 data: {synthetic: {train_videos: 8, test_videos: 2, length: 6, size: [32, 32]}}
-clips: {size: [32, 32], batch_size: 2, workers: 0, clips_per_video: 1}
+clips: {size: [32, 32], batch_size: 2, workers: 0, clips_per_video: 2}
 trainer: {max_epochs: 1, log_every: 1, progress: false}
 logger: {mode: disabled}
 """
@@ -138,9 +138,11 @@ def put(folder: Path, trained: Path, line: str) -> None:
         torch.save({"epoch": 12, "model": draw.state}, folder / "deeplab_davis_12_0.pth")
         run(folder, ["agnn-convert", "official=deeplab_davis_12_0.pth", "out=deeplab_davis.ckpt"])
         content = torch.load(folder / "deeplab_davis.ckpt", weights_only=True)
-        for name, value in content["state_dict"].items():
-            if name.startswith("encoder.head.") and value.ndim:  # as narrow as the model is made here
+        for name, value in content["state_dict"].items():  # as narrow as the model is made here
+            if name.startswith("encoder.head.") and value.ndim:
                 content["state_dict"][name] = value[:8].clone()
+            elif name == "auxiliary.weight":
+                content["state_dict"][name] = value[:, :8].clone()
         torch.save(content, folder / "deeplab_davis.ckpt")
     if "ours=scores/ours" in line:
         shutil.copytree(folder / "scores/osvos", folder / "scores/ours")
