@@ -1,11 +1,12 @@
 """Train the same six runs by each launcher, one of them made to fail and one killed, and compare what comes out.
 
-usage: python experiments/launchers/compare.py [NAME …] [--epochs N]
+usage: python experiments/launchers/compare.py [NAME …] [--epochs N] [--out FOLDER]
 
 NAME is sequential, parallel, slurm or ray; all of them without one. Each sweep is the built-in videos with six
 learning rates, of which the last one gives a loss that is no number; the run of the fourth is killed once it has a
-checkpoint. Then the same command is given again. Runs lie in runs/launchers_NAME; results.csv beside this script has a
-row for each run, and times.csv one for each command: the seconds that it took and those in which its runs trained.
+checkpoint. Then the same command is given again. Runs lie in runs/launchers_NAME; in FOLDER, which is that of this
+script, results.csv gets a row for each run, and times.csv one for each command: the seconds that it took and those in
+which its runs trained.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("launchers", nargs="*", default=["sequential", "parallel", "slurm", "ray"])
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=HERE)
     words = parser.parse_args()
+    words.out.mkdir(parents=True, exist_ok=True)
     results, times = io.StringIO(), io.StringIO()
     rows, spent = csv.writer(results, lineterminator="\n"), csv.writer(times, lineterminator="\n")
     rows.writerow(["launcher", "lr", "first", "again", "val_J", "metrics_sha256", "fit_seconds"])
@@ -97,8 +100,8 @@ def main() -> None:
             digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
             j = run.status.get("metrics", {}).get("val/J", "")
             rows.writerow([launcher, rate, states[0][rate], states[1][rate], j, digest, run.status.get("fit_seconds")])
-        write_atomically(HERE / "results.csv", results.getvalue())
-        write_atomically(HERE / "times.csv", times.getvalue())
+        write_atomically(words.out / "results.csv", results.getvalue())
+        write_atomically(words.out / "times.csv", times.getvalue())
 
 
 if __name__ == "__main__":
