@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from agnn_lit.build import build_model
+from agnn_lit.config import TrainConfig, typed
 from tests.data.disk import make_davis, make_static
 from tests.data.videos import write_video
 from tests.model.released import Draw, encoder_state, model_state
@@ -123,6 +125,16 @@ def trained(base) -> Path:
     return base / "trained"
 
 
+def shrink(file: Path) -> None:
+    """Make a checkpoint's network as small as the models that are trained here, with random weights."""
+    content = torch.load(file, weights_only=True)
+    config = content["hyper_parameters"]["config"]
+    config["model"]["channels"], config["clips"]["size"] = 8, [32, 32]
+    model = build_model(typed(config, TrainConfig), pretrained=False)
+    content["state_dict"] = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    torch.save(content, file)
+
+
 def put(folder: Path, trained: Path, line: str) -> None:
     """Put there what a command takes for granted."""
     for name in re.findall(r"runs/(\w+/default)", line):
@@ -144,6 +156,8 @@ def put(folder: Path, trained: Path, line: str) -> None:
             elif name == "auxiliary.weight":
                 content["state_dict"][name] = value[:, :8].clone()
         torch.save(content, folder / "deeplab_davis.ckpt")
+    if "ckpt=agnn_51.ckpt" in line:
+        shrink(folder / "agnn_51.ckpt")
     if "ours=scores/ours" in line:
         shutil.copytree(folder / "scores/osvos", folder / "scores/ours")
 
