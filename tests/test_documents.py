@@ -7,14 +7,21 @@ the authors' files) is put there first.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import re
+import select
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -125,6 +132,26 @@ def trained(base) -> Path:
     return base / "trained"
 
 
+def look(folder: Path, words: list[str]) -> None:
+    """Run a program that draws on a terminal, and leave it with its key q once a curve is there."""
+    terminal, inside = pty.openpty()
+    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    env = {**environment(folder), "TERM": "xterm-256color"}
+    child = subprocess.Popen(words, cwd=folder, env=env, stdin=inside, stdout=inside, stderr=inside)
+    os.close(inside)
+    drawn, end = b"", time.monotonic() + 60
+    while b"lr/graph" not in drawn and time.monotonic() < end:
+        if select.select([terminal], [], [], 0.2)[0]:
+            drawn += os.read(terminal, 1 << 16)
+    assert b"lr/graph" in drawn, f"{shlex.join(words)}: {drawn!r}"
+    os.write(terminal, b"q")
+    with suppress(OSError):  # Linux's way to say that the program has closed its terminal
+        while os.read(terminal, 1 << 16):
+            pass
+    os.close(terminal)
+    assert child.wait(timeout=60) == 0
+
+
 def shrink(file: Path) -> None:
     """Make a checkpoint's network as small as the models that are trained here, with random weights."""
     content = torch.load(file, weights_only=True)
@@ -158,6 +185,9 @@ def put(folder: Path, trained: Path, line: str) -> None:
         torch.save(content, folder / "deeplab_davis.ckpt")
     if "ckpt=agnn_51.ckpt" in line:
         shrink(folder / "agnn_51.ckpt")
+    if line.startswith("wandb leet"):  # other runs are trained here without a logger
+        run(folder, ["agnn-train", "experiment=demo", "logger.mode=offline"])
+        shutil.copytree(folder / "runs/demo/logger.mode-offline/wandb", folder / "runs/demo/default/wandb")
     if "ours=scores/ours" in line:
         shutil.copytree(folder / "scores/osvos", folder / "scores/ours")
 
@@ -188,7 +218,10 @@ def test_the_commands_of_a_document_run_as_they_are_written(document, base, trai
             words[1:1] = ["--old-file=.venv/.installed"]
         if words[0] == "python":
             words += MORE.get(words[1], [])
-        run(folder, words, more)
+        if words[:2] == ["wandb", "leet"]:
+            look(folder, words)
+        else:
+            run(folder, words, more)
         ran.append(line)
     assert ran
     states = [json.loads(file.read_text())["state"] for file in (folder / "runs").rglob("status.json")]
