@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,15 @@ import pytest
 import yaml
 
 from agnn_lit.config import ConfigError, LoggerMode
-from agnn_lit.dashboard import DashboardConfig, _holds, build_workspace, make_dashboard, read_sweep, specification
+from agnn_lit.dashboard import (
+    DashboardConfig,
+    _holds,
+    build_report,
+    build_workspace,
+    make_dashboard,
+    read_sweep,
+    specification,
+)
 from tests.report.folders import run_folder, score_folder
 
 ws = pytest.importorskip("wandb_workspaces.workspaces")
@@ -23,7 +32,7 @@ def sweep(tmp_path: Path) -> Path:
         for seed in (0, 1):
             folder = run_folder(tmp_path / "rounds" / f"{rounds}-{seed}", rounds=rounds)
             config = yaml.safe_load((folder / "config.yaml").read_text())
-            config |= {"seed": seed, "logger": {"project": "zvos", "group": "rounds", "entity": None}}
+            config |= {"seed": seed, "test": True, "logger": {"project": "zvos", "group": "rounds", "entity": None}}
             (folder / "config.yaml").write_text(yaml.safe_dump(config))
             evaluation = folder / "evaluations" / "synthetic-test-simple"
             score_folder(evaluation, protocol="simple", J=0.5, data="synthetic-test-simple", threshold=0.5, stage="raw")
@@ -53,6 +62,33 @@ def test_the_workspace_shows_the_sweep_by_its_axis(sweep: Path) -> None:
     assert [config.name for config in again.runset_settings.groupby] == ["model.rounds"]
 
 
+def test_scores_of_a_training_and_of_an_evaluation_have_names_of_their_own(sweep: Path) -> None:
+    for folder in sweep.iterdir():
+        evaluation = folder / "evaluations" / "synthetic-test-simple-flip"
+        for stage, place in (("raw", evaluation / "stages/raw"), ("flip", evaluation)):
+            place.mkdir(parents=True, exist_ok=True)
+            score_folder(place, protocol="simple", data=evaluation.name, threshold=0.5, stage=stage)
+    shown = read_sweep(DashboardConfig(sweep=str(sweep)))
+    names = [name for name in shown.scores if name.endswith("/J")]
+    assert sorted(names) == [
+        "synthetic-test-simple-flip/flip/J",
+        "synthetic-test-simple-flip/raw/J",
+        "test/simple/raw/J",
+    ]
+    assert sorted(shown.tables) == ["synthetic-test-simple-flip/sequences", "test/simple/sequences"]
+
+
+def test_a_sweep_of_seeds_alone_is_shown_by_them(sweep: Path) -> None:
+    for seed in (0, 1):
+        shutil.rmtree(sweep / f"0-{seed}")
+    shown = read_sweep(DashboardConfig(sweep=str(sweep)))
+    assert shown.sweep.axes == ()
+    workspace = build_workspace(shown)
+    assert all(p.groupby.name == "seed" for p in panels(workspace)["Curves"])
+    assert specification(workspace)
+    assert specification(build_report(shown, online=False))
+
+
 def test_without_a_key_both_are_written_and_validated(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = make_dashboard(DashboardConfig(sweep=str(sweep), mode=LoggerMode.offline))
     assert [Path(file).name for file in made] == ["workspace.json", "report.json"]
@@ -73,6 +109,18 @@ def test_with_a_key_both_are_created(sweep: Path, monkeypatch: pytest.MonkeyPatc
     made = make_dashboard(DashboardConfig(sweep=str(sweep), entity="me", mode=LoggerMode.online))
     assert saved == [("Workspace", "zvos"), ("Report", "zvos")]
     assert made[2:] == ["https://wandb.example/x"] * 2
+
+
+def test_wandb_that_refuses_is_quoted(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from wandb.errors import UsageError
+
+    def save(self) -> None:
+        raise UsageError("No API key configured.")
+
+    monkeypatch.setattr("agnn_lit.dashboard.specification", lambda thing: type(thing).__name__)
+    monkeypatch.setattr(ws.Workspace, "save", save)
+    with pytest.raises(ConfigError, match=r"W&B: No API key configured\. .* are written: .*report.json"):
+        make_dashboard(DashboardConfig(sweep=str(sweep), entity="me", mode=LoggerMode.online))
 
 
 def test_what_is_no_sweep_is_refused(sweep: Path, tmp_path: Path) -> None:

@@ -97,6 +97,20 @@ def test_an_offline_run_holds_config_curves_and_overlays_and_resumes_under_its_i
     assert read_offline_run(run.folder)["ids"] == {identity}
 
 
+def test_a_part_that_was_killed_before_it_had_written_anything_goes(tmp_path):
+    """`wandb sync` ends with an error on one that holds its header alone."""
+    words = ("logger=wandb", "logger.mode=offline")
+    run = Run(tmp_path / "run")
+    train(train_config(*words, "trainer.max_epochs=1"), run)
+    (whole,) = run.folder.rglob("run-*.wandb")
+    empty = run.folder / "wandb/offline-run-20200101_000000-x/run-x.wandb"
+    empty.parent.mkdir()
+    empty.write_bytes(whole.read_bytes()[:7])
+    train(train_config(*words, "trainer.max_epochs=2"), Run(run.folder))
+    assert not empty.parent.exists()
+    assert len(list(run.folder.rglob("run-*.wandb"))) == 2
+
+
 def test_a_tested_run_has_its_scores_tables_and_pictures_in_wandb(tmp_path):
     words = ("logger=wandb", "logger.mode=offline", "name=sweep", "test=true", "trainer.max_epochs=1")
     run = Run(tmp_path / "run")
@@ -145,8 +159,11 @@ def test_an_evaluation_is_a_wandb_run_of_its_own_in_the_runs_group(tmp_path):
     assert found["ids"] != {run.status["wandb_id"]}
     assert found["config"]["trained_in"] == run.status["wandb_id"]
     summary = json.loads((folder / "summary.json").read_text())
-    assert found["summary"]["test/simple/crf/J"] == pytest.approx(summary["J_mean"], abs=1e-6)
-    assert {f"test/simple/{stage}/J" for stage in ("raw", "scales", "flip", "crf")} <= found["summary"].keys()
+    # By its own name: a mean over the group takes it together with no other evaluation.
+    assert summary["data"] == folder.name
+    assert found["summary"][f"{folder.name}/crf/J"] == pytest.approx(summary["J_mean"], abs=1e-6)
+    assert {f"{folder.name}/{stage}/J" for stage in ("raw", "scales", "flip", "crf")} <= found["summary"].keys()
+    assert not any(key.startswith("test/") for key in found["summary"])
     again = Run(tmp_path / "unlogged")
     train(train_config("logger=none", "trainer.max_epochs=1"), again)
     evaluate_run(evaluate_config(f"run={again.folder}", "progress=false"))

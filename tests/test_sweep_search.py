@@ -6,20 +6,24 @@ import csv
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from agnn_lit.checks import check_train
 from agnn_lit.config import CONF_DIR, ConfigError, plain
-from agnn_lit.runs import Run
-from agnn_lit.sweep import LocalLauncher, prepare_job
-from agnn_lit.sweep_search import _falls_behind, space_of, watched_values
+from agnn_lit.runs import BusyError, Run
+from agnn_lit.sweep import LocalLauncher, SweepLauncher, prepare_job
+from agnn_lit.sweep_search import OptunaSweeper, _falls_behind, space_of, watched_values
 from tests.configs import SMALL, train_config
 from tests.test_sweep import WORDS, runs_of, sweep
 
@@ -68,6 +72,8 @@ def test_the_space_is_in_hydras_grammar():
     assert found["model.gate"].choices == ("channel", "none")
     with pytest.raises(ConfigError, match="nothing to search"):
         parsed("seed=3")
+    asks, fixed = parsed("model.rounds=1,2", "model.gate=channel,none", "seed=3", "model.rounds=2", "seed=1,2")
+    assert (list(asks), fixed) == (["model.gate", "seed"], ["model.rounds=2"]), "the last word on a setting counts"
     with pytest.raises(ConfigError, match=r"range\(0.1,0.5,0.1\): must be choice"):
         parsed("loss.l1=range(0.1,0.5,0.1)")[0]["loss.l1"](trial)
 
@@ -159,3 +165,99 @@ def test_a_hopeless_run_is_stopped_after_its_step_and_the_others_go_on(tmp_path)
     assert Run(tmp_path / "good").status["state"] == "done"
     assert "stopping after this step" in (tmp_path / "hopeless/output.log").read_text()
     assert "once more" in (tmp_path / "hopeless/output.log").read_text()
+
+
+class Stub(SweepLauncher):
+    """Trains nothing: each run ends as the next word says, with its learning rate as val/J."""
+
+    def __init__(self, folder: Path, *ends: str) -> None:
+        self.folder, self.ends = folder, list(ends)
+
+    def describe(self) -> str:
+        return "not at all"
+
+    def prepare(self, job_overrides, first=0):
+        names = [re.sub(r"[^\w.]+", "-", " ".join(words)) for words in job_overrides]
+        return [
+            prepare_job(Run(self.folder / name), train_config(*w), w)
+            for name, w in zip(names, job_overrides, strict=True)
+        ]
+
+    def train(self, jobs, is_hopeless=None):
+        for job in jobs:
+            report(job.run, (4, job.cfg.optim.lr))
+            state = "interrupted" if is_hopeless(job) else self.ends.pop(0)
+            job.run.update(state=state, metrics={"val/J": job.cfg.optim.lr})
+
+
+def search(folder: Path, launcher: SweepLauncher, *words: str, **settings: Any) -> dict[str, Any]:
+    sweeper = OptunaSweeper(**settings)
+    sweeper._launcher = launcher
+    sweeper._context = SimpleNamespace(config_loader=None)
+    sweeper._config = OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}}})
+    return sweeper.sweep(list(words))
+
+
+def states(folder: Path) -> list[str]:
+    study = optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder / 'study.db'}")
+    return [trial.state.name for trial in study.get_trials()]
+
+
+def test_a_run_that_is_stopped_does_not_end_the_search(tmp_path, capsys):
+    folder = tmp_path / "s"
+    launcher = Stub(folder, *["done"] * 12)
+    best = search(folder, launcher, "optim.lr=interval(1e-4,1e-2)", trials=12, startup=2)
+    found = states(folder)
+    assert len(found) == 12
+    assert found[:2] == ["COMPLETE"] * 2
+    assert 1 <= found.count("PRUNED") <= 9
+    assert found.count("PRUNED") + found.count("COMPLETE") == 12
+    rows = list(csv.DictReader((folder / "trials.csv").read_text().splitlines()))
+    assert float(rows[0]["optim.lr"]) == best["optim.lr"] == max(float(row["optim.lr"]) for row in rows)
+
+
+def test_an_interrupted_search_goes_on_with_what_it_was_at(tmp_path, capsys):
+    folder = tmp_path / "s"
+    words = ["optim.lr=interval(1e-4,1e-2)", "seed=3"]
+    with pytest.raises(SystemExit):
+        search(folder, Stub(folder, "done", "interrupted"), *words, trials=4, prune=False)
+    assert "3 trials are left" in capsys.readouterr().err
+    (going,) = [file.parent for file in folder.glob("*/status.json") if "interrupted" in file.read_text()]
+    # one that was killed between a choice and its result, too
+    study = optuna.load_study(study_name="s", storage=f"sqlite:///{folder / 'study.db'}")
+    lost = study.ask({"optim.lr": optuna.distributions.FloatDistribution(1e-4, 1e-2)})
+    search(folder, Stub(folder, *["done"] * 3), *words, trials=4, prune=False)
+    assert Run(going).status["state"] == "done"
+    assert sorted(states(folder)) == ["COMPLETE"] * 4 + ["FAIL"] * 2
+    trained = [Run(file.parent).load_config() for file in folder.glob("*/config.yaml")]
+    assert len(trained) == 4
+    assert {cfg.seed for cfg in trained} == {3}
+    assert lost.params["optim.lr"] in [cfg.optim.lr for cfg in trained]
+
+
+def test_trials_of_the_same_settings_are_one_run(tmp_path, capsys):
+    folder = tmp_path / "s"
+    search(folder, Stub(folder, "done", "done"), "model.rounds=choice(1,2)", trials=6, at_a_time=3)
+    assert states(folder) == ["COMPLETE"] * 6
+    assert len(list(folder.glob("*/status.json"))) <= 2
+
+
+def test_a_search_belongs_to_one_process(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(tmp_path / "study.lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        other.stdout.readline()
+        with pytest.raises(BusyError, match="another process is at this search"):
+            search(tmp_path, Stub(tmp_path), "model.rounds=choice(1,2)")
+        other.stdin.close()
+    assert not (tmp_path / "study.db").exists()
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+from agnn_lit.runs import exclusive
+with exclusive(Path(sys.argv[1]), ""):
+    print(flush=True)
+    sys.stdin.read()
+"""

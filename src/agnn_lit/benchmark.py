@@ -46,7 +46,7 @@ ConfigStore.instance().store(name="benchmark_schema", node=BenchmarkConfig)
 
 def print_result(result: dict[str, Any]) -> None:
     """Print the rows as a table, and the ratios below."""
-    console = Console()
+    console = Console(markup=False)
     table = Table(title=f"{result['topic']}: the fastest of {result['repeats']} rounds, taken in turns")
     for title in ("what", "seconds", "peak memory in MB"):
         table.add_column(title, justify="left" if title == "what" else "right")

@@ -55,27 +55,29 @@ class Shown:
     @property
     def scores(self) -> list[str]:
         """Names of the evaluations' J, F and T in W&B's summary, such as ``test/simple/raw/J``."""
-        stages: dict[str, None] = {}
-        for point in self.sweep.points:
-            for run in point.runs:
-                stages |= dict.fromkeys(_name(scores) for scores in run.scores)
+        stages = dict.fromkeys(f"{place}/{s.summary.get('stage', 'raw')}" for place, s in self._evaluations())
         return [f"{stage}/{measure}" for stage in stages for measure in _MEASURES] or [f"val/{m}" for m in _MEASURES]
 
     @property
     def tables(self) -> list[str]:
         """Names of the tables of sequences."""
-        return list(
-            dict.fromkeys(f"{'/'.join(s.split('/')[:2])}/sequences" for s in self.scores if s.startswith("test/"))
-        )
+        return list(dict.fromkeys(f"{place}/sequences" for place, _ in self._evaluations()))
 
     @property
     def pictures(self) -> list[str]:
         """Names of the pictures."""
-        return ["val/overlays", *(table.replace("sequences", "overlays") for table in self.tables)]
+        return ["val/overlays", *dict.fromkeys(f"{place}/overlays" for place, _ in self._evaluations())]
+
+    def _evaluations(self) -> list[tuple[str, Scores]]:
+        """Scores of all runs, and what W&B's names of each begin with (:func:`agnn_lit.loggers.log_scores`)."""
+        runs = [run for point in self.sweep.points for run in point.runs]
+        return [(_place(run, scores), scores) for run in runs for scores in run.scores]
 
 
-def _name(scores: Scores) -> str:
-    return f"test/{scores.protocol}/{scores.summary.get('stage', 'raw')}"
+def _place(run: Run, scores: Scores) -> str:
+    name = str(scores.summary.get("data"))
+    usual = f"{run.config.get('data', {}).get('name')}-test-{scores.protocol}"
+    return f"test/{scores.protocol}" if run.config.get("test") and name == usual else name
 
 
 def read_sweep(cfg: DashboardConfig) -> Shown:
@@ -88,8 +90,7 @@ def read_sweep(cfg: DashboardConfig) -> Shown:
     sweeps = find_sweeps(runs)
     if len(sweeps) != 1:
         raise ConfigError(
-            f"sweep={cfg.sweep}: {len(sweeps)} sweeps in it; expected a folder of runs that differ in more than their "
-            "seeds"
+            f"sweep={cfg.sweep}: {len(sweeps)} sweeps in it; expected a folder of runs that differ in settings or seeds"
         )
     logged = {key: _only(runs, key, cfg.sweep) for key in ("project", "group", "entity")}
     if not logged["group"]:
@@ -109,7 +110,7 @@ def _only(runs: list[Run], key: str, folder: str) -> str | None:
 def _panels(shown: Shown) -> dict[str, list[Any]]:
     """Panels by section: scores by axis, curves by axis, sequences, pictures, the machine."""
     wr = need_package("wandb_workspaces.reports.v2", "dashboard", "agnn-dashboard")
-    axes = shown.sweep.axes
+    axes = shown.sweep.axes or ("seed",)
     spread = {"groupby": wr.Config(axes[0]), "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
     scores: list[Any] = []
     for name in shown.scores:
@@ -207,6 +208,9 @@ def make_dashboard(cfg: DashboardConfig) -> list[str]:
 
     Returns:
         What was made: two files, or two addresses.
+
+    Raises:
+        ReportError, ConfigError: see :func:`read_sweep`; W&B cannot be reached, or takes no such key.
     """
     from agnn_lit.loggers import wandb_is_online
 
@@ -219,9 +223,14 @@ def make_dashboard(cfg: DashboardConfig) -> list[str]:
         write_atomically(out / f"{name}.json", specification(thing))
         made.append(str(out / f"{name}.json"))
     if online:
-        for thing in (workspace, report):
-            thing.save()
-            made.append(thing.url)
+        from wandb.errors import Error
+
+        try:
+            for thing in (workspace, report):
+                thing.save()
+                made.append(thing.url)
+        except Error as error:
+            raise ConfigError(f"W&B: {error} The specifications are written: {' '.join(made)}") from error
     else:
         print("no W&B key, or mode=offline: written and validated, not created")
     print("\n".join(made))

@@ -341,7 +341,7 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     data, protocol, label = _what(cfg, trained.cfg)
     videos = _videos(cfg, trained.cfg, data)
     out = Path(cfg.out) if cfg.out else _home(trained.checkpoint) / "evaluations" / label
-    console = Console()
+    console = Console(markup=False)
     console.print(f"{trained.checkpoint} on {len(videos)} videos of {label}\n{protocol.describe()}")
     no_test_list = (
         data == trained.cfg.data
@@ -360,7 +360,7 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     scored: list[Video] = []  # the video of each score
     switches = 0
     scores: dict[str, list[SequenceScore]] = {stage: [] for stage in stages}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         finishers(cfg.crf, count_workers(cfg)) as pool,
         Progress(*columns, console=console, disable=not cfg.progress) as bar,

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from agnn_lit.runs import Run, is_first_process, write_atomically
 from agnn_lit.wandb_files import history
 
 _STEP = "trainer/global_step"  # Lightning's name of it in W&B
+_HEADER = 7  # bytes that a file of W&B begins with
 
 
 class CsvLogger(Logger):
@@ -154,6 +156,8 @@ def build_loggers(
     os.environ.setdefault("WANDB_SILENT", "true")
     if not is_first_process():  # that one writes
         return csv_logger, None
+    if wandb_id is not None:
+        _drop_empty(folder / "wandb")
     # Begun here rather than by WandbLogger, which passes an option that W&B has retired and warns of.
     experiment = _begin(cfg, "train", name=name, dir=folder, id=wandb_id, config=config, resume="allow")
     return csv_logger, _WandbOnce(experiment, folder / "wandb", csv_logger.rows)
@@ -177,6 +181,13 @@ def _begin(cfg: LoggerConfig, job_type: str, **about: Any) -> Any:
     )
 
 
+def _drop_empty(folder: Path) -> None:
+    """Remove offline parts of a W&B run that was killed before it had written anything; `wandb sync` fails on them."""
+    for file in folder.glob("offline-run-*/run-*.wandb"):
+        if file.stat().st_size <= _HEADER:
+            shutil.rmtree(file.parent)
+
+
 def log_evaluation(run: Run, folder: Path) -> None:
     """Log an evaluation of a trained run as a W&B run of its own, of job type ``evaluate`` in the run's group.
 
@@ -195,24 +206,24 @@ def log_evaluation(run: Run, folder: Path) -> None:
     experiment = _begin(
         cfg.logger, "evaluate", name=f"{cfg.name}/{run.folder.name}/{folder.name}", dir=folder, config=config
     )
-    log_scores(experiment, folder)
+    log_scores(experiment, folder, str(summary["data"]))
     experiment.finish()
 
 
-def log_scores(experiment: Any, folder: Path) -> None:
+def log_scores(experiment: Any, folder: Path, name: str) -> None:
     """Log what agnn-evaluate has written to a W&B run.
 
-    The summary gets ``test/<protocol>/<stage>/J``, F, JF and T; tables hold the sequences and, where there are
-    several, the stages (raw, +scales, +flip, +CRF); pictures are the best, median and worst frames.
+    The summary gets ``<name>/<stage>/J``, F, JF and T; tables hold the sequences and, where there are several, the
+    stages (raw, +scales, +flip, +CRF); pictures are the best, median and worst frames.
 
     Args:
         experiment: a W&B run.
         folder: of agnn-evaluate.
+        name: ``test/<protocol>`` of a training's own test; the evaluation's name of another one, so that no mean over
+            a group takes the two together.
     """
     import wandb
 
-    summary = json.loads((folder / "summary.json").read_text())
-    name = f"test/{summary['protocol']}"
     found: dict[str, Any] = {}
     tables = {"sequences": _read_table(folder / "per_sequence.csv"), "stages": _read_table(folder / "stages.csv")}
     for row in tables["stages"]:

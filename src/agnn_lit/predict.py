@@ -218,7 +218,7 @@ def predict(cfg: PredictConfig) -> Path:
     """
     check_predict(cfg)
     check_backend(cfg.crf)
-    console = Console()
+    console = Console(markup=False)
     checkpoint = _checkpoint(cfg, console)
     with console.status(f"looking through {cfg.input}"):
         footage = open_footage(Path(cfg.input), cfg.fps)
@@ -248,7 +248,13 @@ def predict(cfg: PredictConfig) -> Path:
         out.candidates.mkdir()
     if done:
         console.print(f"{len(done)} frames are there from before", highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
     start = time.perf_counter()
     with closing(footage), Progress(*columns, console=console, disable=not cfg.progress) as bar:
         skipped = _predict(trained, footage, cfg, out, done, bar, propose)

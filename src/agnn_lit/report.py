@@ -40,7 +40,7 @@ def print_means(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(markup=False)
     for section in report.groups:
         table = Table(title=section.group.title)
         table.add_column("method", overflow="fold")

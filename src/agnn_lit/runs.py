@@ -116,6 +116,27 @@ class BusyError(ConfigError):
     """A run that another process trains."""
 
 
+@contextmanager
+def exclusive(file: Path, said: str) -> Iterator[None]:
+    """Keep other processes out meanwhile; the lock is this process's own and ends with it, however it ends.
+
+    Args:
+        file: of the lock, made where there is none.
+        said: where another process holds it.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    with file.open("w") as stream:
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise BusyError(said) from error
+        except OSError as error:
+            print(f"{file.parent}: not kept from other processes: {error}", file=sys.stderr)
+        yield
+
+
 class Run:
     """A run folder.
 
@@ -167,13 +188,7 @@ class Run:
             yield
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / _LOCK).open("w") as file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a process's own, which ends with it however it ends
-            except (BlockingIOError, PermissionError) as error:
-                raise BusyError(f"{self.folder}: another process is training this run") from error
-            except OSError as error:
-                print(f"{self.folder}: not kept from other processes: {error}", file=sys.stderr)
+        with exclusive(self.folder / _LOCK, f"{self.folder}: another process is training this run"):
             yield
 
     def unlock(self) -> None:

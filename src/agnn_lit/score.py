@@ -119,13 +119,13 @@ def score(cfg: ScoreConfig) -> tuple[list[SequenceScore], dict[str, Any]]:
         raise ScoreError(f"protocol={cfg.protocol}: must be one of {', '.join(PROTOCOLS)}")
     if cfg.workers is not None and cfg.workers < 1:
         raise ScoreError(f"workers={cfg.workers}: must be 1 or more")
-    protocol, console = PROTOCOLS[cfg.protocol], Console()
+    protocol, console = PROTOCOLS[cfg.protocol], Console(markup=False)
     files, aside = collect(Path(cfg.masks), Path(cfg.annotations), protocol, wanted_sequences(cfg.sequences))
     console.print(protocol.describe(), highlight=False, soft_wrap=True)
     for line in aside:
         console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
     done: dict[str, list[SequenceScore]] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         score_all(files, protocol, cfg.workers or usable_processors()) as results,  # before the bar starts its thread
         Progress(*columns, console=console, disable=not cfg.progress) as bar,

@@ -85,6 +85,8 @@ def prepare_job(run: Run, cfg: TrainConfig, overrides: Sequence[str]) -> Job:
                 return Job(run, cfg, "done before")
             if state == "failed" and not cfg.retry_failed:
                 return Job(run, cfg, "failed before; retry_failed=true trains it again")
+            # What its last process ended with is past: one that cannot even begin would be taken for that.
+            run.update(state="waiting", error=None)
         else:
             run.wait(cfg, shlex.join(["agnn-train", *filter_overrides(overrides)]))
         try:
@@ -132,8 +134,10 @@ def settle(run: Run, code: int) -> str:
     Returns:
         The state: done, failed or interrupted; running where another process trains it.
     """
+    if code == BUSY:
+        return "running"
     state = run.status.get("state", "waiting")
-    if state in ("done", "failed", "interrupted") or code == BUSY:
+    if state in ("done", "failed", "interrupted"):
         return str(state)
     if code < 0 and -code in _STOPPED:
         state, error = "interrupted", f"ended by {signal.Signals(-code).name}"
@@ -152,6 +156,12 @@ class SweepLauncher(Launcher):
         """Take what Hydra gives."""
         self._context = hydra_context
         self._config = config
+        batch = config.hydra.sweeper.get("max_batch_size")
+        if batch is not None:
+            raise ConfigError(
+                f"hydra.sweeper.max_batch_size={batch}: all jobs of a sweep are one batch; leave it out. "
+                "hydra/launcher=parallel hydra.launcher.jobs=N trains N at a time"
+            )
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Train what is missing, print how each job ended.
@@ -160,9 +170,11 @@ class SweepLauncher(Launcher):
             The last val/J of each job.
 
         Raises:
-            ConfigError: nothing is trained: a job's folder holds a run of another configuration.
+            ConfigError: nothing is trained: no jobs, or a job's folder holds a run of another configuration.
             SystemExit: 1 when a job failed or was interrupted, once the others have ended.
         """
+        if not job_overrides:
+            raise ConfigError("the sweep has no jobs: a list or range of values is empty")
         started = time.monotonic()
         jobs = self.prepare(job_overrides, initial_job_idx)
         waiting = [job for job in jobs if job.skipped is None]
@@ -192,7 +204,8 @@ class SweepLauncher(Launcher):
             first: number of the first one.
 
         Raises:
-            ConfigError: jobs that would share a folder, or a folder with a run of another configuration.
+            ConfigError: jobs that would share a folder, a folder with a run of another configuration, or an experiment
+                whose own values would not be swept.
         """
         composed = []
         for number, overrides in enumerate(job_overrides, first):
@@ -201,6 +214,13 @@ class SweepLauncher(Launcher):
                 cfg.hydra.job.id = str(number)
                 cfg.hydra.job.num = number
             folder = Path(cfg.hydra.sweep.dir) / cfg.hydra.sweep.subdir
+            given = {word.lstrip("+").partition("=")[0] for word in overrides}
+            lost = [key for key in cfg.hydra.sweeper.get("params") or {} if key not in given]
+            if lost:  # Hydra reads them from an experiment that is fixed, not from one of several
+                raise ConfigError(
+                    f"{' '.join(overrides)}: this experiment is a sweep of {', '.join(lost)}, which is lost where "
+                    "several experiments are given; one command for each keeps it"
+                )
             task = copy.deepcopy(cfg)
             with read_write(task), open_dict(task):
                 del task["hydra"]
@@ -241,8 +261,8 @@ def progress(total: int) -> Iterator[Callable[[str, str], None]]:
     Yields:
         A function to call with the label of a job that has ended, and its state.
     """
-    console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(markup=False)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("runs", total=total)
 
@@ -275,9 +295,9 @@ def _print_jobs(jobs: Sequence[Job]) -> Counter[str]:
         states[state] += 1
         j = status.get("metrics", {}).get("val/J") if state == "done" else None
         error = str(status.get("error") or "").strip().splitlines()
-        note = job.skipped or (error[-1] if state != "done" and error else "")
+        note = "; ".join(words for words in (job.skipped, error[-1] if state != "done" and error else "") if words)
         table.add_row(job.label, state, "–" if j is None else f"{j:.3f}", note)
-    Console().print(table)
+    Console(markup=False).print(table)
     return states
 
 
@@ -297,9 +317,11 @@ def make_slots(
         For each place environment variables that give a job its share.
 
     Raises:
-        ConfigError: more jobs than their GPUs allow.
+        ConfigError: more jobs than their GPUs allow, or none.
     """
     places = len(gpus) // devices if gpus else max(1, processors // 2)
+    if places == 0:
+        raise ConfigError(f"trainer.devices={devices}: a run needs more GPUs than are seen here, {', '.join(gpus)}")
     jobs = jobs or places
     if gpus and jobs > places:
         raise ConfigError(

@@ -6,19 +6,41 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from agnn_lit.commands import need_package
 from agnn_lit.config import ConfigError
 from agnn_lit.runs import Run, is_first_process
+from agnn_lit.signals import receiving
 from agnn_lit.sweep import Job, SweepLauncher, progress, settle, start
 
 _POLL = 0.5  # seconds between two looks at the queue
 _PATIENCE = 5.0  # seconds between two questions whether runs are hopeless
 _STOP = ".stop"  # file in a run's folder, which the nodes share: its launcher wants it ended
+_GRACE = 60.0  # seconds that runs have for the end of their step when the launcher is stopped
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM end a launcher as Ctrl-C does."""
+
+    def receive(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - called by the interpreter
+        raise KeyboardInterrupt
+
+    with receiving(receive):
+        yield
+
+
+def _settle_rest(jobs: Iterable[Job]) -> None:
+    """Note what became of runs whose processes are gone."""
+    for job in jobs:
+        _Stopping.forget(job)
+        if job.run.status.get("state") == "running":
+            settle(job.run, -signal.SIGKILL)
 
 
 def _attend(process: subprocess.Popen[bytes], folder: Path) -> int:
@@ -161,23 +183,38 @@ class SlurmLauncher(SweepLauncher):
         print(f"submitted as {submitted[0].job_id} to {submitted[-1].job_id}", flush=True)
         stopping = _Stopping(is_hopeless)
         try:
-            with progress(len(jobs)) as ended:
+            with _interruptible(), progress(len(jobs)) as ended:
                 while pending:
                     time.sleep(_POLL)
                     stopping.ask(pending.values())
                     for handle in [h for h in pending if h.done()]:
                         job = pending.pop(handle)
                         stopping.forget(job)
-                        lost = handle.exception() is not None
-                        ended(job.label, settle(job.run, -signal.SIGKILL) if lost else handle.result())
+                        ended(job.label, _outcome(handle, job))
         except KeyboardInterrupt:
+            print("\ncancelling the jobs; running ones end after their step. The same command goes on", flush=True)
             for handle in pending:
                 handle.cancel(check=False)
-            print("\njobs cancelled. The same command goes on")
+            end = time.monotonic() + _GRACE
+            with suppress(KeyboardInterrupt):  # a second one does not wait
+                while any(job.run.status.get("state") == "running" for job in pending.values()):
+                    if time.monotonic() > end:
+                        break
+                    time.sleep(_POLL)
+            _settle_rest(pending.values())
+
+
+def _outcome(handle: Any, job: Job) -> str:
+    """State of a run whose job has ended; of several tasks the first one's process says it."""
+    if handle.exception() is not None:
+        return settle(job.run, -signal.SIGKILL)
+    return str(handle.results()[0])
 
 
 def run_job(folder: str) -> str:
     """Train or continue a run in a process of its own; return its state."""
+    if (Path(folder) / _STOP).exists():
+        return str(Run(Path(folder)).status.get("state"))
     code = _attend(start(Path(folder), os.environ), Path(folder))
     return settle(Run(Path(folder)), code)
 
@@ -207,10 +244,10 @@ class RayLauncher(SweepLauncher):
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do by itself, says its warning
         ray = need_package("ray", "ray", "hydra/launcher=ray")
         ray.init(address=self._address, include_dashboard=False, log_to_driver=False, logging_level="warning")
+        pending: dict[Any, Job] = {}
         try:
             there = ray.cluster_resources()
             task = ray.remote(run_job)
-            pending: dict[Any, Job] = {}
             for job in jobs:
                 gpus = self._gpus
                 if gpus is None:
@@ -222,7 +259,7 @@ class RayLauncher(SweepLauncher):
                 options = task.options(num_cpus=self._cpus, num_gpus=gpus, max_retries=self._retries)
                 pending[options.remote(str(job.run.folder.resolve()))] = job
             stopping = _Stopping(is_hopeless)
-            with progress(len(jobs)) as ended:
+            with _interruptible(), progress(len(jobs)) as ended:
                 while pending:
                     done, _ = ray.wait(list(pending), timeout=_POLL)
                     stopping.ask(pending.values())
@@ -234,9 +271,14 @@ class RayLauncher(SweepLauncher):
                         except ray.exceptions.RayError:  # its worker was killed
                             ended(job.label, settle(job.run, -signal.SIGKILL))
         except KeyboardInterrupt:
-            print("\nruns ended. The same command goes on")
+            print("\nstopping the running jobs after their step; once more stops them at once", flush=True)
+            for job in pending.values():
+                (job.run.folder / _STOP).touch()
+            with suppress(KeyboardInterrupt):
+                ray.wait(list(pending), num_returns=len(pending), timeout=_GRACE)
         finally:
             ray.shutdown()
+            _settle_rest(pending.values())
 
 
 def _resources(there: Mapping[str, float]) -> str:

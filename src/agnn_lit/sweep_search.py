@@ -8,6 +8,7 @@ study in SQLite beside the runs, so that a search that was ended goes on.
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from omegaconf import DictConfig
 
 from agnn_lit.commands import need_package
 from agnn_lit.config import ConfigError
-from agnn_lit.runs import Run
+from agnn_lit.runs import Run, exclusive
 from agnn_lit.sweep import Job, SweepLauncher
 
 if TYPE_CHECKING:
@@ -34,19 +35,18 @@ _WATCHED = "val/J"  # on held-out training videos: the reported split takes no p
 def space_of(overrides: Sequence[Override]) -> tuple[dict[str, Callable[[optuna.Trial], Any]], list[str]]:
     """Take the searched settings apart from the fixed ones.
 
+    Args:
+        overrides: of one setting the last counts.
+
     Returns:
         For each searched setting a function that asks a trial for its value, and the fixed overrides.
 
     Raises:
         ConfigError: nothing is searched.
     """
-    asks: dict[str, Callable[[optuna.Trial], Any]] = {}
-    fixed: list[str] = []
-    for override in overrides:
-        if not override.is_sweep_override():
-            fixed.append(override.input_line or "")
-            continue
-        asks[override.get_key_element()] = _ask(override)
+    last = {override.get_key_element(): override for override in overrides}  # the command line comes after conf/
+    asks = {key: _ask(override) for key, override in last.items() if override.is_sweep_override()}
+    fixed = [override.input_line or "" for override in last.values() if not override.is_sweep_override()]
     if not asks:
         raise ConfigError(
             "hydra/sweeper=optuna: nothing to search; give settings such as 'optim.lr=tag(log, interval(1e-4, 1e-2))' "
@@ -121,6 +121,11 @@ class OptunaSweeper(Sweeper):
 
         Returns:
             The settings of the best trial.
+
+        Raises:
+            ConfigError: nothing to search, or no launcher of ours.
+            BusyError: another process is at this search.
+            SystemExit: 1 when the search was stopped before its last trial.
         """
         optuna = need_package("optuna", "search", "hydra/sweeper=optuna")
         if not isinstance(self._launcher, SweepLauncher):
@@ -131,6 +136,12 @@ class OptunaSweeper(Sweeper):
         asks, fixed = space_of(parser.parse_overrides([*given, *arguments]))
         folder = Path(self._config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
+        with exclusive(folder / "study.lock", f"{folder}: another process is at this search"):
+            return self._search(optuna, folder, asks, fixed)
+
+    def _search(self, optuna: Any, folder: Path, asks: Mapping[str, Callable[[Any], Any]], fixed: list[str]) -> Any:
+        launcher = self._launcher
+        assert isinstance(launcher, SweepLauncher)
         study = optuna.create_study(
             study_name=folder.name,
             storage=f"sqlite:///{folder / 'study.db'}",
@@ -147,16 +158,20 @@ class OptunaSweeper(Sweeper):
         self._take_up(optuna, study)
         while (left := self._trials - _ended(optuna, study)) > 0:
             batch = [study.ask() for _ in range(min(left, self._at_a_time))]
-            chosen = [[f"{key}={ask(trial)}" for key, ask in asks.items()] for trial in batch]
-            jobs = self._launcher.prepare([[*fixed, *words] for words in chosen], first=batch[0].number)
+            chosen = [tuple(f"{key}={ask(trial)}" for key, ask in asks.items()) for trial in batch]
+            distinct = list(dict.fromkeys(chosen))  # two trials may draw the same settings
+            prepared = launcher.prepare([[*fixed, *words] for words in distinct], first=batch[0].number)
+            jobs = [prepared[distinct.index(words)] for words in chosen]
             followed = {job.run.folder: trial for job, trial in zip(jobs, batch, strict=True)}
-            waiting = list({job.run.folder: job for job in jobs if job.skipped is None}.values())
+            waiting = [job for job in prepared if job.skipped is None]
             if waiting:
-                self._launcher.train(waiting, partial(_is_hopeless, followed))
-            for job, trial in zip(jobs, batch, strict=True):
-                _tell(optuna, study, trial, job)
-            if any(job.run.status.get("state") in ("interrupted", "waiting") for job in waiting):
-                break  # by Ctrl-C; the same command goes on
+                launcher.train(waiting, partial(_is_hopeless, followed))
+            ended = [_tell(optuna, study, trial, job) for job, trial in zip(jobs, batch, strict=True)]
+            if not all(ended):
+                _print_study(study, folder)
+                left = self._trials - _ended(optuna, study)
+                print(f"agnn-train: {left} trials are left; the same command goes on", file=sys.stderr)
+                raise SystemExit(1)
         return _print_study(study, folder)
 
     def _take_up(self, optuna: Any, study: Any) -> None:
@@ -190,8 +205,8 @@ def _falls_behind(trial: Any, job: Job) -> bool:
     return True
 
 
-def _tell(optuna: Any, study: Any, trial: Any, job: Job) -> None:
-    """Enter a run's result."""
+def _tell(optuna: Any, study: Any, trial: Any, job: Job) -> bool:
+    """Enter a run's result; False where it is to go on, and its settings are the next trial's."""
     status = job.run.status
     trial.set_user_attr("run", str(job.run.folder))
     state, value = status.get("state"), status.get("metrics", {}).get(_WATCHED)
@@ -202,9 +217,11 @@ def _tell(optuna: Any, study: Any, trial: Any, job: Job) -> None:
     elif state in ("interrupted", "waiting", "running"):
         study.enqueue_trial(trial.params)
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        return False
     else:
         trial.set_user_attr("error", str(status.get("error") or f"no {_WATCHED}: clips.val_share=0").splitlines()[-1])
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    return True
 
 
 def _print_study(study: Any, folder: Path) -> dict[str, Any]:
@@ -225,6 +242,6 @@ def _print_study(study: Any, folder: Path) -> dict[str, Any]:
         table.add_row(*cells)
         lines.append(",".join([*cells, str(t.user_attrs.get("run", ""))]))
     (folder / "trials.csv").write_text("\n".join(lines) + "\n")
-    Console().print(table)
+    Console(markup=False).print(table)
     best: dict[str, Any] = study.best_params if any(t.value is not None for t in trials) else {}
     return best

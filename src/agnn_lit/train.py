@@ -225,7 +225,7 @@ def _test(cfg: TrainConfig, run: Run, wandb: WandbLogger | None) -> dict[str, fl
         )
     )
     if wandb is not None:
-        log_scores(wandb.experiment, out)
+        log_scores(wandb.experiment, out, f"test/{summary['protocol']}")
     keys = {"test/J": "J_mean", "test/F": "F_mean", "test/T": "T"}
     return {name: summary[key] for name, key in keys.items() if summary[key] is not None}
 
@@ -271,6 +271,7 @@ def _attempt(run: Run, prepare: Callable[[], TrainConfig | None]) -> float | Non
     Returns:
         The last val/J.
     """
+    cfg = None
     try:
         with run.locked():
             cfg = prepare()
@@ -279,7 +280,8 @@ def _attempt(run: Run, prepare: Callable[[], TrainConfig | None]) -> float | Non
         print(f"agnn-train: {error}", file=sys.stderr)
         raise SystemExit(BUSY) from error
     except (ConfigError, DataError) as error:
-        if run.status.get("state") == "waiting":  # a job of a sweep
+        # A job of a sweep, or a run that cannot go on: its last process's words would stand for good.
+        if run.status.get("state") in ("waiting", *(() if cfg is None else ("interrupted", "running"))):
             run.update(state="failed", error=str(error))
         with suppress(OSError):  # what was made for it; folders stay that hold anything
             run.unlock()

@@ -26,7 +26,7 @@ MEANING = {
     "clips.size": "input, height × width",
 }
 #: Where and how a run was logged, which changes nothing in its result.
-_IGNORED = ("name", "run", "overwrite", "logger.", "trainer.progress")
+_IGNORED = ("name", "run", "overwrite", "retry_failed", "logger.", "trainer.progress")
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
