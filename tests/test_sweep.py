@@ -63,6 +63,11 @@ def wait_for(condition, seconds: float = 120.0) -> None:
         time.sleep(0.02)
 
 
+def unfolded(table: str) -> str:
+    """What a table of one column of words says, without the borders and line breaks between them."""
+    return re.sub(r"[\s│]+", " ", table)
+
+
 RATES = ("0.001", "0.002", "0.003", "0.004", "0.005", "1e+30")
 
 
@@ -103,6 +108,33 @@ def test_six_jobs_of_which_one_fails_and_one_is_killed(tmp_path):
     assert code == 1
     assert "6 runs, 1 to train" in said
     assert runs[1e30].status["seconds"] > found[1e30]["seconds"]
+
+
+@pytest.mark.xdist_group("sweep")
+def test_a_job_that_cannot_go_on_says_why(tmp_path):
+    words = ["-m", *WORDS, "seed=0"]
+    assert sweep(tmp_path, *words)[0] == 0
+    (run,) = runs_of(tmp_path).values()
+    run.last.write_bytes(run.last.read_bytes()[:1000])
+    run.update(state="interrupted", error="ended by SIGKILL")
+    code, said = sweep(tmp_path, *words)
+    assert code == 1
+    assert "1 failed of 1" in said
+    assert run.status["state"] == "failed"
+    assert "last.ckpt" in run.status["error"]
+    code, said = sweep(tmp_path, *words)
+    assert "failed before; " in unfolded(said)
+    assert "cannot be continued from" in unfolded(said), "and why, again"
+
+
+@pytest.mark.xdist_group("sweep")
+def test_values_in_brackets_are_words_like_others(tmp_path):
+    words = ["-m", *(w for w in WORDS if "jobs" not in w), "trainer.max_epochs=0", "logger.tags=[ab],['/c']"]
+    code, said = sweep(tmp_path, *words)
+    assert code == 1
+    assert "2 failed of 2" in said
+    assert "logger.tags=[ab]" in unfolded(said)
+    assert "logger.tags=['/c']" in unfolded(said)
 
 
 @pytest.mark.xdist_group("sweep")
@@ -252,6 +284,12 @@ def test_gpus_are_those_that_may_be_seen(monkeypatch, tmp_path):
         (["hydra/launcher=basic", "seed=0,1"], "hydra/launcher=basic: must be one of sequential, parallel, slurm, ray"),
         (["hydra.launcher.jobs=0", "seed=0,1"], "hydra.launcher.jobs=0: must be 1 or more"),
         (["seed=0,0"], "several jobs would share a folder"),
+        (["seed=range(0,0)"], "the sweep has no jobs: a list or range of values is empty"),
+        (["seed=0,1", "hydra.sweeper.max_batch_size=1"], "hydra.sweeper.max_batch_size=1: all jobs of a sweep are one"),
+        (
+            ["experiment=rounds,gate"],
+            "which is lost where several experiments are given; one command for each keeps it",
+        ),
     ],
 )
 def test_refused_sweeps(tmp_path, words, said):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,10 +13,10 @@ import pytest
 from agnn_lit import sweep_cluster
 from agnn_lit.config import ConfigError
 from agnn_lit.runs import Run
-from agnn_lit.sweep import prepare_job
-from agnn_lit.sweep_cluster import RayLauncher, SlurmLauncher
+from agnn_lit.sweep import Job, prepare_job
+from agnn_lit.sweep_cluster import RayLauncher, SlurmLauncher, _outcome
 from tests.configs import train_config
-from tests.test_sweep import WORDS, runs_of, sweep, wait_for
+from tests.test_sweep import WORDS, begin, process_of, runs_of, sweep, wait_for
 
 TWO = ["-m", *(w for w in WORDS if "jobs" not in w), "optim.lr=0.001,1e+30", "seed=0"]
 
@@ -72,6 +73,45 @@ def test_a_job_whose_time_is_up_is_queued_again_and_goes_on(tmp_path):
     assert process.returncode == 7
     assert out.strip() == f"DelayedSubmission {run.folder} True"
     assert run.status["state"] == "interrupted"
+
+
+@pytest.mark.xdist_group("sweep")
+@pytest.mark.parametrize(
+    ("name", "words"), [("slurm", ["hydra.launcher.cluster=local", "hydra.launcher.cpus=1"]), ("ray", [])]
+)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_runs_and_none_is_left_running(tmp_path, name, words, number):
+    pytest.importorskip({"slurm": "submitit", "ray": "ray"}[name])
+    three = ["-m", *(w for w in WORDS if "jobs" not in w), "trainer.max_epochs=2000", "seed=0,1,2"]
+    child = begin(tmp_path, *three, f"hydra/launcher={name}", *words)
+    wait_for(lambda: list(tmp_path.rglob("last.ckpt")))
+    child.send_signal(number)
+    out, err = child.communicate(timeout=120)
+    assert child.returncode == 1, out + err
+    states = [run.status["state"] for run in runs_of(tmp_path).values()]
+    assert set(states) <= {"interrupted", "waiting"}
+    assert "interrupted" in states
+    assert "sweep_cluster.py" not in out + err, "a traceback, other than that of submitit's local controller"
+    with pytest.raises(AssertionError, match="no process trains"):
+        process_of(Path("runs"))
+    assert not list(tmp_path.rglob(".stop"))
+
+
+@pytest.mark.xdist_group("sweep")
+def test_a_run_of_several_tasks_ends_as_the_first_one_says(tmp_path):
+    submitit = pytest.importorskip("submitit")
+    executor = submitit.LocalExecutor(tmp_path / "logs")
+    executor.update_parameters(tasks_per_node=2, timeout_min=1)
+    run = Run(tmp_path / "run")
+    run.update(state="running")
+    job = Job(run, train_config())
+    assert _outcome(executor.submit(said_by_task), job) == "done"
+    assert _outcome(executor.submit(os.abort), job) == "interrupted"
+    assert run.status["error"] == "ended by SIGKILL"
+
+
+def said_by_task() -> str:
+    return "done" if os.environ["SUBMITIT_LOCAL_LOCALID"] == "0" else ""
 
 
 @pytest.mark.xdist_group("sweep")

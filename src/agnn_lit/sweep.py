@@ -295,7 +295,8 @@ def _print_jobs(jobs: Sequence[Job]) -> Counter[str]:
         states[state] += 1
         j = status.get("metrics", {}).get("val/J") if state == "done" else None
         error = str(status.get("error") or "").strip().splitlines()
-        note = "; ".join(words for words in (job.skipped, error[-1] if state != "done" and error else "") if words)
+        words = (job.skipped, error[-1] if state != "done" and error else None)
+        note = "; ".join(dict.fromkeys(said for said in words if said))
         table.add_row(job.label, state, "–" if j is None else f"{j:.3f}", note)
     Console(markup=False).print(table)
     return states

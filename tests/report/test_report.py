@@ -100,6 +100,23 @@ def test_runs_that_differ_in_their_seeds_alone_are_a_sweep_of_one_point(tmp_path
     assert "all seeds" in (record / "figure.svg").read_text()
 
 
+def test_a_seed_counts_once(tmp_path: Path) -> None:
+    """A sweep that was given without seeds, and again with them, has seed 0 in two folders."""
+    for name, seed, j in (("lr", 0, 0.4), ("lr+seed-0", 0, 0.4), ("lr+seed-1", 1, 0.6)):
+        folder = run_folder(tmp_path / "again" / name)
+        config = folder / "config.yaml"
+        text = config.read_text().replace("seed: 0", f"seed: {seed}")
+        config.write_text(text + f"retry_failed: {str(name == 'lr+seed-1').lower()}\n")
+        score_folder(folder / "evaluations" / "synthetic-test-simple", protocol="simple", J=j, data="x", stage="raw")
+    record = tmp_path / "record"
+    page = make_report(ReportConfig(runs=[str(tmp_path / "again")], out=str(tmp_path / "out"), record=str(record)))
+    assert [row["seed"] for row in csv.DictReader((record / "results.csv").read_text().splitlines())] == ["0", "1"]
+    said = "since another run has their settings and seed: lr+seed-0."
+    for file in (page, tmp_path / "out/report.md", record / "table.md"):
+        assert said in file.read_text()
+    assert "again: 2 seeds" in page.read_text()
+
+
 def test_markdown_and_csv(sweep: Path, tmp_path: Path) -> None:
     out = tmp_path / "report"
     make_report(ReportConfig(runs=[str(sweep)], out=str(out)))

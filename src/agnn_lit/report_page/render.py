@@ -42,7 +42,9 @@ def markdown(report: Report) -> str:
     """Return the tables of a report as Markdown."""
     blocks = [f"# {report.title}", report.sentence]
     for sweep in report.sweeps:
-        blocks += [f"## Sweep {sweep.sweep.title}", markdown_table(sweep.table), f"```\n{sweep.commands}\n```"]
+        blocks.append(f"## Sweep {sweep.sweep.title}")
+        blocks += [f"> **Note.** {notice}" for notice in sweep.sweep.notices]
+        blocks += [markdown_table(sweep.table), f"```\n{sweep.commands}\n```"]
     for section in report.groups:
         blocks += _markdown_group(section)
     if report.runs is not None:

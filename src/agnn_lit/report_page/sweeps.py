@@ -60,12 +60,21 @@ class Sweep:
         axes: settings in which the runs differ, one for each thing that varies; none where only seeds do.
         points: in the order of the axes' values.
         evaluations: names of the evaluations that the runs have.
+        repeats: runs that are left out, since another one has their settings and seed.
     """
 
     name: str
     axes: tuple[str, ...]
     points: tuple[Point, ...]
     evaluations: tuple[str, ...]
+    repeats: tuple[str, ...] = ()
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a reader of the numbers should know."""
+        if not self.repeats:
+            return ()
+        return (f"Left out, since another run has their settings and seed: {', '.join(self.repeats)}.",)
 
     @property
     def title(self) -> str:
@@ -131,11 +140,21 @@ def find_sweeps(runs: Sequence[Run]) -> list[Sweep]:
             points.setdefault(repr(found), []).append(run)
             values[repr(found)] = found
         ordered = sorted(points, key=lambda k: [_order(v) for v in values[k]])
-        by_seed = {k: tuple(sorted(v, key=lambda r: _order(r.config.get("seed")))) for k, v in points.items()}
+        by_seed = {k: _one_a_seed(runs) for k, runs in points.items()}
+        kept = {run.name for runs in by_seed.values() for run in runs}
+        repeats = tuple(run.name for run in members if run.name not in kept)
         evaluations = tuple(dict.fromkeys(scores.name for run in members for scores in run.scores)) or (_UNSCORED,)
         found_points = tuple(Point(values[k], by_seed[k]) for k in ordered)
-        sweeps.append(Sweep(name.replace("/", "-"), axes, found_points, evaluations))
+        sweeps.append(Sweep(name.replace("/", "-"), axes, found_points, evaluations, repeats))
     return sweeps
+
+
+def _one_a_seed(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """Runs in the order of their seeds; of several with one seed (``seed=0`` and none), the first with a result."""
+    found: dict[str, Run] = {}
+    for run in sorted(runs, key=lambda r: (_order(r.config.get("seed")), r.state in UNFINISHED)):
+        found.setdefault(repr(run.config.get("seed")), run)
+    return tuple(found.values())
 
 
 def _scores(run: Run, evaluation: str) -> Scores | None:
@@ -346,7 +365,9 @@ def write_record(sweep: Sweep, folder: Path) -> None:
         folder: such as ``experiments/<question>``; files of other names in it stay.
     """
     write_atomically(folder / "results.csv", sweep_csv(sweep))
-    write_atomically(folder / "table.md", markdown_table(sweep_table(sweep)) + "\n")
+    write_atomically(
+        folder / "table.md", markdown_table(sweep_table(sweep)) + "\n" + "".join(f"\n{n}\n" for n in sweep.notices)
+    )
     for evaluation in sweep.evaluations:
         name = "figure" if len(sweep.evaluations) == 1 else "figure-" + evaluation.replace(" ", "-").replace("+", "")
         write_atomically(folder / f"{name}.svg", standalone(sweep_figure(sweep, evaluation)))
