@@ -75,9 +75,13 @@ def open_training_videos(cfg: TrainConfig) -> tuple[list[Video], list[Video]]:
 
     Raises:
         DataError: see :func:`open_videos`; also a training video without annotations.
+        ConfigError: a share is to be held out of a single video.
     """
     videos = open_videos(cfg.data, "train", cfg.model.frames)
-    train, held = hold_out(len(videos), cfg.clips.val_share, seed=cfg.seed)
+    try:
+        train, held = hold_out(len(videos), cfg.clips.val_share, seed=cfg.seed)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     for video in videos:
         if isinstance(video, DiskVideo) and sum(m is not None for m in video.masks) < cfg.model.frames:
             raise DataError(
@@ -149,7 +153,7 @@ def plan_epochs(cfg: TrainConfig, videos: int, static: int = 0) -> EpochPlan:
         static: number of static images.
 
     Raises:
-        ConfigError: several processes, and not a clip for each in a step.
+        ConfigError: not a clip for each process and batch of a step.
     """
     from agnn_lit.data.dataset import EpochPlan
 
@@ -159,6 +163,12 @@ def plan_epochs(cfg: TrainConfig, videos: int, static: int = 0) -> EpochPlan:
         raise ConfigError(
             f"trainer.devices={cfg.trainer.devices} x trainer.nodes={cfg.trainer.nodes} x clips.batch_size="
             f"{c.batch_size} clips a step, but an epoch has {clips}: raise clips.clips_per_video={c.clips_per_video}"
+        )
+    batches, accumulate = max(1, clips // (c.batch_size * processes)), cfg.trainer.accumulate
+    if accumulate > batches:
+        raise ConfigError(
+            f"trainer.accumulate={accumulate}: an epoch has {batches} batches, fewer than a step is to have: lower it, "
+            f"or raise clips.clips_per_video={c.clips_per_video}"
         )
     return EpochPlan(
         clips,

@@ -42,6 +42,15 @@ class Overlays(Callback):
                 logger.log_image("val/overlays", list(pictures.values()), caption=list(pictures))
 
 
+class ValidatedEnd(Callback):
+    """Has the last epoch validated, too, where its number is no multiple of ``trainer.check_val_every``."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Make every epoch one to validate once the last one begins."""
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
+
+
 class EpochLines(Callback):
     """One line an epoch, for output that goes to a file or a pipe, at most one every few seconds.
 

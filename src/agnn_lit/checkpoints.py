@@ -68,7 +68,9 @@ def checkpoints(folder: Path, *, validated: bool, minutes: float | None = None) 
         minutes: between two writings of ``last.ckpt`` within an epoch; None: at its end only.
     """
     common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_top_k": 1}
-    monitored: dict[str, Any] = {"monitor": "val/J", "mode": "max"} if validated else {"monitor": None}
+    monitored: dict[str, Any] = (
+        {"monitor": "val/J", "mode": "max"} if validated else {"monitor": None, "save_on_train_epoch_end": True}
+    )
     found = [
         ModelCheckpoint(filename="best", **monitored, **common),
         LastCheckpoint(filename="last", save_on_train_epoch_end=True, every_n_epochs=1, **common),

@@ -83,6 +83,11 @@ def check_data(data: DataConfig, frames: int) -> None:
     if data.name is DataName.synthetic:
         s = data.synthetic
         _require(min(s.size) >= 16, f"data.synthetic.size={list(s.size)}: must be 16 pixels or more")
+        _require(s.distractors >= 0, f"data.synthetic.distractors={s.distractors}: must be 0 or more")
+        _require(0 <= s.texture <= 1, f"data.synthetic.texture={s.texture}: must lie in [0, 1]")
+        _require(s.deformation >= 0, f"data.synthetic.deformation={s.deformation}: must be 0 or more")
+        _require(s.speed >= 0, f"data.synthetic.speed={s.speed}: must be 0 or more")
+        _require(s.seed >= 0, f"data.synthetic.seed={s.seed}: must be 0 or more")
         _require(1 <= s.primaries <= 254, f"data.synthetic.primaries={s.primaries}: must lie in 1..254")
         _require(s.length >= 1, f"data.synthetic.length={s.length}: must be 1 or more")
         _require(
@@ -159,6 +164,16 @@ def check_train(cfg: TrainConfig) -> None:
     _check_clips(cfg.clips, cfg.backbone.stride)
     check_data(cfg.data, cfg.model.frames)
     t, o = cfg.trainer, cfg.optim
+    _require(0 <= cfg.seed < 1 << 32, f"seed={cfg.seed}: must lie in 0..{(1 << 32) - 1}")
+    # Batch normalisation of what image pooling leaves of a frame: one value a channel.
+    batches = [("clips.batch_size x model.frames", cfg.clips.batch_size * cfg.model.frames)]
+    if cfg.static.every:
+        batches.append(("static.batch_size", cfg.static.batch_size or cfg.clips.batch_size))
+    for what, frames in batches:
+        _require(
+            frames >= 2 or cfg.backbone.name is BackboneName.tiny,
+            f"{what}={frames}: {cfg.backbone.name.value} normalises over the frames of a batch, and needs 2 or more",
+        )
     _require(t.max_epochs >= 1, f"trainer.max_epochs={t.max_epochs}: must be 1 or more")
     _require(t.devices >= 1, f"trainer.devices={t.devices}: must be 1 or more")
     _require(t.nodes >= 1, f"trainer.nodes={t.nodes}: must be 1 or more")
@@ -181,7 +196,14 @@ def check_train(cfg: TrainConfig) -> None:
         not (t.precision == "16-mixed" and t.accelerator == "cpu"),
         "trainer.precision=16-mixed needs a GPU (trainer.accelerator=cpu): use bf16-mixed or 32-true",
     )
+    _require(
+        t.gradient_clip is None or t.gradient_clip > 0,
+        f"trainer.gradient_clip={t.gradient_clip}: must be above 0, or null for none",
+    )
     _require(o.lr > 0, f"optim.lr={o.lr}: must be above 0")
+    _require(o.weight_decay >= 0, f"optim.weight_decay={o.weight_decay}: must be 0 or more")
+    _require(0 <= o.momentum < 1, f"optim.momentum={o.momentum}: must lie in [0, 1)")
+    _require(o.power >= 0, f"optim.power={o.power}: must be 0 or more")
     _require(
         o.backbone_lr_factor >= 0 and o.graph_lr_factor >= 0,
         f"optim.backbone_lr_factor={o.backbone_lr_factor} optim.graph_lr_factor={o.graph_lr_factor}: must be 0 or more",
@@ -196,6 +218,12 @@ def check_train(cfg: TrainConfig) -> None:
     _require(cfg.loss.auxiliary >= 0, f"loss.auxiliary={cfg.loss.auxiliary}: must be 0 or more")
     _require(cfg.loss.l1 >= 0, f"loss.l1={cfg.loss.l1}: must be 0 or more")
     _require(cfg.loss.reduction in ("mean", "sum"), f"loss.reduction={cfg.loss.reduction}: must be mean or sum")
+    parts = t.devices * t.nodes * t.accumulate
+    _require(
+        cfg.loss.reduction == "mean" or parts == 1,
+        f"loss.reduction=sum: gradients of {parts} batches a step (trainer.devices x trainer.nodes x "
+        "trainer.accumulate) are averaged, not summed; use loss.reduction=mean",
+    )
 
 
 def check_inference(cfg: InferenceConfig) -> None:

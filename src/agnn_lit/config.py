@@ -215,6 +215,25 @@ class SyntheticConfig:
 
 
 @dataclass
+class SyntheticChanges:
+    """What an evaluation changes of the generated videos that a model was trained on; null: nothing."""
+
+    train_videos: int | None = None
+    test_videos: int | None = None
+    length: int | None = None
+    size: tuple[int, int] | None = None
+    primaries: int | None = None
+    distractors: int | None = None
+    texture: float | None = None
+    deformation: float | None = None
+    speed: float | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        self.size = _pair(self.size)
+
+
+@dataclass
 class DataConfig:
     """Which videos."""
 
@@ -230,6 +249,13 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         self.train_range, self.test_range = _pair(self.train_range), _pair(self.test_range)
+
+
+@dataclass
+class EvaluatedData(DataConfig):
+    """Which videos an evaluation is of; what is null is as in training, or as usual for another data set."""
+
+    synthetic: SyntheticChanges = field(default_factory=SyntheticChanges)  # type: ignore[assignment]
 
 
 @dataclass
@@ -434,7 +460,7 @@ class InferenceConfig:
 class EvaluateConfig(InferenceConfig):
     """Prediction and scores of a trained model on a data set."""
 
-    data: DataConfig = field(default_factory=DataConfig)  # unset fields: as in training
+    data: EvaluatedData = field(default_factory=EvaluatedData)  # unset fields: as in training
     split: str = "test"  # test, train or val (the held-out share)
     # simple, davis2016, youtube_objects, or with instances davis2017_unsupervised; null: youtube_objects for that data
     # set, else simple

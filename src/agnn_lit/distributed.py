@@ -28,7 +28,9 @@ def trainer_options(cfg: TrainConfig) -> dict[str, Any]:
         return options
     if t.strategy == "auto":
         # Steps of static images leave the graph without a gradient, steps of clips perhaps the auxiliary mask.
+        # A single frame has no line edges.
         whole = not cfg.static.every and (cfg.loss.auxiliary > 0 or not cfg.model.auxiliary)
+        whole = whole and (cfg.model.frames > 1 or cfg.model.rounds == 0)
         options["strategy"] = "ddp" if whole else "ddp_find_unused_parameters_true"
     if t.sync_batchnorm:
         on_cpu = t.accelerator == "cpu" or (t.accelerator == "auto" and not torch.cuda.is_available())
@@ -43,6 +45,7 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         """Normalise frames (M, C, H, W); in training by the mean and variance over all processes."""
         if not self.training or not torch.distributed.is_initialized():
             return super().forward(frames)
+        dtype, frames = frames.dtype, frames.float()  # sums in half precision would lose frames
         count = frames.new_tensor(frames.numel() / frames.shape[1])
         torch.distributed.all_reduce(count)
         mean = _total(frames.sum((0, 2, 3))) / count  # (C,)
@@ -56,7 +59,7 @@ class SyncedBatchNorm(nn.BatchNorm2d):
                 self.running_mean.lerp_(mean, self.momentum)
                 self.running_var.lerp_(variance * count / (count - 1), self.momentum)
         normed: Tensor = centred * torch.rsqrt(variance + self.eps)[:, None, None]
-        return normed * self.weight[:, None, None] + self.bias[:, None, None]
+        return (normed * self.weight[:, None, None] + self.bias[:, None, None]).to(dtype)
 
 
 class _Total(torch.autograd.Function):

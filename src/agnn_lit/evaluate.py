@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -11,7 +13,7 @@ from typing import Any
 
 import hydra
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -27,9 +29,10 @@ from agnn_lit.config import (
     DataConfig,
     DataName,
     EvaluateConfig,
+    EvaluatedData,
     ProposalSource,
     References,
-    SyntheticConfig,
+    SyntheticChanges,
     TrainConfig,
     plain,
     register_schemas,
@@ -47,27 +50,53 @@ from agnn_lit.metrics.objects import score_objects
 from agnn_lit.metrics.protocols import PROTOCOLS, Protocol, ScoreError, SequenceScore, score_sequence, write_scores
 from agnn_lit.overlay import draw_overlay, jpeg
 from agnn_lit.report_page.collect import ReportError, find_folders
+from agnn_lit.report_page.runtable import flatten
 from agnn_lit.runs import Run, write_atomically
 from agnn_lit.trained import Trained, count_workers, find_checkpoint, open_trained
 
 register_schemas()
 
+_LONGEST = 60  # characters of a folder's name that tell a changed data set
 
-def resolve_data(asked: DataConfig, trained: DataConfig, split: str) -> DataConfig:
+
+def resolve_data(asked: EvaluatedData, trained: DataConfig, split: str) -> DataConfig:
     """Data set to evaluate on: the trained one with the fields that were asked for, or another one whole.
 
-    The sequences that training was limited to stay in force unless a list of test sequences is evaluated.
+    The sequences that training was limited to stay in force unless a list of test sequences is evaluated, and the
+    share of each that was left for the test unless such a list is asked for.
     """
-    if asked.name is not None and asked.name is not trained.name:
-        return asked
+    same = asked.name is None or asked.name is trained.name
+    data = trained if same else DataConfig(asked.name)
     paths = ("root", "train_split", "test_split", "sequences", "train_range", "test_range")
-    data = replace(trained, **{k: getattr(asked, k) for k in paths if getattr(asked, k) is not None})
-    if split == "test" and data.test_split is not None:
+    synthetic = replace(data.synthetic, **_given(asked.synthetic))
+    data = replace(data, **{k: v for k, v in _given(asked).items() if k in paths}, synthetic=synthetic)
+    if same and split == "test" and data.test_split is not None:
         data = replace(data, sequences=asked.sequences)
-    default, wanted = SyntheticConfig(), asked.synthetic
-    changed = {f.name: getattr(wanted, f.name) for f in fields(wanted)}
-    changed = {k: v for k, v in changed.items() if v != getattr(default, k)}
-    return replace(data, synthetic=replace(data.synthetic, **changed))
+    if same and asked.test_split is not None:
+        data = replace(data, test_range=asked.test_range)
+    return data
+
+
+def _given(changes: EvaluatedData | SyntheticChanges) -> dict[str, Any]:
+    values = {f.name: getattr(changes, f.name) for f in fields(changes)}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _unusual_data(data: DataConfig, trained: DataConfig, split: str) -> str:
+    """Settings in which a data set differs from the training's, or from what is usual for it; its folder is none."""
+    usual = resolve_data(EvaluatedData(), trained, split)
+    if data.name is not None and data.name is not trained.name:
+        usual = typed(OmegaConf.load(Path(CONF_DIR) / "data" / f"{data.name.value}.yaml"), DataConfig)  # type: ignore[arg-type]
+    other = "test" if split == "train" else "train"
+    now, before = flatten(plain(data)), flatten(plain(usual))
+    changed = {k.removeprefix("synthetic."): v for k, v in now.items() if k not in ("name", "root") and v != before[k]}
+    words = [f"{k}{v}" for k, v in changed.items() if not k.startswith(f"{other}_")]
+    text = re.sub(r"[^A-Za-z0-9_.]+", "_", "_".join(words)).strip("_")
+    return text if len(text) <= _LONGEST else f"data{_short(text)}"
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _videos(cfg: EvaluateConfig, trained: TrainConfig, data: DataConfig) -> Sequence[Video]:
@@ -230,10 +259,13 @@ def _unusual(cfg: EvaluateConfig) -> str:
     if cfg.crf.backend is not CrfBackend.none:
         changed = {k: v for k, v in plain(cfg.crf).items() if v != plain(usual.crf)[k] and k != "backend"}
         words.append("_".join(["crf", cfg.crf.backend.value, *(f"{k}{v:g}" for k, v in changed.items())]))
+    if cfg.ckpt is not None and Path(cfg.ckpt).parent.name == "checkpoints" and Path(cfg.ckpt).stem != "best":
+        words.append(Path(cfg.ckpt).stem)
     if _several(cfg):
         kept = ("proposals", "source")
         changed = {k: v for k, v in plain(cfg.instances).items() if v != plain(usual.instances)[k] and k not in kept}
-        source = [Path(cfg.instances.source).name] if cfg.instances.source else []
+        path = Path(cfg.instances.source).resolve() if cfg.instances.source else None
+        source = [] if path is None else [f"{path.name}{_short(str(path))}"]
         words.append("_".join([cfg.instances.proposals.value, *source, *(f"{k}{v:g}" for k, v in changed.items())]))
     return "".join(f"-{word}" for word in words)
 
@@ -276,7 +308,9 @@ def _what(cfg: EvaluateConfig, trained: TrainConfig) -> tuple[DataConfig, Protoc
     check_data(data, 1)
     assert data.name is not None
     protocol = _protocol(cfg.protocol or default_protocol(data), several=_several(cfg))
-    return data, protocol, f"{data.name.value}-{cfg.split}-{protocol.name}" + _unusual(cfg)
+    changed = _unusual_data(data, trained.data, cfg.split)
+    name = f"{data.name.value}-{cfg.split}-{protocol.name}" + (f"-{changed}" if changed else "")
+    return data, protocol, name + _unusual(cfg)
 
 
 def evaluate_run(cfg: EvaluateConfig) -> None:
@@ -341,6 +375,10 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     data, protocol, label = _what(cfg, trained.cfg)
     videos = _videos(cfg, trained.cfg, data)
     out = Path(cfg.out) if cfg.out else _home(trained.checkpoint) / "evaluations" / label
+    if (out / "summary.json").is_file():  # an earlier one of these settings; videos may have gone since
+        (out / "summary.json").unlink()
+        for part in ("masks", "stages", "overlays"):
+            shutil.rmtree(out / part, ignore_errors=True)
     console = Console(markup=False)
     console.print(f"{trained.checkpoint} on {len(videos)} videos of {label}\n{protocol.describe()}")
     no_test_list = (

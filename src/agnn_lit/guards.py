@@ -14,6 +14,8 @@ def for_people(error: BaseException, cfg: TrainConfig) -> BaseException:
     if isinstance(error, DataError):  # from a loader process it comes with the whole of its traceback
         said = str(error).strip().splitlines()[-1]
         return DataError(said.removeprefix(f"{DataError.__module__}.DataError: "))
+    if isinstance(error, ValueError) and str(error).startswith("loss.eta=literal"):
+        return RunError(str(error))
     if isinstance(error, RuntimeError) and re.search("Connection (closed|reset) by peer|remote process", str(error)):
         return RunError("another process of this run has ended, and so does this one; that one's message says why")
     return RunError(_memory_advice(cfg, error)) if _is_out_of_memory(error) else error

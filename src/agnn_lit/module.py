@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from agnn_lit.config import OptimConfig, OptimName, Schedule, StaticConfig
 from agnn_lit.data.dataset import Clip, StaticClip
-from agnn_lit.data.index import Video
+from agnn_lit.data.index import DataError, Video
 from agnn_lit.inference import Inference, predict_video
 from agnn_lit.metrics.protocols import PROTOCOLS, SequenceScore, score_sequence, summarise
 from agnn_lit.model import AGNN
@@ -99,6 +99,7 @@ class AGNNModule(pl.LightningModule):
         self.step_kinds = step_kinds
         self.pictures: dict[str, np.ndarray] = {}  # of the last validation: name -> (H, W, 3) RGB
         self._scores: list[SequenceScore] = []
+        self._losses: dict[str, Tensor] = {}  # of the batches of a step so far
 
     def on_train_batch_start(self, batch: Clip, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's call
         """Make what is random in a step (dropout) a function of the seed and the step, also after a resume."""
@@ -128,16 +129,23 @@ class AGNNModule(pl.LightningModule):
         finite = bool(torch.isfinite(loss))
         if not self.trainer.strategy.reduce_boolean_decision(finite):  # all processes stop, or none
             raise NonFiniteLossError(self._describe(float(loss.detach()), batch_idx))
-        self._log_step(losses)
+        self._log_step(losses, batch_idx)
         return loss
 
-    def _log_step(self, losses: dict[str, Tensor]) -> None:
-        """Log losses and learning rates of this step; Lightning's log() would repeat them in steps of another kind."""
+    def _log_step(self, losses: dict[str, Tensor], batch_idx: int) -> None:
+        """Log losses, means over the batches of a step, and learning rates.
+
+        Lightning's log() would repeat them in steps of another kind.
+        """
+        batches = self.trainer.accumulate_grad_batches
+        for name, loss in losses.items():
+            self._losses[name] = self._losses.get(name, 0.0) + loss.detach() / batches
+        if (batch_idx + 1) % batches:
+            return
+        losses, self._losses = self._losses, {}
         if (self.global_step + 1) % self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
-        row = {
-            name: float(self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")) for name, loss in losses.items()
-        }
+        row = {name: float(self.trainer.strategy.reduce(loss, reduce_op="mean")) for name, loss in losses.items()}
         groups = self.optimizers(use_pl_optimizer=False).param_groups  # type: ignore[union-attr]
         row.update({f"lr/{group['name']}": group["lr"] for group in groups})
         for logger in self.loggers:
@@ -176,6 +184,11 @@ class AGNNModule(pl.LightningModule):
         if not scores:
             return
         summary = summarise(scores, PROTOCOLS[self.validation.protocol])
+        if math.isnan(float(summary["J_mean"])):
+            raise DataError(
+                "no val/J: not a frame of the held-out videos has an annotated object "
+                f"({', '.join(s.name for s in scores)}); another seed holds others out, clips.val_share=0 none"
+            )
         for key, name in (("J_mean", "val/J"), ("F_mean", "val/F"), ("T", "val/T")):
             value = summary[key]
             if isinstance(value, float) and not math.isnan(value):

@@ -93,6 +93,9 @@ def _identity(cfg: PredictConfig, footage: Footage, trained: Trained) -> dict[st
     """All that masks depend on, so that no folder mixes two kinds of them."""
     settings = {key: value for key, value in plain(cfg).items() if key not in _FREE}
     device = next(trained.model.parameters()).device.type
+    source = cfg.instances.source
+    if source is not None and Path(source).exists():
+        settings["proposals"] = _state_of(Path(source))
     settings |= {"frames": trained.how.frames, "dtype": trained.dtype, "device": device}
     with trained.checkpoint.open("rb") as file:
         digest = _sha256(file)
@@ -103,6 +106,13 @@ def _identity(cfg: PredictConfig, footage: Footage, trained: Trained) -> dict[st
         "checkpoint": digest[:16],
         **settings,
     }
+
+
+def _state_of(path: Path) -> str:
+    """Tell a file or folder from what it was before: names, sizes and times of its files."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    about = [f"{p.relative_to(path)}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files]
+    return hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]
 
 
 def _sha256(file: BinaryIO) -> str:

@@ -19,7 +19,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from agnn_lit.build import build_datamodule, build_module, open_static_images, open_training_videos, plan_epochs
+from agnn_lit.build import (
+    build_datamodule,
+    build_module,
+    open_static_images,
+    open_training_videos,
+    open_videos,
+    plan_epochs,
+)
 from agnn_lit.checks import check_train
 from agnn_lit.commands import quote_paths, refuse, run_command
 from agnn_lit.config import (
@@ -69,6 +76,8 @@ def train(cfg: TrainConfig, run: Run) -> dict[str, float]:
     check_train(cfg)
     videos, held_out = open_training_videos(cfg)
     static = open_static_images(cfg.static)
+    if cfg.test:  # what is wrong with them shows now, not when the training is done
+        open_videos(cfg.data, "test", 1)
     plan_epochs(cfg, len(videos), len(static))
     resumed = run.last.is_file() and (is_first_process() or not cfg.overwrite)  # the first one clears the folder
     if resumed:
@@ -113,7 +122,7 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
     import pytorch_lightning as pl
     import torch
 
-    from agnn_lit.callbacks import Overlays, progress
+    from agnn_lit.callbacks import Overlays, ValidatedEnd, progress
     from agnn_lit.checkpoints import AtomicCheckpointIO, Interruption, checkpoints
     from agnn_lit.distributed import trainer_options
     from agnn_lit.fast import keep_freed_memory
@@ -158,7 +167,7 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
         max_time=None if t.max_minutes is None else timedelta(minutes=t.max_minutes),
         gradient_clip_val=t.gradient_clip,
         accumulate_grad_batches=t.accumulate,
-        check_val_every_n_epoch=min(t.check_val_every, t.max_epochs),  # the last epoch at least
+        check_val_every_n_epoch=t.check_val_every,
         log_every_n_steps=t.log_every,
         deterministic="warn" if t.deterministic else None,
         limit_val_batches=None if held_out else 0,
@@ -167,6 +176,7 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
         callbacks=[
             *checkpoints(run.folder / "checkpoints", validated=bool(held_out), minutes=t.checkpoint_minutes),
             interruption,
+            ValidatedEnd(),
             Overlays(run.folder / "overlays"),
             *([progress()] if t.progress else []),
         ],

@@ -166,7 +166,9 @@ class EpochPlan:
     @cached_property
     def kinds(self) -> list[bool]:
         """For each batch of an epoch whether it is of static images."""
-        return plan_epoch(max(1, self.clips // (self.batch_size * self.processes)), self.every, self.accumulate)
+        batches = max(1, self.clips // (self.batch_size * self.processes))
+        whole = max(self.accumulate, batches - batches % self.accumulate)  # steps of fewer batches would be smaller
+        return plan_epoch(whole, self.every, self.accumulate)
 
     @cached_property
     def step_kinds(self) -> list[bool]:

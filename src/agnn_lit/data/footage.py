@@ -65,8 +65,11 @@ class Footage:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.video.size
+        """Height and width in pixels, of the first frame that can be read."""
+        if isinstance(self.video, VideoFile):
+            return self.video.size
+        whole = next(i for i in range(len(self)) if i not in self.unreadable)
+        return DiskVideo(self.name, self.video.frames[whole:], ()).size
 
     def __len__(self) -> int:
         return len(self.video)

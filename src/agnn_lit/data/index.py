@@ -143,8 +143,13 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
 
 def _header_size(path: Path) -> tuple[int, int]:
     with Image.open(path) as file:
-        width, height = file.size
-    return height, width
+        return _shown_size(file)
+
+
+def _shown_size(file: Image.Image) -> tuple[int, int]:
+    """Height and width as an image is shown, which is how OpenCV reads it: a camera may have turned it (EXIF)."""
+    width, height = file.size
+    return (width, height) if file.getexif().get(_ORIENTATION, 1) in _TURNED else (height, width)
 
 
 def index_images(folder: Path) -> list[Path]:
@@ -343,6 +348,7 @@ def _problems(video: DiskVideo, *, one_size: bool) -> list[str]:
     return found
 
 
+_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF's tag, and its values for a quarter turn
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # closing bytes; some writers pad after them
 
 
@@ -352,7 +358,7 @@ def file_size(path: Path) -> tuple[tuple[int, int] | None, str | None]:
         return None, f"{path}: missing"
     try:
         with Image.open(path) as file:
-            kind, (width, height) = file.format or "", file.size
+            kind, size = file.format or "", _shown_size(file)
         with path.open("rb") as raw:
             raw.seek(max(0, path.stat().st_size - 64))
             tail = raw.read()
@@ -360,4 +366,4 @@ def file_size(path: Path) -> tuple[tuple[int, int] | None, str | None]:
         return None, f"{path}: unreadable ({error})"
     if kind in _ENDS and _ENDS[kind] not in tail:
         return None, f"{path}: truncated (no end of {kind} data)"
-    return (height, width), None
+    return size, None

@@ -74,13 +74,17 @@ class Tracker:
         """Take the next frame.
 
         Args:
-            frame: (H, W, 3) RGB; all frames have one size.
+            frame: (H, W, 3) RGB; after one of another size, looks alone link.
             candidates: of it.
 
         Returns:
             Number of each candidate's track.
         """
         grey = np.asarray(self._small(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)), np.uint8)
+        if self._grey is not None and self._grey.shape != grey.shape:  # images of a folder may differ in size
+            self._grey = None
+            for track in self._tracks:
+                track.mask = None
         self._follow(grey)
         self._learn_ground(candidates)
         masks = [np.asarray(self._small(mask.astype(np.float32)), np.float32) for mask in candidates.masks]
