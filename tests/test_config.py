@@ -70,6 +70,20 @@ from tests.configs import OF_TESTING, evaluate_config, experiments, train_config
         (["precision=fp16"], "trainer.precision=16-mixed needs a GPU"),
         (["optim.lr=0"], "optim.lr=0.0"),
         (["optim.warmup_steps=-1"], "optim.warmup_steps=-1"),
+        (["seed=-1"], "seed=-1: must lie in 0..4294967295"),
+        (["seed=5000000000"], "seed=5000000000"),
+        (["optim.weight_decay=-1"], "optim.weight_decay=-1.0: must be 0 or more"),
+        (["optim.power=-1"], "optim.power=-1.0"),
+        (["optim.momentum=2"], "optim.momentum=2.0: must lie in [0, 1)"),
+        (["trainer.gradient_clip=-1"], "trainer.gradient_clip=-1.0: must be above 0"),
+        (["data.synthetic.distractors=-1"], "data.synthetic.distractors=-1"),
+        (["data.synthetic.texture=2"], "data.synthetic.texture=2.0"),
+        (["loss.reduction=sum", "trainer.accumulate=2"], "loss.reduction=sum: gradients of 2 batches a step"),
+        (["loss.reduction=sum", "trainer.devices=2"], "are averaged, not summed"),
+        (
+            ["backbone=deeplabv3_mobilenet_v3_large", "backbone.weights=null", "model.frames=1", "clips.batch_size=1"],
+            "clips.batch_size x model.frames=1: deeplabv3_mobilenet_v3_large normalises over the frames of a batch",
+        ),
         (["loss.reduction=median"], "loss.reduction=median: must be mean or sum"),
     ],
     ids=lambda v: v[0] if isinstance(v, list) else "",
@@ -100,6 +114,12 @@ def test_backbone_must_be_chosen():
     cfg = train_config()
     with pytest.raises(ConfigError, match=r"backbone\.name is not set"):
         checks.check_train(replace(cfg, backbone=config.BackboneConfig()))
+
+
+def test_a_batch_of_one_static_image_is_refused():
+    words = ("experiment=official_recipe", "static.roots=[/x]", "data.root=/x", "static.batch_size=1")
+    with pytest.raises(ConfigError, match=r"static\.batch_size=1: deeplab_official normalises over the frames"):
+        checks.check_train(train_config(*words, small=False))
 
 
 @pytest.mark.parametrize(

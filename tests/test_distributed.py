@@ -79,6 +79,16 @@ def test_two_processes_give_the_curve_of_one_with_the_same_batch(alone, tmp_path
     assert_alike(alone, run)
 
 
+@pytest.mark.parametrize("words", [("precision=bf16",), ("model.frames=1",)], ids=str)
+def test_two_processes_train_in_half_precision_and_without_neighbours(tmp_path, words):
+    more = ("clips.batch_size=1", "trainer.devices=2", "trainer.max_epochs=1", *words)
+    code, said = call(tmp_path, *WORDS, *more)
+    assert code == 0, said
+    run = only_run(tmp_path)
+    assert run.status["state"] == "done"
+    assert all(tensor.dtype is not torch.bfloat16 for tensor in weights(run).values())
+
+
 def test_without_common_statistics_the_curve_is_another(alone, tmp_path):
     """What the test above would see if batch normalisation were left alone."""
     words = ["clips.batch_size=1", "trainer.devices=2", "trainer.sync_batchnorm=false"]
@@ -186,6 +196,8 @@ def test_batch_normalisation_alone_is_torchs():
         (("trainer.devices=2", "model.auxiliary=true"), "ddp"),
         (("trainer.devices=2", "model.auxiliary=true", "static.every=3"), "ddp_find_unused_parameters_true"),
         (("trainer.devices=2", "trainer.strategy=fsdp"), "fsdp"),
+        (("trainer.devices=2", "model.frames=1"), "ddp_find_unused_parameters_true"),
+        (("trainer.devices=2", "model.frames=1", "model.rounds=0"), "ddp"),
     ],
     ids=str,
 )

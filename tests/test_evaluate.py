@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from agnn_lit import evaluate as ev
-from agnn_lit.config import ConfigError, DataConfig, DataName
+from agnn_lit.config import ConfigError, DataConfig, DataName, EvaluatedData, SyntheticChanges, SyntheticConfig
 from agnn_lit.data.synthetic import synthetic_videos
 from agnn_lit.runs import Run
 from agnn_lit.train import train
@@ -202,17 +202,60 @@ def test_concat_keeps_its_number_of_frames(tmp_path):
 def test_settings_of_the_data_and_of_the_evaluation_count(run):
     summary, out = evaluated(run, "data.synthetic.test_videos=2", "data.synthetic.distractors=0", "threshold=0.7")
     assert summary["sequences"] == 2
-    assert out.name == "synthetic-test-simple-threshold0.7"
+    assert out.name == "synthetic-test-simple-test_videos2_distractors0-threshold0.7"
     assert (summary["graph_frames"], summary["dtype"]) == (3, "fp32")
+
+
+def test_other_data_and_other_checkpoints_are_other_evaluations(run):
+    """Trained with six frames a video; the schema's own twelve are a change like any other."""
+    usual, out = evaluated(run)
+    longer, there = evaluated(run, "data.synthetic.length=12")
+    assert (usual["frames"], longer["frames"]) == (3 * 6, 3 * 12)
+    assert (out.name, there.name) == ("synthetic-test-simple", "synthetic-test-simple-length12")
+    _, last = ev.evaluate(evaluate_config(f"ckpt={run.last}"))
+    assert last.name == "synthetic-test-simple-last"
+    assert json.loads((out / "summary.json").read_text())["checkpoint"] == str(run.best)
+    (out / "masks/test-0099").mkdir()
+    evaluated(run)
+    assert not (out / "masks/test-0099").exists(), "of a video that is not evaluated any more"
+
+
+def test_a_run_is_not_taken_for_evaluated_on_other_data(tmp_path, capsys):
+    train(train_config("trainer.max_epochs=1"), Run(tmp_path / "seed-0"))
+    for words, said in (
+        ((), "1/1 seed-0\n"),
+        (("data.synthetic.length=12",), "1/1 seed-0\n"),
+        (("data.synthetic.length=12",), "1/1 seed-0: evaluated before, synthetic-test-simple-length12\n"),
+    ):
+        ev.evaluate_all(evaluate_config(f"run={tmp_path}", *words), [tmp_path / "seed-0"])
+        assert said in capsys.readouterr().out
+
+
+def test_the_share_of_a_training_does_not_limit_a_list_that_is_asked_for():
+    trained = DataConfig(DataName.davis2016, "/d", "trainval", None, ["bear"], (0.0, 0.5), (0.5, 1.0))
+    assert ev.resolve_data(EvaluatedData(), trained, "test") == trained
+    asked = ev.resolve_data(EvaluatedData(DataName.davis2016, test_split="val"), trained, "test")
+    assert (asked.test_split, asked.test_range, asked.sequences) == ("val", None, None)
+    half = ev.resolve_data(EvaluatedData(test_split="val", test_range=(0.0, 0.5)), trained, "test")
+    assert half.test_range == (0.0, 0.5)
+
+
+def test_changes_of_generated_videos_are_of_their_settings():
+    assert list(SyntheticChanges.__dataclass_fields__) == list(SyntheticConfig.__dataclass_fields__)
+    elsewhere = DataConfig(DataName.davis2016, "/d")
+    asked = EvaluatedData(DataName.synthetic, synthetic=SyntheticChanges(length=5))
+    assert ev.resolve_data(asked, elsewhere, "test") == DataConfig(
+        DataName.synthetic, synthetic=SyntheticConfig(length=5)
+    )
 
 
 def test_sequences_of_training_do_not_limit_the_test_list():
     trained = DataConfig(DataName.davis2017, "/d", "train", "val", ["bear"])
-    assert ev.resolve_data(DataConfig(), trained, "test").sequences is None
-    assert ev.resolve_data(DataConfig(), trained, "train").sequences == ["bear"]
-    assert ev.resolve_data(DataConfig(sequences=["cows"]), trained, "test").sequences == ["cows"]
+    assert ev.resolve_data(EvaluatedData(), trained, "test").sequences is None
+    assert ev.resolve_data(EvaluatedData(), trained, "train").sequences == ["bear"]
+    assert ev.resolve_data(EvaluatedData(sequences=["cows"]), trained, "test").sequences == ["cows"]
     without_list = replace(trained, test_split=None)
-    assert ev.resolve_data(DataConfig(), without_list, "test").sequences == ["bear"]
+    assert ev.resolve_data(EvaluatedData(), without_list, "test").sequences == ["bear"]
 
 
 def test_videos_of_training_are_named_as_such(tmp_path, capsys):

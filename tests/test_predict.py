@@ -21,6 +21,7 @@ from PIL import Image
 from agnn_lit import config, finish
 from agnn_lit.commands import quote_path
 from agnn_lit.config import ConfigError
+from agnn_lit.data.footage import open_footage
 from agnn_lit.data.index import DataError
 from agnn_lit.overlay import draw_overlay
 from agnn_lit.predict import main, predict
@@ -237,6 +238,45 @@ def test_images_of_several_sizes(run, tmp_path):
         with Image.open(out / "masks" / f"{t}.png") as mask:
             sizes.append(mask.size[::-1])
     assert sizes == [(40, 60), (50, 30), (40, 60), (33, 47)]
+
+
+def test_a_first_image_that_cannot_be_read_is_left_out_like_any_other(run, tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for t in range(4):
+        Image.fromarray(picture(t, 40, 60)).save(folder / f"{t}.png")
+    (folder / "0.png").write_bytes(b"")
+    with pytest.raises(DataError, match="1 of 4 frames cannot be read"):
+        predict(settings(run, folder, tmp_path / "out"))
+    out = predict(settings(run, folder, tmp_path / "out", "on_error=skip"))
+    assert sorted(p.name for p in (out / "masks").iterdir()) == ["1.png", "2.png", "3.png"]
+
+
+def test_a_picture_that_its_camera_turned_has_a_mask_as_it_is_shown(run, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture(0, 40, 60)).save(tmp_path / "a.jpg", exif=exif)
+    out = predict(settings(run, tmp_path / "a.jpg", tmp_path / "out"))
+    with Image.open(out / "masks" / "a.png") as mask:
+        assert mask.size == (40, 60)
+    assert open_footage(tmp_path / "a.jpg").size == (60, 40)
+
+
+def test_proposals_that_have_changed_are_other_proposals(run, tmp_path):
+    folder, proposals = tmp_path / "frames", tmp_path / "proposals"
+    for place in (folder, proposals):
+        place.mkdir()
+    for t, size in enumerate([(40, 60), (40, 60), (50, 30)]):
+        Image.fromarray(picture(t, *size)).save(folder / f"{t}.png")
+        Image.fromarray(np.ones(size, np.uint8)).save(proposals / f"{t}.png")
+    words = ("instances=masks", f"instances.source='{proposals}'", "instances.agreement=0", "instances.min_length=1")
+    out = predict(settings(run, folder, tmp_path / "out", *words))
+    with Image.open(out / "masks" / "2.png") as mask:
+        assert mask.size == (30, 50), "frames of another size go on, too"
+        assert np.asarray(mask).max() > 0
+    Image.fromarray(np.zeros((40, 60), np.uint8)).save(proposals / "0.png")
+    with pytest.raises(ConfigError, match="proposals"):
+        predict(settings(run, folder, tmp_path / "out", *words))
 
 
 def test_the_overlay_keeps_time_and_orientation(run, tmp_path):

@@ -17,7 +17,7 @@ from PIL import Image
 from agnn_lit.config import ConfigError
 from agnn_lit.data.index import DataError
 from agnn_lit.evaluate import evaluate
-from agnn_lit.runs import Run
+from agnn_lit.runs import Run, RunError
 from agnn_lit.train import _prepare, train
 from tests.configs import SMALL, evaluate_config, train_config
 from tests.data.disk import make_davis, make_folder, make_youtube_objects
@@ -101,6 +101,9 @@ def test_without_held_out_videos_best_is_the_last(tmp_path):
     train(train_config("clips.val_share=0"), run)
     assert same(weights(run, "best"), weights(run, "last"))
     assert "val/J" not in rows(run)[0]
+    seldom = Run(tmp_path / "seldom")
+    train(train_config("clips.val_share=0", "trainer.check_val_every=5"), seldom)
+    assert same(weights(seldom, "best"), weights(run, "last"))
 
 
 @pytest.mark.parametrize(
@@ -202,6 +205,49 @@ def test_run_must_be_a_run(tmp_path):
 def test_a_run_shorter_than_its_validation_interval_is_validated_at_its_end(tmp_path):
     metrics = train(train_config("trainer.max_epochs=1", "trainer.check_val_every=3"), Run(tmp_path / "run"))
     assert "val/J" in metrics
+
+
+def test_the_last_epoch_is_validated_too(tmp_path):
+    run = Run(tmp_path / "run")
+    train(train_config("trainer.max_epochs=3", "trainer.check_val_every=2"), run)
+    assert [int(row["epoch"]) for row in rows(run) if row["val/J"]] == [1, 2]
+
+
+def test_a_step_of_several_batches_logs_their_mean_and_an_epoch_has_whole_steps(tmp_path):
+    """Nine clips in batches of two are four batches: with three a step, one is left out."""
+    words = ("clips.val_share=0", "data.synthetic.train_videos=9", "trainer.max_epochs=1", "optim.lr=1e-30")
+    single, several = Run(tmp_path / "single"), Run(tmp_path / "several")
+    train(train_config(*words), single)
+    train(train_config(*words, "trainer.accumulate=3"), several)
+    apart = [float(row["train/loss"]) for row in rows(single) if row["train/loss"]]
+    (together,) = (float(row["train/loss"]) for row in rows(several) if row["train/loss"])
+    assert len(apart) == 4
+    assert together == pytest.approx(sum(apart[:3]) / 3, rel=1e-5)
+    with pytest.raises(ConfigError, match=r"trainer.accumulate=5: an epoch has 4 batches"):
+        train(train_config(*words, "trainer.accumulate=5"), Run(tmp_path / "more"))
+
+
+def test_what_a_test_needs_is_looked_at_before_the_training(tmp_path):
+    root = make_davis(tmp_path / "DAVIS")
+    run = Run(tmp_path / "run")
+    words = ("data=davis2016", f"data.root={root}", "data.test_split=nope", "test=true")
+    with pytest.raises(DataError, match=r"nope\.txt: no such split"):
+        train(train_config(*words), run)
+    assert not run.folder.exists()
+
+
+def test_a_loss_that_cannot_be_taken_is_a_sentence(tmp_path, monkeypatch):
+    from agnn_lit import losses
+
+    monkeypatch.setattr(losses, "weighted_bce", lambda *a, **k: losses.foreground_weight(torch.ones(1, 4, 4), k["eta"]))
+    with pytest.raises(RunError, match=r"loss.eta=literal: an object fills 100.0% of its frame"):
+        train(train_config("loss.eta=literal"), Run(tmp_path / "run"))
+    assert Run(tmp_path / "run").status["state"] == "failed"
+
+
+def test_one_video_cannot_be_held_out_of_itself(tmp_path):
+    with pytest.raises(ConfigError, match="holds out validation videos, but there are only 1"):
+        train(train_config("data.synthetic.train_videos=1"), Run(tmp_path / "run"))
 
 
 def test_overwrite_clears_runs_and_nothing_else(tmp_path):

@@ -141,6 +141,22 @@ def test_frames_of_another_size_than_the_first_are_reported(tmp_path):
         index.check(davis(tmp_path), 3)
 
 
+def test_frames_that_a_camera_turned_go_with_masks_as_they_are_shown(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    for folder in ("images/a", "masks/a"):
+        (tmp_path / folder).mkdir(parents=True)
+    Image.new("RGB", (40, 20)).save(tmp_path / "images/a/0.jpg", exif=exif)
+    mask = tmp_path / "masks/a/0.png"
+    Image.new("L", (20, 40)).save(mask)
+    video = index.DiskVideo("a", (tmp_path / "images/a/0.jpg",), (mask,))
+    index.check([video], 1)
+    assert video.frame(0).shape[:2] == video.mask(0).shape == video.size == (40, 20)
+    Image.new("L", (40, 20)).save(mask)
+    with pytest.raises(DataError, match=r"size \(20, 40\) \(height, width\), but its frame has \(40, 20\)"):
+        index.check([video], 1)
+
+
 def test_an_unreadable_file_names_itself_when_it_is_read(tmp_path):
     make_davis(tmp_path)
     video = davis(tmp_path, "val")[0]
