@@ -91,6 +91,7 @@ def test_an_offline_run_holds_config_curves_and_overlays_and_resumes_under_its_i
     assert any("overlays" in key for key in logged)
     assert len(found["media"]) == 2
     assert found["job_type"] == "train"
+    assert {"memory_percent", "proc.memory.rssMB"} <= found["machine"]
     identity = run.status["wandb_id"]
     assert found["ids"] == {identity}
     train(train_config(*words, "trainer.max_epochs=2"), Run(run.folder))

@@ -300,15 +300,15 @@ def test_refused_sweeps(tmp_path, words, said):
     assert not list(tmp_path.rglob("status.json"))
 
 
+ABLATIONS = ("rounds", "frames", "gate", "loop_edge", "line_edge", "aggregation", "update", "backbone", "precision")
 EXPERIMENTS = sorted(p.stem for p in (Path(__file__).parents[1] / "conf/experiment").glob("*.yaml"))
 
 
 def test_ablations_are_there():
-    axes = {"rounds", "frames", "gate", "loop_edge", "line_edge", "aggregation", "update", "backbone", "precision"}
-    assert axes <= set(EXPERIMENTS)
+    assert set(ABLATIONS) <= set(EXPERIMENTS)
 
 
-@pytest.mark.parametrize("name", ["rounds", "frames", "gate", "loop_edge", "line_edge", "aggregation", "update"])
+@pytest.mark.parametrize("name", ABLATIONS)
 def test_the_jobs_of_an_ablation_are_folders_of_its_name(tmp_path, name):
     """Composed by the real command; each job is refused for its length, so that nothing is trained."""
     words = ["-m", f"experiment={name}", "seed=0,1", "trainer.max_epochs=0"]

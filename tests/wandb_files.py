@@ -10,8 +10,8 @@ from agnn_lit.wandb_files import history, records
 
 
 def read_offline_run(folder: Path) -> dict[str, Any]:
-    """Return what the offline runs below a folder hold: config, summary, history, tables, media files, artifacts."""
-    found: dict[str, Any] = {"config": {}, "summary": {}, "ids": set(), "artifacts": []}
+    """Return what the offline runs below a folder hold: config, summary, history, tables, media, artifacts, metrics of the machine."""
+    found: dict[str, Any] = {"config": {}, "summary": {}, "ids": set(), "artifacts": [], "machine": set()}
     for file in sorted(folder.rglob("*.wandb")):
         for record in records(file):
             if record.WhichOneof("record_type") == "run":
@@ -25,6 +25,8 @@ def read_offline_run(folder: Path) -> dict[str, Any]:
             if record.WhichOneof("record_type") == "summary":
                 for item in record.summary.update:
                     found["summary"][item.key or ".".join(item.nested_key)] = json.loads(item.value_json)
+            if record.WhichOneof("record_type") == "stats":
+                found["machine"].update(item.key for item in record.stats.item)
             if record.WhichOneof("record_type") == "request" and record.request.HasField("log_artifact"):
                 found["artifacts"].append(record.request.log_artifact.artifact)
             if record.WhichOneof("record_type") == "artifact":
