@@ -10,7 +10,7 @@ from agnn_lit.wandb_files import history, records
 
 
 def read_offline_run(folder: Path) -> dict[str, Any]:
-    """Return what the offline runs below a folder hold: config, summary, history, tables, media, artifacts, metrics of the machine."""
+    """Return what the offline runs below a folder hold: config, summary, history, tables, media, artifacts, machine."""
     found: dict[str, Any] = {"config": {}, "summary": {}, "ids": set(), "artifacts": [], "machine": set()}
     for file in sorted(folder.rglob("*.wandb")):
         for record in records(file):
