@@ -52,6 +52,14 @@ def test_wrong_words(tmp_path, words, said):
     assert not list(tmp_path.rglob("*")), "a refused command leaves nothing behind"
 
 
+@pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"]], ids=["run", "sweep"])
+def test_a_name_that_no_folder_can_have(tmp_path, more):
+    command = [sys.executable, "-m", "agnn_lit.train", *SMALL, *more, f"name={'a' * 300}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("agnn-train: File name too long, give a shorter one: runs/aaa")
+
+
 def test_a_refused_job_of_a_sweep_does_not_stop_the_others(tmp_path):
     words = ["-m", *SMALL, "trainer.max_epochs=1", "model.rounds=-1,0"]
     done = subprocess.run(

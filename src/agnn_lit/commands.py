@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -68,6 +69,11 @@ def run_command(name: str, main: Callable[[], None], schema: type[Any], *errors:
         raise SystemExit(2) from error
     except errors as error:
         print(f"{name}: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # of a folder that Hydra makes
+            raise
+        print(f"{name}: {error.strerror}, give a shorter one: {error.filename}", file=sys.stderr)
         raise SystemExit(2) from error
     finally:
         if full is None:
