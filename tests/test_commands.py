@@ -54,7 +54,7 @@ def test_wrong_words(tmp_path, words, said):
 
 @pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"]], ids=["run", "sweep"])
 def test_a_name_that_no_folder_can_have(tmp_path, more):
-    command = [sys.executable, "-m", "agnn_lit.train", *SMALL, *more, f"name={'a' * 300}"]
+    command = [sys.executable, "-m", "agnn_lit.train", *more, *SMALL, f"name={'a' * 300}"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("agnn-train: File name too long, give a shorter one: runs/aaa")
