@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from agnn_lit.wandb_files import history, records
 
 def read_offline_run(folder: Path) -> dict[str, Any]:
     """Return what the offline runs below a folder hold: config, summary, history, tables, media, artifacts, machine."""
+    _wait_for_end(max(folder.rglob("*.wandb")))
     found: dict[str, Any] = {"config": {}, "summary": {}, "ids": set(), "artifacts": [], "machine": set()}
     for file in sorted(folder.rglob("*.wandb")):
         for record in records(file):
@@ -35,3 +37,11 @@ def read_offline_run(folder: Path) -> dict[str, Any]:
     found["tables"] = [json.loads(f.read_text()) for f in sorted(folder.rglob("files/media/table/**/*.table.json"))]
     found["media"] = sorted(folder.rglob("files/media/images/**/*.png"))
     return found
+
+
+def _wait_for_end(file: Path) -> None:
+    """Wait for the last record of the latest part: on a busy machine W&B's own process writes on after finish()."""
+    end = time.monotonic() + 30
+    while not any(record.WhichOneof("record_type") == "exit" for record in records(file)):
+        assert time.monotonic() < end, f"{file}: W&B has not ended the run"
+        time.sleep(0.1)
