@@ -14,7 +14,7 @@ from typing import Any
 
 from agnn_lit.commands import need_package
 from agnn_lit.config import ConfigError
-from agnn_lit.runs import Run, is_first_process
+from agnn_lit.runs import BusyError, Run, is_first_process
 from agnn_lit.signals import receiving
 from agnn_lit.sweep import Job, SweepLauncher, progress, settle, start
 
@@ -33,6 +33,17 @@ def _interruptible() -> Iterator[None]:
 
     with receiving(receive):
         yield
+
+
+def _is_trained(run: Run) -> bool:
+    """Whether a process is training a run, which then holds its lock."""
+    if run.status.get("state") != "running":
+        return False
+    try:
+        with run.locked():
+            return False
+    except BusyError:
+        return True
 
 
 def _settle_rest(jobs: Iterable[Job]) -> None:
@@ -197,7 +208,7 @@ class SlurmLauncher(SweepLauncher):
                 handle.cancel(check=False)
             end = time.monotonic() + _GRACE
             with suppress(KeyboardInterrupt):  # a second one does not wait
-                while any(job.run.status.get("state") == "running" for job in pending.values()):
+                while any(_is_trained(job.run) for job in pending.values()):
                     if time.monotonic() > end:
                         break
                     time.sleep(_POLL)
