@@ -216,8 +216,14 @@ def test_other_data_and_other_checkpoints_are_other_evaluations(run):
     assert last.name == "synthetic-test-simple-last"
     assert json.loads((out / "summary.json").read_text())["checkpoint"] == str(run.best)
     (out / "masks/test-0099").mkdir()
-    evaluated(run)
+    evaluated(run, f"out={out}")
     assert not (out / "masks/test-0099").exists(), "of a video that is not evaluated any more"
+    others = run.folder / "others"
+    (others / "masks").mkdir(parents=True)
+    (others / "masks/mine.png").touch()
+    (others / "summary.json").write_text('{"J_mean": 0.5}')  # of agnn-score
+    evaluated(run, f"out={others}")
+    assert (others / "masks/mine.png").exists()
 
 
 def test_a_run_is_not_taken_for_evaluated_on_other_data(tmp_path, capsys):

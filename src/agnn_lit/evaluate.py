@@ -360,6 +360,15 @@ def evaluate_all(cfg: EvaluateConfig, folders: Sequence[Path]) -> None:
         raise ConfigError("not evaluated:\n  " + "\n  ".join(problems))
 
 
+def _clear(out: Path) -> None:
+    """Remove what an earlier evaluation has written to a folder: videos may have gone since, or stages."""
+    summary = out / "summary.json"
+    if summary.is_file() and "checkpoint" in json.loads(summary.read_text()):  # not agnn-score's, of others' masks
+        summary.unlink()
+        for part in ("masks", "stages", "overlays"):
+            shutil.rmtree(out / part, ignore_errors=True)
+
+
 def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     """Predict and score as configured.
 
@@ -375,10 +384,7 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     data, protocol, label = _what(cfg, trained.cfg)
     videos = _videos(cfg, trained.cfg, data)
     out = Path(cfg.out) if cfg.out else _home(trained.checkpoint) / "evaluations" / label
-    if (out / "summary.json").is_file():  # an earlier one of these settings; videos may have gone since
-        (out / "summary.json").unlink()
-        for part in ("masks", "stages", "overlays"):
-            shutil.rmtree(out / part, ignore_errors=True)
+    _clear(out)
     console = Console(markup=False)
     console.print(f"{trained.checkpoint} on {len(videos)} videos of {label}\n{protocol.describe()}")
     no_test_list = (

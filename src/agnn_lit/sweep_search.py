@@ -166,7 +166,11 @@ class OptunaSweeper(Sweeper):
             waiting = [job for job in prepared if job.skipped is None]
             if waiting:
                 launcher.train(waiting, partial(_is_hopeless, followed))
-            ended = [_tell(optuna, study, trial, job) for job, trial in zip(jobs, batch, strict=True)]
+            pruned = {folder for folder, trial in followed.items() if trial.user_attrs.get("pruned")}
+            ended = [
+                _tell(optuna, study, trial, job, pruned=job.run.folder in pruned)
+                for job, trial in zip(jobs, batch, strict=True)
+            ]
             if not all(ended):
                 _print_study(study, folder)
                 left = self._trials - _ended(optuna, study)
@@ -205,14 +209,14 @@ def _falls_behind(trial: Any, job: Job) -> bool:
     return True
 
 
-def _tell(optuna: Any, study: Any, trial: Any, job: Job) -> bool:
+def _tell(optuna: Any, study: Any, trial: Any, job: Job, *, pruned: bool) -> bool:
     """Enter a run's result; False where it is to go on, and its settings are the next trial's."""
     status = job.run.status
     trial.set_user_attr("run", str(job.run.folder))
     state, value = status.get("state"), status.get("metrics", {}).get(_WATCHED)
     if state == "done" and value is not None:
         study.tell(trial, value)
-    elif trial.user_attrs.get("pruned"):
+    elif pruned:
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
     elif state in ("interrupted", "waiting", "running"):
         study.enqueue_trial(trial.params)
