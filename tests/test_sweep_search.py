@@ -78,7 +78,7 @@ def test_the_space_is_in_hydras_grammar():
         parsed("loss.l1=range(0.1,0.5,0.1)")[0]["loss.l1"](trial)
 
 
-@pytest.mark.xdist_group("sweep")
+@pytest.mark.xdist_group("search")
 def test_a_search_goes_on_where_it_was_ended(tmp_path):
     code, said = sweep(tmp_path, *SEARCH, "hydra.sweeper.trials=2")
     assert code == 0, said
@@ -154,7 +154,7 @@ def test_a_run_below_the_median_of_the_others_is_stopped(tmp_path):
     assert watched_values(Run(tmp_path / "none")) == []
 
 
-@pytest.mark.xdist_group("sweep")
+@pytest.mark.xdist_group("search")
 def test_a_hopeless_run_is_stopped_after_its_step_and_the_others_go_on(tmp_path):
     jobs = [
         prepare_job(Run(tmp_path / name), train_config(f"trainer.max_epochs={epochs}"), [])
