@@ -15,6 +15,7 @@ from PIL import Image
 from agnn_lit import evaluate as ev
 from agnn_lit.config import ConfigError, DataConfig, DataName, EvaluatedData, SyntheticChanges, SyntheticConfig
 from agnn_lit.data.synthetic import synthetic_videos
+from agnn_lit.evaluated import resolve_data
 from agnn_lit.runs import Run
 from agnn_lit.train import train
 from tests.configs import evaluate_config, train_config
@@ -239,10 +240,10 @@ def test_a_run_is_not_taken_for_evaluated_on_other_data(tmp_path, capsys):
 
 def test_the_share_of_a_training_does_not_limit_a_list_that_is_asked_for():
     trained = DataConfig(DataName.davis2016, "/d", "trainval", None, ["bear"], (0.0, 0.5), (0.5, 1.0))
-    assert ev.resolve_data(EvaluatedData(), trained, "test") == trained
-    asked = ev.resolve_data(EvaluatedData(DataName.davis2016, test_split="val"), trained, "test")
+    assert resolve_data(EvaluatedData(), trained, "test") == trained
+    asked = resolve_data(EvaluatedData(DataName.davis2016, test_split="val"), trained, "test")
     assert (asked.test_split, asked.test_range, asked.sequences) == ("val", None, None)
-    half = ev.resolve_data(EvaluatedData(test_split="val", test_range=(0.0, 0.5)), trained, "test")
+    half = resolve_data(EvaluatedData(test_split="val", test_range=(0.0, 0.5)), trained, "test")
     assert half.test_range == (0.0, 0.5)
 
 
@@ -250,18 +251,16 @@ def test_changes_of_generated_videos_are_of_their_settings():
     assert list(SyntheticChanges.__dataclass_fields__) == list(SyntheticConfig.__dataclass_fields__)
     elsewhere = DataConfig(DataName.davis2016, "/d")
     asked = EvaluatedData(DataName.synthetic, synthetic=SyntheticChanges(length=5))
-    assert ev.resolve_data(asked, elsewhere, "test") == DataConfig(
-        DataName.synthetic, synthetic=SyntheticConfig(length=5)
-    )
+    assert resolve_data(asked, elsewhere, "test") == DataConfig(DataName.synthetic, synthetic=SyntheticConfig(length=5))
 
 
 def test_sequences_of_training_do_not_limit_the_test_list():
     trained = DataConfig(DataName.davis2017, "/d", "train", "val", ["bear"])
-    assert ev.resolve_data(EvaluatedData(), trained, "test").sequences is None
-    assert ev.resolve_data(EvaluatedData(), trained, "train").sequences == ["bear"]
-    assert ev.resolve_data(EvaluatedData(sequences=["cows"]), trained, "test").sequences == ["cows"]
+    assert resolve_data(EvaluatedData(), trained, "test").sequences is None
+    assert resolve_data(EvaluatedData(), trained, "train").sequences == ["bear"]
+    assert resolve_data(EvaluatedData(sequences=["cows"]), trained, "test").sequences == ["cows"]
     without_list = replace(trained, test_split=None)
-    assert ev.resolve_data(EvaluatedData(), without_list, "test").sequences == ["bear"]
+    assert resolve_data(EvaluatedData(), without_list, "test").sequences == ["bear"]
 
 
 def test_videos_of_training_are_named_as_such(tmp_path, capsys):

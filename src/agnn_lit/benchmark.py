@@ -14,12 +14,12 @@ from typing import Any
 import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
-from rich.console import Console
 from rich.table import Table
 
 from agnn_lit.commands import refuse, run_command
 from agnn_lit.config import CONF_DIR, ConfigError, typed
 from agnn_lit.runs import versions, write_atomically
+from agnn_lit.terminal import open_console
 
 #: What can be measured: the function that returns ``{topic, rows: [{name, seconds, memory_mb}], ratios: {…}}``.
 TOPICS = {
@@ -46,7 +46,7 @@ ConfigStore.instance().store(name="benchmark_schema", node=BenchmarkConfig)
 
 def print_result(result: dict[str, Any]) -> None:
     """Print the rows as a table, and the ratios below."""
-    console = Console(markup=False)
+    console = open_console()
     table = Table(title=f"{result['topic']}: the fastest of {result['repeats']} rounds, taken in turns")
     for title in ("what", "seconds", "peak memory in MB"):
         table.add_column(title, justify="left" if title == "what" else "right")

@@ -164,13 +164,7 @@ def plan_epochs(cfg: TrainConfig, videos: int, static: int = 0) -> EpochPlan:
             f"trainer.devices={cfg.trainer.devices} x trainer.nodes={cfg.trainer.nodes} x clips.batch_size="
             f"{c.batch_size} clips a step, but an epoch has {clips}: raise clips.clips_per_video={c.clips_per_video}"
         )
-    batches, accumulate = max(1, clips // (c.batch_size * processes)), cfg.trainer.accumulate
-    if accumulate > batches:
-        raise ConfigError(
-            f"trainer.accumulate={accumulate}: an epoch has {batches} batches, fewer than a step is to have: lower it, "
-            f"or raise clips.clips_per_video={c.clips_per_video}"
-        )
-    return EpochPlan(
+    plan = EpochPlan(
         clips,
         c.batch_size,
         cfg.seed,
@@ -180,6 +174,12 @@ def plan_epochs(cfg: TrainConfig, videos: int, static: int = 0) -> EpochPlan:
         cfg.trainer.accumulate,
         processes,
     )
+    if plan.accumulate > plan.available:
+        raise ConfigError(
+            f"trainer.accumulate={plan.accumulate}: an epoch has {plan.available} batches, fewer than a step is to "
+            f"have: lower it, or raise clips.clips_per_video={c.clips_per_video}"
+        )
+    return plan
 
 
 def build_module(cfg: TrainConfig, plan: EpochPlan | None = None, *, pretrained: bool = True) -> AGNNModule:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import hydra
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TimeRemainingColumn
 from rich.table import Table
 
-from agnn_lit.build import default_protocol, open_training_videos, open_videos
-from agnn_lit.checks import check_data, check_evaluate
+from agnn_lit.build import open_training_videos, open_videos
+from agnn_lit.checks import check_evaluate
 from agnn_lit.commands import refuse, run_command
 from agnn_lit.config import (
     CONF_DIR,
@@ -29,17 +27,13 @@ from agnn_lit.config import (
     DataConfig,
     DataName,
     EvaluateConfig,
-    EvaluatedData,
-    ProposalSource,
-    References,
-    SyntheticChanges,
     TrainConfig,
-    plain,
     register_schemas,
     typed,
 )
 from agnn_lit.crf import check_backend
 from agnn_lit.data.index import DataError, DiskVideo, Video
+from agnn_lit.evaluated import describe, looks_for_objects
 from agnn_lit.finish import Finishers, Objects, Task, finishers
 from agnn_lit.instances.candidates import candidates_file
 from agnn_lit.instances.proposals import Proposer, open_proposals
@@ -47,56 +41,14 @@ from agnn_lit.instances.video import link_video
 from agnn_lit.metrics.identity import identity_switches
 from agnn_lit.metrics.mask_files import read_foreground, read_ids
 from agnn_lit.metrics.objects import score_objects
-from agnn_lit.metrics.protocols import PROTOCOLS, Protocol, ScoreError, SequenceScore, score_sequence, write_scores
+from agnn_lit.metrics.protocols import Protocol, ScoreError, SequenceScore, score_sequence, write_scores
 from agnn_lit.overlay import draw_overlay, jpeg
 from agnn_lit.report_page.collect import ReportError, find_folders
-from agnn_lit.report_page.runtable import flatten
 from agnn_lit.runs import Run, write_atomically
+from agnn_lit.terminal import open_console, progress_bar
 from agnn_lit.trained import Trained, count_workers, find_checkpoint, open_trained
 
 register_schemas()
-
-_LONGEST = 60  # characters of a folder's name that tell a changed data set
-
-
-def resolve_data(asked: EvaluatedData, trained: DataConfig, split: str) -> DataConfig:
-    """Data set to evaluate on: the trained one with the fields that were asked for, or another one whole.
-
-    The sequences that training was limited to stay in force unless a list of test sequences is evaluated, and the
-    share of each that was left for the test unless such a list is asked for.
-    """
-    same = asked.name is None or asked.name is trained.name
-    data = trained if same else DataConfig(asked.name)
-    paths = ("root", "train_split", "test_split", "sequences", "train_range", "test_range")
-    synthetic = replace(data.synthetic, **_given(asked.synthetic))
-    data = replace(data, **{k: v for k, v in _given(asked).items() if k in paths}, synthetic=synthetic)
-    if same and split == "test" and data.test_split is not None:
-        data = replace(data, sequences=asked.sequences)
-    if same and asked.test_split is not None:
-        data = replace(data, test_range=asked.test_range)
-    return data
-
-
-def _given(changes: EvaluatedData | SyntheticChanges) -> dict[str, Any]:
-    values = {f.name: getattr(changes, f.name) for f in fields(changes)}
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def _unusual_data(data: DataConfig, trained: DataConfig, split: str) -> str:
-    """Settings in which a data set differs from the training's, or from what is usual for it; its folder is none."""
-    usual = resolve_data(EvaluatedData(), trained, split)
-    if data.name is not None and data.name is not trained.name:
-        usual = typed(OmegaConf.load(Path(CONF_DIR) / "data" / f"{data.name.value}.yaml"), DataConfig)  # type: ignore[arg-type]
-    other = "test" if split == "train" else "train"
-    now, before = flatten(plain(data)), flatten(plain(usual))
-    changed = {k.removeprefix("synthetic."): v for k, v in now.items() if k not in ("name", "root") and v != before[k]}
-    words = [f"{k}{v}" for k, v in changed.items() if not k.startswith(f"{other}_")]
-    text = re.sub(r"[^A-Za-z0-9_.]+", "_", "_".join(words)).strip("_")
-    return text if len(text) <= _LONGEST else f"data{_short(text)}"
-
-
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _videos(cfg: EvaluateConfig, trained: TrainConfig, data: DataConfig) -> Sequence[Video]:
@@ -223,56 +175,11 @@ def _print_table(scores: Sequence[SequenceScore], summary: dict[str, Any], conso
     console.print(table)
 
 
-def _protocol(name: str, *, several: bool) -> Protocol:
-    """Protocol of a name; one that tells objects apart needs masks of objects."""
-    possible = [
-        p.name for p in PROTOCOLS.values() if p.objects == "foreground" or (several and p.objects == "assigned")
-    ]
-    if name not in possible:
-        tells_apart = name in PROTOCOLS and PROTOCOLS[name].objects == "assigned"
-        hint = "; it scores objects: instances=parts looks for them" if tells_apart else ""
-        raise ConfigError(f"protocol={name}: must be one of {', '.join(possible)}{hint}")
-    return PROTOCOLS[name]
-
-
 def _home(checkpoint: Path) -> Path:
     """Folder for what belongs to a checkpoint: its run's, or one of its own name beside it."""
     if checkpoint.parent.name == "checkpoints":
         return checkpoint.parent.parent
     return checkpoint.with_suffix("") if checkpoint.suffix else checkpoint.with_name(f"{checkpoint.name}_evaluated")
-
-
-def _unusual(cfg: EvaluateConfig) -> str:
-    """Settings in which an evaluation differs from the usual one, for its folder's name."""
-    usual = EvaluateConfig()
-    words = [f"{key}{getattr(cfg, key)}" for key in ("frames", "threshold") if getattr(cfg, key) != getattr(usual, key)]
-    if cfg.references is References.random:
-        words.append(f"random{cfg.seed}")
-    if cfg.scales != usual.scales:
-        words.append("scales" + "_".join(f"{scale:g}" for scale in cfg.scales))
-    if cfg.flip:
-        words.append("flip")
-    if cfg.align_corners:
-        words.append("corners")
-    if cfg.dtype != usual.dtype:
-        words.append(cfg.dtype)
-    if cfg.crf.backend is not CrfBackend.none:
-        changed = {k: v for k, v in plain(cfg.crf).items() if v != plain(usual.crf)[k] and k != "backend"}
-        words.append("_".join(["crf", cfg.crf.backend.value, *(f"{k}{v:g}" for k, v in changed.items())]))
-    if cfg.ckpt is not None and Path(cfg.ckpt).parent.name == "checkpoints" and Path(cfg.ckpt).stem != "best":
-        words.append(Path(cfg.ckpt).stem)
-    if _several(cfg):
-        kept = ("proposals", "source")
-        changed = {k: v for k, v in plain(cfg.instances).items() if v != plain(usual.instances)[k] and k not in kept}
-        path = Path(cfg.instances.source).resolve() if cfg.instances.source else None
-        source = [] if path is None else [f"{path.name}{_short(str(path))}"]
-        words.append("_".join([cfg.instances.proposals.value, *source, *(f"{k}{v:g}" for k, v in changed.items())]))
-    return "".join(f"-{word}" for word in words)
-
-
-def _several(cfg: EvaluateConfig) -> bool:
-    """Whether objects are looked for instead of one foreground."""
-    return cfg.instances.proposals is not ProposalSource.none
 
 
 def _print_stages(summaries: dict[str, dict[str, Any]], console: Console) -> None:
@@ -300,17 +207,6 @@ def _write_scores(
         lines.append(",".join((stage, f"{about['threshold']:g}", *values)))
     write_atomically(out / "stages.csv", "\n".join(lines) + "\n")
     return summaries
-
-
-def _what(cfg: EvaluateConfig, trained: TrainConfig) -> tuple[DataConfig, Protocol, str]:
-    """Data set, protocol, and the name of an evaluation."""
-    data = resolve_data(cfg.data, trained.data, cfg.split)
-    check_data(data, 1)
-    assert data.name is not None
-    protocol = _protocol(cfg.protocol or default_protocol(data), several=_several(cfg))
-    changed = _unusual_data(data, trained.data, cfg.split)
-    name = f"{data.name.value}-{cfg.split}-{protocol.name}" + (f"-{changed}" if changed else "")
-    return data, protocol, name + _unusual(cfg)
 
 
 def evaluate_run(cfg: EvaluateConfig) -> None:
@@ -347,7 +243,7 @@ def evaluate_all(cfg: EvaluateConfig, folders: Sequence[Path]) -> None:
         if state != "done":
             problems.append(f"{folder}: {state}, not trained to its end")
             continue
-        written = folder / "evaluations" / _what(cfg, run.load_config())[2] / "summary.json"
+        written = folder / "evaluations" / describe(cfg, run.load_config())[2] / "summary.json"
         if written.is_file() and written.stat().st_mtime > run.best.stat().st_mtime:
             print(f"{number}/{len(folders)} {folder.name}: evaluated before, {written.parent.name}", flush=True)
             continue
@@ -381,11 +277,11 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     check_evaluate(cfg)
     check_backend(cfg.crf)
     trained = open_trained(find_checkpoint(cfg), cfg)
-    data, protocol, label = _what(cfg, trained.cfg)
+    data, protocol, label = describe(cfg, trained.cfg)
     videos = _videos(cfg, trained.cfg, data)
     out = Path(cfg.out) if cfg.out else _home(trained.checkpoint) / "evaluations" / label
     _clear(out)
-    console = Console(markup=False)
+    console = open_console()
     console.print(f"{trained.checkpoint} on {len(videos)} videos of {label}\n{protocol.describe()}")
     no_test_list = (
         data == trained.cfg.data
@@ -398,16 +294,15 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     # what is scored, the final stage last
     stages = (*trained.how.stages, *(() if cfg.crf.backend is CrfBackend.none else ("crf",)))
     propose = None
-    if _several(cfg):
+    if looks_for_objects(cfg):
         stages = stages[-1:]  # the others have no objects
         propose = open_proposals(cfg.instances, next(trained.model.parameters()).device.type)
     scored: list[Video] = []  # the video of each score
     switches = 0
     scores: dict[str, list[SequenceScore]] = {stage: [] for stage in stages}
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         finishers(cfg.crf, count_workers(cfg)) as pool,
-        Progress(*columns, console=console, disable=not cfg.progress) as bar,
+        progress_bar(console, TimeRemainingColumn(), shown=cfg.progress) as bar,
     ):
         task = bar.add_task("videos", total=len(videos))
         for video in videos:
@@ -429,7 +324,7 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     if protocol.objects == "assigned":
         about["identity_switches"] = switches
     summaries = _write_scores(out, scores, protocol, about)
-    _write_overlays(scored, scores[stages[-1]], out, cfg.overlays, objects=_several(cfg))
+    _write_overlays(scored, scores[stages[-1]], out, cfg.overlays, objects=looks_for_objects(cfg))
     _print_table(scores[stages[-1]], summaries[stages[-1]], console)
     if len(stages) > 1:
         _print_stages(summaries, console)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, ProgressColumn, Task, TimeRemainingColumn
 from rich.text import Text
 
 from agnn_lit import finish
@@ -44,6 +44,7 @@ from agnn_lit.instances.video import link_video
 from agnn_lit.overlay import draw_overlay
 from agnn_lit.prediction_folder import Output
 from agnn_lit.runs import versions
+from agnn_lit.terminal import open_console, progress_bar
 from agnn_lit.trained import Trained, count_workers, find_checkpoint, open_trained
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ def predict(cfg: PredictConfig) -> Path:
     """
     check_predict(cfg)
     check_backend(cfg.crf)
-    console = Console(markup=False)
+    console = open_console()
     checkpoint = _checkpoint(cfg, console)
     with console.status(f"looking through {cfg.input}"):
         footage = open_footage(Path(cfg.input), cfg.fps)
@@ -258,15 +259,8 @@ def predict(cfg: PredictConfig) -> Path:
         out.candidates.mkdir()
     if done:
         console.print(f"{len(done)} frames are there from before", highlight=False)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-    )
     start = time.perf_counter()
-    with closing(footage), Progress(*columns, console=console, disable=not cfg.progress) as bar:
+    with closing(footage), progress_bar(console, _Rate(), TimeRemainingColumn(), shown=cfg.progress) as bar:
         skipped = _predict(trained, footage, cfg, out, done, bar, propose)
         seconds = time.perf_counter() - start
         objects = _link(footage, cfg, out, bar)

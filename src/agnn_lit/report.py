@@ -37,10 +37,11 @@ ConfigStore.instance().store(name="report_schema", node=ReportConfig)
 
 def print_means(report: Report) -> None:
     """Print the means of every method, a table for each protocol and data set."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(markup=False)
+    from agnn_lit.terminal import open_console
+
+    console = open_console()
     for section in report.groups:
         table = Table(title=section.group.title)
         table.add_column("method", overflow="fold")

@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TimeRemainingColumn
 from rich.table import Table
 
 from agnn_lit.commands import refuse, run_command
@@ -23,6 +23,7 @@ from agnn_lit.config import CONF_DIR, typed
 from agnn_lit.metrics.mask_files import collect, listed_names
 from agnn_lit.metrics.parallel import score_all, usable_processors
 from agnn_lit.metrics.protocols import PROTOCOLS, ScoreError, SequenceScore, notes, write_scores
+from agnn_lit.terminal import open_console, progress_bar
 
 _COLUMNS = ("J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "T")
 
@@ -119,16 +120,15 @@ def score(cfg: ScoreConfig) -> tuple[list[SequenceScore], dict[str, Any]]:
         raise ScoreError(f"protocol={cfg.protocol}: must be one of {', '.join(PROTOCOLS)}")
     if cfg.workers is not None and cfg.workers < 1:
         raise ScoreError(f"workers={cfg.workers}: must be 1 or more")
-    protocol, console = PROTOCOLS[cfg.protocol], Console(markup=False)
+    protocol, console = PROTOCOLS[cfg.protocol], open_console()
     files, aside = collect(Path(cfg.masks), Path(cfg.annotations), protocol, wanted_sequences(cfg.sequences))
     console.print(protocol.describe(), highlight=False, soft_wrap=True)
     for line in aside:
         console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
     done: dict[str, list[SequenceScore]] = {}
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         score_all(files, protocol, cfg.workers or usable_processors()) as results,  # before the bar starts its thread
-        Progress(*columns, console=console, disable=not cfg.progress) as bar,
+        progress_bar(console, TimeRemainingColumn(), shown=cfg.progress) as bar,
     ):
         task = bar.add_task("sequences", total=len(files))
         for result in results:

@@ -27,8 +27,7 @@ from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeElapsedColumn
 from rich.table import Table
 
 from agnn_lit.checks import check_train
@@ -36,6 +35,7 @@ from agnn_lit.config import ConfigError, TrainConfig, typed
 from agnn_lit.metrics.parallel import usable_processors
 from agnn_lit.runs import BUSY, BusyError, Run
 from agnn_lit.signals import receiving
+from agnn_lit.terminal import open_console, progress_bar
 
 _LOG = "output.log"
 _LIBC = ctypes.CDLL(None)
@@ -261,9 +261,8 @@ def progress(total: int) -> Iterator[Callable[[str, str], None]]:
     Yields:
         A function to call with the label of a job that has ended, and its state.
     """
-    console = Console(markup=False)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    console = open_console()
+    with progress_bar(console, TimeElapsedColumn(), shown=console.is_terminal) as bar:
         task = bar.add_task("runs", total=total)
 
         def ended(label: str, state: str) -> None:
@@ -298,7 +297,7 @@ def _print_jobs(jobs: Sequence[Job]) -> Counter[str]:
         words = (job.skipped, error[-1] if state != "done" and error else None)
         note = "; ".join(dict.fromkeys(said for said in words if said))
         table.add_row(job.label, state, "–" if j is None else f"{j:.3f}", note)
-    Console(markup=False).print(table)
+    open_console().print(table)
     return states
 
 

@@ -230,8 +230,9 @@ def _tell(optuna: Any, study: Any, trial: Any, job: Job, *, pruned: bool) -> boo
 
 def _print_study(study: Any, folder: Path) -> dict[str, Any]:
     """Print and write the trials, the best first; return the best one's settings."""
-    from rich.console import Console
     from rich.table import Table
+
+    from agnn_lit.terminal import open_console
 
     trials = [t for t in study.get_trials() if t.value is not None or "run" in t.user_attrs]
     trials.sort(key=lambda t: -(t.value if t.value is not None else -1.0))
@@ -246,6 +247,6 @@ def _print_study(study: Any, folder: Path) -> dict[str, Any]:
         table.add_row(*cells)
         lines.append(",".join([*cells, str(t.user_attrs.get("run", ""))]))
     (folder / "trials.csv").write_text("\n".join(lines) + "\n")
-    Console(markup=False).print(table)
+    open_console().print(table)
     best: dict[str, Any] = study.best_params if any(t.value is not None for t in trials) else {}
     return best

@@ -163,11 +163,15 @@ class EpochPlan:
     accumulate: int = 1
     processes: int = 1
 
+    @property
+    def available(self) -> int:
+        """Batches that the clips of an epoch are enough for."""
+        return max(1, self.clips // (self.batch_size * self.processes))
+
     @cached_property
     def kinds(self) -> list[bool]:
         """For each batch of an epoch whether it is of static images."""
-        batches = max(1, self.clips // (self.batch_size * self.processes))
-        whole = max(self.accumulate, batches - batches % self.accumulate)  # steps of fewer batches would be smaller
+        whole = self.available - self.available % self.accumulate  # a step of fewer batches would be smaller
         return plan_epoch(whole, self.every, self.accumulate)
 
     @cached_property
