@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from agnn_lit.config import BackboneName
 from agnn_lit.data.dataset import Clip, ClipDataset, ClipKey
 from agnn_lit.data.index import DiskVideo, check, index_davis
+from agnn_lit.data.sampling import Seed
 from agnn_lit.data.synthetic import synthetic_videos
 from agnn_lit.data.transforms import ClipTransform
 from agnn_lit.losses import weighted_bce
@@ -55,7 +56,9 @@ class Setting:
     def clips(self, videos: list[DiskVideo]) -> ClipDataset:
         """Augmented clips, enough of them for all steps."""
         each = math.ceil((self.steps + 1) * self.batch_size / len(videos))
-        return ClipDataset(videos, self.frames, ClipTransform(self.size, 0.5, (0.7, 1.3)), seed=0, clips_per_video=each)
+        return ClipDataset(
+            videos, self.frames, ClipTransform(self.size, 0.5, (0.7, 1.3)), Seed(0), clips_per_video=each
+        )
 
     def loader(self, clips: ClipDataset, workers: int) -> DataLoader[Clip]:
         """Batches of clips for the steps, and one to begin with."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agnn_lit.config import ConfigError, DataConfig, DataName, LoopEdge, LossName, StaticConfig, TrainConfig, plain
 from agnn_lit.data import index
 from agnn_lit.data.index import DataError, DiskVideo, Video
-from agnn_lit.data.sampling import hold_out
+from agnn_lit.data.sampling import Seed, hold_out
 from agnn_lit.data.synthetic import synthetic_videos
 
 if TYPE_CHECKING:  # torch and Lightning are imported where they are used: a wrong key is refused before
@@ -70,6 +70,11 @@ def _index(cfg: DataConfig, split: str) -> list[DiskVideo]:
     return index.index_davis(root, index.split_names(root, year, listed) if listed else cfg.sequences or [])
 
 
+def run_seed(cfg: TrainConfig) -> Seed:
+    """Seed of a run's random streams."""
+    return Seed(cfg.seed, cfg.separate_streams)
+
+
 def open_training_videos(cfg: TrainConfig) -> tuple[list[Video], list[Video]]:
     """Training videos, and those held out of them for model selection; the reported split stays closed.
 
@@ -79,7 +84,7 @@ def open_training_videos(cfg: TrainConfig) -> tuple[list[Video], list[Video]]:
     """
     videos = open_videos(cfg.data, "train", cfg.model.frames)
     try:
-        train, held = hold_out(len(videos), cfg.clips.val_share, seed=cfg.seed)
+        train, held = hold_out(len(videos), cfg.clips.val_share, seed=run_seed(cfg))
     except ValueError as error:
         raise ConfigError(str(error)) from error
     for video in videos:
@@ -167,7 +172,7 @@ def plan_epochs(cfg: TrainConfig, videos: int, static: int = 0) -> EpochPlan:
     plan = EpochPlan(
         clips,
         c.batch_size,
-        cfg.seed,
+        run_seed(cfg),
         static,
         s.batch_size or c.batch_size,
         s.every,
@@ -200,6 +205,7 @@ def build_module(cfg: TrainConfig, plan: EpochPlan | None = None, *, pretrained:
             protocol=default_protocol(cfg.data),
         ),
         plain(cfg),
+        run_seed(cfg),
         overlays=cfg.logger.overlays,
         auxiliary=cfg.loss.auxiliary,
         static=cfg.static,
@@ -217,6 +223,6 @@ def build_datamodule(
 
     c = cfg.clips
     transform = ClipTransform(c.size, c.flip, c.scale, cfg.backbone.preprocessing, c.crop)
-    clips = ClipDataset(train, cfg.model.frames, transform, cfg.seed, c.clips_per_video)
-    mixed = MixedClips(clips, ClipDataset(static, 1, transform, cfg.seed)) if static else clips
+    clips = ClipDataset(train, cfg.model.frames, transform, run_seed(cfg), c.clips_per_video)
+    mixed = MixedClips(clips, ClipDataset(static, 1, transform, run_seed(cfg))) if static else clips
     return VideoDataModule(mixed, held_out, plan_epochs(cfg, len(train), len(static)), c.workers)

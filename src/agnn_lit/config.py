@@ -367,6 +367,9 @@ class TrainConfig:
     name: str = "agnn"  # first part of the run folder
     test: bool = False  # once trained, score the test videos with the best checkpoint, as agnn-evaluate run=DIR does
     seed: int = 0
+    # each purpose (held-out videos, clip order, clips, augmentation, dropout) draws from a random stream of its own;
+    # false reproduces runs of version 0.1, where some shared one
+    separate_streams: bool = True
     runs_dir: str = "runs"  # run folders are <runs_dir>/<name>/<overrides>
     run: str | None = None  # folder of an interrupted run to continue; takes no other settings
     overwrite: bool = False  # train again although the folder holds a run
@@ -512,6 +515,18 @@ def typed(cfg: DictConfig | dict[str, Any], schema: type[Any] = TrainConfig) -> 
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), given))
     except ConfigKeyError as error:
         raise ConfigError(unknown_key(str(error.full_key), schema)) from error
+
+
+def stored(config: DictConfig | dict[str, Any]) -> TrainConfig:
+    """Return the configuration that a run folder or a checkpoint holds, also one that an earlier version wrote.
+
+    Raises:
+        ConfigError: see :func:`typed`.
+    """
+    given = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
+    streams: dict[Any, Any] = {"separate_streams": False}  # version 0.1 had one stream for several purposes
+    cfg: TrainConfig = typed(streams | dict(given))  # type: ignore[arg-type]
+    return cfg
 
 
 def keys_of(schema: type[Any]) -> list[str]:

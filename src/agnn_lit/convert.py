@@ -12,7 +12,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from agnn_lit.build import build_model
 from agnn_lit.commands import quote_paths, refuse, run_command
-from agnn_lit.config import CONF_DIR, ConfigError, TrainConfig, plain, typed
+from agnn_lit.config import CONF_DIR, ConfigError, TrainConfig, plain, stored, typed
 
 
 @dataclass
@@ -85,7 +85,7 @@ def _to_official(file: Path, official: TrainConfig, expected: dict[str, Any]) ->
     if part is Part.model:
         if "config" not in content.get("hyper_parameters", {}):
             raise ConfigError(f"ckpt={file}: not a checkpoint of agnn-train or agnn-convert (no configuration)")
-        trained = typed(content["hyper_parameters"]["config"], TrainConfig)
+        trained = stored(content["hyper_parameters"]["config"])
         others = _differences(trained, official)
         if others:
             raise ConfigError(

@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from agnn_lit.config import OptimConfig, OptimName, Schedule, StaticConfig
 from agnn_lit.data.dataset import Clip, StaticClip
 from agnn_lit.data.index import DataError, Video
+from agnn_lit.data.sampling import Purpose, Seed
 from agnn_lit.inference import Inference, predict_video
 from agnn_lit.metrics.protocols import PROTOCOLS, SequenceScore, score_sequence, summarise
 from agnn_lit.model import AGNN
@@ -67,6 +68,7 @@ class AGNNModule(pl.LightningModule):
         epochs: of the run, which with ``step_kinds`` gives the steps that the schedule runs over.
         validation: how held-out videos are scored.
         config: the resolved configuration as plain containers, kept in the checkpoint.
+        seed: of what is random in a step.
         overlays: number of held-out videos whose middle frame is drawn at each validation.
         auxiliary: weight of the loss of the auxiliary mask, where the model has one.
         static: weight and learning rates of steps of static images.
@@ -81,6 +83,7 @@ class AGNNModule(pl.LightningModule):
         epochs: int,
         validation: Validation,
         config: dict[str, Any],
+        seed: Seed,
         overlays: int = 0,
         auxiliary: float = 0.0,
         static: StaticConfig | None = None,
@@ -89,6 +92,7 @@ class AGNNModule(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters({"config": config})
         self.model = model
+        self.seed = seed
         self.loss = loss
         self.optim = optim
         self.epochs = epochs
@@ -103,7 +107,7 @@ class AGNNModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Clip, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's call
         """Make what is random in a step (dropout) a function of the seed and the step, also after a resume."""
-        place = [int(self.hparams["config"].get("seed", 0)), self.current_epoch, batch_idx, self.global_rank]
+        place = self.seed.key(Purpose.dropout, self.current_epoch, batch_idx, self.global_rank)
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def training_step(self, batch: Clip, batch_idx: int) -> Tensor:

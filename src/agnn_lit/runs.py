@@ -24,10 +24,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from agnn_lit.config import ConfigError, TrainConfig, plain, typed
+from agnn_lit.config import ConfigError, TrainConfig, plain, stored
 
 _UNNAMED = ("experiment", "name", "runs_dir", "overwrite", "retry_failed", "run", "trainer.progress")
-_NO_RESULT = tuple(f"{key}:" for key in ("run", "overwrite", "retry_failed", "trainer.progress"))
+_NO_RESULT = tuple(f"{key}:" for key in ("run", "overwrite", "retry_failed", "trainer.progress", "separate_streams"))
 _LOCK = ".lock"
 #: Code that agnn-train ends with where another process trains the run.
 BUSY = 75
@@ -223,9 +223,7 @@ class Run:
             raise ConfigError(f"run={self.folder}: no such run; expected a folder made by agnn-train")
         if not file.is_file():
             raise ConfigError(f"run={self.folder}: no {file.name} in it; expected a folder made by agnn-train")
-        cfg = typed(OmegaConf.load(file), TrainConfig)  # type: ignore[arg-type]
-        assert isinstance(cfg, TrainConfig)
-        return cfg
+        return stored(OmegaConf.load(file))  # type: ignore[arg-type]
 
     def clear(self) -> None:
         """Remove what an earlier run left in the folder.

@@ -10,6 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -268,7 +269,7 @@ def _prepare(cfg: TrainConfig, run: Run, overrides: list[str]) -> TrainConfig | 
     if not (run.folder / "config.yaml").is_file():
         return cfg
     run.check_same(cfg)
-    return None if _is_done(run) else cfg
+    return None if _is_done(run) else replace(cfg, separate_streams=run.load_config().separate_streams)
 
 
 def _attempt(run: Run, prepare: Callable[[], TrainConfig | None]) -> float | None:

@@ -18,7 +18,7 @@ from agnn_lit.config import (
     References,
     TrainConfig,
     plain,
-    typed,
+    stored,
 )
 from agnn_lit.metrics.parallel import usable_processors
 from agnn_lit.runs import Run
@@ -82,7 +82,7 @@ def load_checkpoint(file: Path) -> tuple[TrainConfig, AGNN]:
         config, state = content["hyper_parameters"]["config"], content["state_dict"]
     except (KeyError, TypeError) as error:
         raise ConfigError(f"{file}: not a checkpoint of agnn-train (no {error}){_meant(content, file)}") from error
-    cfg: TrainConfig = typed(config, TrainConfig)
+    cfg = stored(config)
     model = build_model(cfg, pretrained=False)
     named = {key.removeprefix("model."): value for key, value in state.items()}
     problems = describe(named, model.state_dict())

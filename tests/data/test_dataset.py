@@ -9,6 +9,7 @@ from agnn_lit.config import Preprocessing
 from agnn_lit.data.datamodule import VideoDataModule
 from agnn_lit.data.dataset import ClipDataset, ClipKey, EpochBatches, EpochPlan, MixedClips, StaticClip
 from agnn_lit.data.index import DataError, DiskVideo, index_youtube_objects
+from agnn_lit.data.sampling import Seed
 from agnn_lit.data.synthetic import synthetic_videos
 from agnn_lit.data.transforms import MEAN, STD, ClipTransform, normalise, to_input
 from tests.data.disk import make_youtube_objects
@@ -16,7 +17,7 @@ from tests.data.disk import make_youtube_objects
 
 def clips(count: int = 6, **options) -> ClipDataset:
     videos = synthetic_videos("train", count, length=6, size=(32, 48))
-    return ClipDataset(videos, 3, ClipTransform((32, 32)), seed=3, **options)
+    return ClipDataset(videos, 3, ClipTransform((32, 32)), seed=Seed(3), **options)
 
 
 def test_a_clip_is_a_pure_function_of_its_key():
@@ -37,7 +38,7 @@ def test_a_clip_is_a_pure_function_of_its_key():
 @pytest.mark.parametrize("workers", [1, 2])
 def test_any_number_of_workers_gives_the_same_batches(workers):
     def batches(count):
-        module = VideoDataModule(clips(clips_per_video=2), [], EpochPlan(12, 4, seed=3), workers=count)
+        module = VideoDataModule(clips(clips_per_video=2), [], EpochPlan(12, 4, seed=Seed(3)), workers=count)
         found = []
         loader = module.train_dataloader()
         for epoch in (0, 1):
@@ -51,7 +52,7 @@ def test_any_number_of_workers_gives_the_same_batches(workers):
 
 
 def test_an_epoch_has_every_clip_once_and_epochs_differ():
-    plan = EpochPlan(10, 2, seed=0)
+    plan = EpochPlan(10, 2, seed=Seed(0))
     batches = list(EpochBatches(plan, 0, lambda: (5, 0)))
     assert sorted(k for batch in batches for k in batch) == [ClipKey(5, i) for i in range(10)]
     later = [[k.clip for k in batch] for batch in EpochBatches(plan, 0, lambda: (6, 0))]
@@ -63,7 +64,7 @@ def test_an_epoch_has_every_clip_once_and_epochs_differ():
 @pytest.mark.parametrize("processes", [2, 3])
 def test_processes_share_what_one_would_take(processes):
     """A step of several processes has the clips that one process with the whole batch has, static images included."""
-    options = {"seed": 1, "static": 7, "every": 3}
+    options = {"seed": Seed(1), "static": 7, "every": 3}
     whole = EpochPlan(24, 2 * processes, static_batch=processes, **options)
     parts = EpochPlan(24, 2, static_batch=1, processes=processes, **options)
     assert whole.kinds == parts.kinds
@@ -73,7 +74,7 @@ def test_processes_share_what_one_would_take(processes):
 
 
 def test_one_step_in_three_is_of_static_images_and_all_are_seen_before_one_is_again():
-    plan = EpochPlan(8, 2, seed=0, static=5, static_batch=2, every=3)
+    plan = EpochPlan(8, 2, seed=Seed(0), static=5, static_batch=2, every=3)
     assert plan.kinds == [True, False, False, True, False, False]
     found = [key for epoch in range(5) for batch in plan.batches(epoch) for key in batch]
     static = [key for key in found if key.static]
@@ -85,13 +86,13 @@ def test_one_step_in_three_is_of_static_images_and_all_are_seen_before_one_is_ag
 
 
 def test_all_batches_of_a_step_are_of_one_kind():
-    plan = EpochPlan(8, 2, seed=0, static=5, static_batch=2, every=2, accumulate=2)
+    plan = EpochPlan(8, 2, seed=Seed(0), static=5, static_batch=2, every=2, accumulate=2)
     assert plan.kinds == [True, True, False, False, True, True, False, False]
     assert plan.step_kinds == [True, False, True, False]
 
 
 def test_static_images_come_as_clips_of_one_frame():
-    dataset = MixedClips(clips(), ClipDataset(clips().videos, 1, ClipTransform((32, 32)), seed=3))
+    dataset = MixedClips(clips(), ClipDataset(clips().videos, 1, ClipTransform((32, 32)), seed=Seed(3)))
     static, video = dataset[ClipKey(0, 2, static=True)], dataset[ClipKey(0, 2)]
     assert isinstance(static, StaticClip)
     assert (static.images.shape, static.masks.shape) == ((1, 3, 32, 32), (1, 32, 32))
@@ -120,7 +121,7 @@ def test_a_window_is_cut_out_at_a_random_place_for_frames_and_masks_alike():
 
 def test_frames_without_annotation_are_not_drawn(tmp_path):
     (video, _) = index_youtube_objects(make_youtube_objects(tmp_path))
-    dataset = ClipDataset([video], 2, ClipTransform((32, 32)), seed=0)
+    dataset = ClipDataset([video], 2, ClipTransform((32, 32)), seed=Seed(0))
     assert dataset.annotated == [[0, 10]]
     assert dataset[ClipKey(0, 0)].masks.shape == (2, 32, 32)
 
@@ -142,7 +143,7 @@ def test_a_mask_that_is_not_there_is_an_error(tmp_path):
             return None
 
     with pytest.raises(DataError, match="plain: frame 0 has no annotation"):
-        ClipDataset([Unmarked()], 3, ClipTransform((8, 8)), seed=0)[ClipKey(0, 0)]
+        ClipDataset([Unmarked()], 3, ClipTransform((8, 8)), seed=Seed(0))[ClipKey(0, 0)]
     assert isinstance(DiskVideo("x", (), ()), DiskVideo)
 
 

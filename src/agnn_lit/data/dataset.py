@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from agnn_lit.data.index import DataError, Video
-from agnn_lit.data.sampling import clip_order, draw_clip, plan_epoch
+from agnn_lit.data.sampling import Purpose, Seed, clip_order, draw_clip, plan_epoch
 from agnn_lit.data.transforms import ClipTransform
 
 
@@ -58,7 +58,7 @@ class ClipDataset(Dataset[Clip]):
         videos: Sequence[Video],
         frames: int,
         transform: ClipTransform,
-        seed: int,
+        seed: Seed,
         clips_per_video: int = 1,
     ) -> None:
         self.videos = videos
@@ -96,7 +96,7 @@ class ClipDataset(Dataset[Clip]):
         images, targets = self.transform(
             torch.from_numpy(frames).permute(0, 3, 1, 2),  # (N', 3, H, W)
             torch.from_numpy(masks),
-            seed=(self.seed, key.epoch, key.clip, 2 if key.static else 1),
+            seed=self.seed.key(Purpose.augmentation, key.epoch, key.clip, 2 if key.static else 1),
         )
         return Clip(images, targets)
 
@@ -156,7 +156,7 @@ class EpochPlan:
 
     clips: int
     batch_size: int
-    seed: int
+    seed: Seed
     static: int = 0
     static_batch: int = 1
     every: int = 0
@@ -202,8 +202,8 @@ class EpochPlan:
 
 
 @lru_cache(maxsize=4)
-def _static_order(images: int, seed: int, passes: int) -> list[int]:
-    return clip_order(images, seed=seed, epoch=passes)
+def _static_order(images: int, seed: Seed, passes: int) -> list[int]:
+    return clip_order(images, seed=seed, epoch=passes, purpose=Purpose.static_order)
 
 
 class EpochBatches(Sampler[list[ClipKey]]):

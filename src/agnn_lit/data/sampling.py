@@ -3,8 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
+
+
+class Purpose(IntEnum):
+    """What random numbers of a training run are drawn for; each purpose has a stream of its own."""
+
+    hold_out = 1
+    clip_order = 2
+    clip_frames = 3
+    augmentation = 4
+    static_order = 5
+    dropout = 6
+
+
+@dataclass(frozen=True)
+class Seed:
+    """The seed of a run, from which every purpose has its own random stream.
+
+    Attributes:
+        value: ``seed`` of the configuration.
+        separate: False reproduces runs of version 0.1, in which clip order, held-out videos and clip draws shared
+            random numbers.
+    """
+
+    value: int
+    separate: bool = True
+
+    def key(self, purpose: Purpose, *numbers: int) -> list[int]:
+        """Entropy of one draw: the same numbers for another purpose give another draw."""
+        return [*([int(purpose)] if self.separate else []), self.value, *numbers]
+
+    def generator(self, purpose: Purpose, *numbers: int) -> np.random.Generator:
+        """Random numbers of one draw."""
+        return np.random.default_rng(self.key(purpose, *numbers))
 
 
 @dataclass(frozen=True)
@@ -37,7 +71,7 @@ def segments(length: int, frames: int) -> list[range]:
     return [range(edges[k], edges[k + 1]) for k in range(frames)]
 
 
-def draw_clip(length: int, frames: int, *, seed: int, epoch: int, clip: int) -> tuple[int, ...]:
+def draw_clip(length: int, frames: int, *, seed: Seed, epoch: int, clip: int) -> tuple[int, ...]:
     """Draw one frame from each of ``frames`` equal segments, in order.
 
     The draw is a pure function of (seed, epoch, clip): the same for any number of workers or devices,
@@ -46,13 +80,13 @@ def draw_clip(length: int, frames: int, *, seed: int, epoch: int, clip: int) -> 
     Raises:
         ValueError: when the video has fewer frames than asked for.
     """
-    rng = np.random.default_rng([seed, epoch, clip])
+    rng = seed.generator(Purpose.clip_frames, epoch, clip)
     return tuple(int(rng.integers(part.start, part.stop)) for part in segments(length, frames))
 
 
-def clip_order(clips: int, *, seed: int, epoch: int) -> list[int]:
+def clip_order(clips: int, *, seed: Seed, epoch: int, purpose: Purpose = Purpose.clip_order) -> list[int]:
     """Return the order in which an epoch visits its clips: a permutation of 0..clips-1."""
-    return [int(i) for i in np.random.default_rng([seed, epoch]).permutation(clips)]
+    return [int(i) for i in seed.generator(purpose, epoch).permutation(clips)]
 
 
 def plan_epoch(batches: int, every: int = 0, accumulate: int = 1) -> list[bool]:
@@ -76,7 +110,7 @@ def plan_epoch(batches: int, every: int = 0, accumulate: int = 1) -> list[bool]:
     return plan
 
 
-def hold_out(videos: int, share: float, *, seed: int) -> tuple[list[int], list[int]]:
+def hold_out(videos: int, share: float, *, seed: Seed) -> tuple[list[int], list[int]]:
     """Split indices of training videos into those to train on and those held out for model selection.
 
     A share above 0 holds out at least one video, and always leaves one to train on.
@@ -95,7 +129,7 @@ def hold_out(videos: int, share: float, *, seed: int) -> tuple[list[int], list[i
             "add videos, or set clips.val_share=0 to train without validation"
         )
     count = min(max(1, round(share * videos)), videos - 1)
-    held = sorted(int(i) for i in np.random.default_rng([seed, videos]).permutation(videos)[:count])
+    held = sorted(int(i) for i in seed.generator(Purpose.hold_out, videos).permutation(videos)[:count])
     return [i for i in range(videos) if i not in set(held)], held
 
 

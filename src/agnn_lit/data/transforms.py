@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import agnn_lit.torchvision_ops  # noqa: F401 - before torchvision
@@ -131,7 +132,7 @@ class ClipTransform:
             steps.append(v2.RandomCrop(list(size), pad_if_needed=True, fill=fill))
         self._geometry = v2.Compose(steps)
 
-    def __call__(self, frames: Tensor, masks: Tensor, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    def __call__(self, frames: Tensor, masks: Tensor, seed: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Augment a clip.
 
         Args:
