@@ -25,11 +25,11 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from agnn_lit.build import open_videos
 from agnn_lit.config import typed
-from agnn_lit.overlay import draw_overlay, jpeg
-from agnn_lit.report_page.collect import Run, Scores, read_run
-from agnn_lit.runs import write_atomically
+from agnn_lit.data.open import open_videos
+from agnn_lit.report.collect import Run, Scores, read_run
+from agnn_lit.shared.files import write_text
+from agnn_lit.shared.pictures import draw_overlay, jpeg
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
@@ -49,7 +49,7 @@ def write_results(folder: Path, runs: dict[str, Run]) -> None:
             summary = json.loads((file.parent / "summary.json").read_text())
             means = ["" if summary[k] is None else f"{summary[k]:.4f}" for k in ("J_mean", "F_mean", "T")]
             out.writerow([label, file.parent.name, "mean", *means])
-    write_atomically(folder / "results.csv", text.getvalue())
+    write_text(folder / "results.csv", text.getvalue())
 
 
 def write_provenance(folder: Path, runs: dict[str, Run]) -> None:
@@ -66,7 +66,7 @@ def write_provenance(folder: Path, runs: dict[str, Run]) -> None:
     }
     for entry in entries.values():
         entry["config"]["data"] = {k: v for k, v in entry["config"]["data"].items() if k != "root"}
-    write_atomically(folder / "runs.json", json.dumps(entries, indent=1) + "\n")
+    write_text(folder / "runs.json", json.dumps(entries, indent=1) + "\n")
 
 
 def draw_curves(folder: Path, runs: dict[str, Run]) -> None:

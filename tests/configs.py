@@ -6,7 +6,8 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-from agnn_lit import config, runs
+from agnn_lit import config
+from agnn_lit.shared import runs
 
 config.register_schemas()
 runs.register_resolvers()

@@ -27,8 +27,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from agnn_lit.build import build_model
 from agnn_lit.config import TrainConfig, typed
+from agnn_lit.model.build import build_model
 from tests.data.disk import make_davis, make_static
 from tests.data.videos import write_video
 from tests.model.released import Draw, encoder_state, model_state

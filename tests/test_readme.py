@@ -11,8 +11,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 
-from agnn_lit import benchmark, checks, config, convert, dashboard, report, runs, score
-from agnn_lit.report import quote_entries
+from agnn_lit import config
+from agnn_lit.commands.command_line import quote_paths
+from agnn_lit.shared import runs
 
 config.register_schemas()
 runs.register_resolvers()
@@ -27,16 +28,6 @@ DOCUMENTS = sorted(
         *(ROOT / "experiments").glob("*/README.md"),
     }
 )
-SCHEMAS = {
-    "train": config.TrainConfig,
-    "evaluate": config.EvaluateConfig,
-    "predict": config.PredictConfig,
-    "score": score.ScoreConfig,
-    "report": report.ReportConfig,
-    "benchmark": benchmark.BenchmarkConfig,
-    "convert": convert.ConvertConfig,
-    "dashboard": dashboard.DashboardConfig,
-}
 #: What a make target runs with ARGS.
 TARGETS = {
     "train": "train",
@@ -68,12 +59,12 @@ def first_value(override: Override) -> str:
 
 def check_settings(command: str, settings: list[str]) -> None:
     """Compose settings as the command would, with the first value of what is swept or searched."""
-    settings = [quote_entries(s) if command == "report" else s for s in settings if s not in ("-m", "--multirun")]
+    settings = quote_paths([s for s in settings if s not in ("-m", "--multirun")], config.SCHEMAS[command])
     swept = [first_value(override) for override in OverridesParser.create().parse_overrides(settings)]
     with initialize_config_dir(config.CONF_DIR, version_base="1.3"):
-        cfg = config.typed(compose(command, overrides=swept), SCHEMAS[command])
+        cfg = config.typed(compose(command, overrides=swept), config.SCHEMAS[command])
     if command == "train" and cfg.run is None:
-        checks.check_train(cfg)
+        config.check_train(cfg)
 
 
 @pytest.mark.parametrize(("document", "line"), commands())

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from agnn_lit.build import build_module, plan_epochs
 from agnn_lit.data.dataset import Clip
-from agnn_lit.evaluate import evaluate
-from agnn_lit.runs import Run
-from agnn_lit.train import train
+from agnn_lit.inference.evaluation import evaluate
+from agnn_lit.shared.runs import Run
+from agnn_lit.training.build import build_module, plan_epochs
+from agnn_lit.training.fit import train
 from tests.configs import evaluate_config, train_config
 from tests.data.videos import write_video
 from tests.memory import peak_of_prediction

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agnn_lit.wandb_files import history, records
+from agnn_lit.training.wandb_files import history, records
 
 
 def read_offline_run(folder: Path) -> dict[str, Any]:

@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from agnn_lit.config import CrfBackend, CrfConfig
-from agnn_lit.crf import refine
-from agnn_lit.data.index import DiskVideo, index_images, read_mask
+from agnn_lit.config import CrfConfig
+from agnn_lit.data.image_files import index_images
+from agnn_lit.data.video import DiskVideo, read_mask
+from agnn_lit.inference.crf import refine
 
 METHODS = ("pdb", "fseg", "cut", "osvos")
 PER_SEQUENCE = 5
@@ -47,14 +48,14 @@ def main() -> None:
         row: dict[str, object] = {"sequence": video.name, "frame": stem, "method": method}
         row["J_blurred"] = iou(soft > 0.5, truth)
         found = {}
-        for backend in (CrfBackend.fast, CrfBackend.pydensecrf):
+        for backend in ("fast", "pydensecrf"):
             if number == 0:
                 refine(soft, frame, CrfConfig(backend))  # compiles
             start = time.perf_counter()
             found[backend] = refine(soft, frame, CrfConfig(backend)) > 0.5
-            row[f"seconds_{backend.value}"] = time.perf_counter() - start
-            row[f"J_{backend.value}"] = iou(found[backend], truth)
-        row["iou_fast_pydensecrf"] = iou(found[CrfBackend.fast], found[CrfBackend.pydensecrf])
+            row[f"seconds_{backend}"] = time.perf_counter() - start
+            row[f"J_{backend}"] = iou(found[backend], truth)
+        row["iou_fast_pydensecrf"] = iou(found["fast"], found["pydensecrf"])
         rows.append(row)
     columns = list(rows[0])
     with (HERE / "results.csv").open("w", newline="") as file:

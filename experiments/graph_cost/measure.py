@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from agnn_lit.benchmark_graph import Setting, Side, measure
-from agnn_lit.fast import choose_dtype
-from agnn_lit.runs import write_atomically
+from agnn_lit.benchmarks.graph import Setting, Side, measure
+from agnn_lit.inference.prepare import choose_dtype
+from agnn_lit.shared.files import write_text
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
@@ -54,7 +54,7 @@ def main() -> None:
     out = csv.writer(text, lineterminator="\n")
     out.writerow(["way", "frames", "grid", "seconds", "memory_mb"])
     out.writerows([way, n, side, f"{s:.2f}", f"{mb:.0f}"] for (way, n, side), (s, mb) in found.items())
-    write_atomically(HERE / "growth.csv", text.getvalue())
+    write_text(HERE / "growth.csv", text.getvalue())
     plt.rcParams.update({"svg.hashsalt": "agnn_lit", "svg.fonttype": "none", "axes.spines.top": False})
     figure, axes = plt.subplots(2, 2, figsize=(9, 6), layout="constrained")
     for column, (settings, label) in enumerate(((FRAMES, "frames N'"), (GRIDS, "positions P of a frame"))):

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from agnn_lit.build import open_videos
-from agnn_lit.overlay import draw_overlay, jpeg
-from agnn_lit.runs import Run
+from agnn_lit.data.open import open_videos
+from agnn_lit.shared.pictures import draw_overlay, jpeg
+from agnn_lit.shared.runs import Run
 
 VIDEOS, FRAMES, WIDTH = ("test-0004", "test-0012"), (0, 4, 8), 190
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from agnn_lit.build import open_videos
 from agnn_lit.config import InferenceConfig
 from agnn_lit.data.footage import open_footage
-from agnn_lit.inference import predict_video
-from agnn_lit.trained import Trained, find_checkpoint, open_trained
+from agnn_lit.data.open import open_videos
+from agnn_lit.inference.load import Trained, find_checkpoint, open_trained
+from agnn_lit.inference.video import predict_video
 
 
 def compare(exact: Trained, fast: Trained, videos: list) -> tuple[float, float, float, int]:
@@ -22,7 +22,7 @@ def compare(exact: Trained, fast: Trained, videos: list) -> tuple[float, float, 
     differences, ious = [], []
     for video in videos:
         union = both = 0
-        a, b = ({p.index: p.probability for p in predict_video(t.model, video, t.how)} for t in (exact, fast))
+        a, b = ({p.index: p.probability for p in predict_video(t.model, video, t.settings)} for t in (exact, fast))
         for i in a:
             differences.append(float(np.abs(a[i] - b[i]).mean()))
             union += ((a[i] > 0.5) | (b[i] > 0.5)).sum()

@@ -17,14 +17,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from agnn_lit import evaluate as commands
-from agnn_lit.build import open_videos
-from agnn_lit.config import EvaluateConfig, InstancesConfig, ProposalSource
-from agnn_lit.finish import save_mask
+from agnn_lit.config import EvaluateConfig, InstancesConfig
+from agnn_lit.data.open import open_videos
+from agnn_lit.inference import evaluation as commands
+from agnn_lit.inference.postprocess import write_mask
 from agnn_lit.instances.candidates import Candidates, candidates_file
 from agnn_lit.instances.video import link_video
-from agnn_lit.overlay import draw_overlay, jpeg
-from agnn_lit.runs import Run
+from agnn_lit.shared.pictures import draw_overlay, jpeg
+from agnn_lit.shared.runs import Run
 
 _SHOWN = 1  # number of the video
 
@@ -39,7 +39,7 @@ def link_perfectly(video, folder, mask_of, cfg, advance=None) -> int:  # noqa: A
             unions = [np.count_nonzero(mask | (annotation == k)) for k in range(1, len(counts))]
             if counts[1:].any():
                 ids[mask] = 1 + int(np.argmax(counts[1:] / unions))
-        save_mask(mask_of(name), ids)
+        write_mask(mask_of(name), ids)
     shutil.rmtree(folder)
     return 0
 
@@ -63,7 +63,7 @@ def main() -> None:
             commands.link_video = link
             with tempfile.TemporaryDirectory() as out:
                 cfg = EvaluateConfig(run=folder, protocol="davis2017_unsupervised", out=out, progress=False)
-                cfg.instances = InstancesConfig(ProposalSource.parts)
+                cfg.instances = InstancesConfig("parts")
                 summary, _ = commands.evaluate(cfg)
                 if link is link_video:
                     strips.append(strip(open_videos(data, "test", 1)[_SHOWN], Path(out) / "masks"))

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from agnn_lit.config import InstancesConfig, PredictConfig, ProposalSource
-from agnn_lit.data.index import DiskVideo
+from agnn_lit.config import InstancesConfig, PredictConfig
+from agnn_lit.data.video import DiskVideo
+from agnn_lit.inference.prediction import predict
 from agnn_lit.metrics.mask_files import read_ids
 from agnn_lit.metrics.objects import score_objects
-from agnn_lit.metrics.protocols import PROTOCOLS
-from agnn_lit.predict import predict
+from agnn_lit.metrics.protocols import get_protocol
 
 _SEED = 0
 
@@ -34,7 +34,7 @@ def score(sequence: str, masks: Path, annotations: Path) -> float:
     video = DiskVideo(sequence, (), tuple(files))
     true = (video.objects(index) for index in range(len(files)))
     found = (read_ids(masks / f"{name}.png") for name in names)
-    scores = score_objects(sequence, names, found, true, PROTOCOLS["davis2017_unsupervised"])
+    scores = score_objects(sequence, names, found, true, get_protocol("davis2017_unsupervised"))
     return float(np.mean([(s.J_mean + s.F_mean) / 2 for s in scores]))
 
 
@@ -56,7 +56,7 @@ def main() -> None:
             for file in sorted(original.glob("*.png")):
                 other = np.array([0, *(1 + rng.permutation(20))], np.uint8)  # at most 20 objects
                 Image.fromarray(other[read_ids(file)], mode="L").save(shuffled / file.name)
-            instances = InstancesConfig(ProposalSource.masks, str(shuffled), agreement=0.0, min_area=0.0)
+            instances = InstancesConfig("masks", str(shuffled), agreement=0.0, min_area=0.0)
             source = str(davis / "JPEGImages/480p" / sequence)
             cfg = PredictConfig(run=run, input=source, out=f"{folder}/out", instances=instances, overlay=False)
             out = predict(cfg)

@@ -23,7 +23,8 @@ import sys
 import time
 from pathlib import Path
 
-from agnn_lit.runs import Run, write_atomically
+from agnn_lit.shared.files import write_text
+from agnn_lit.shared.runs import Run
 
 HERE = Path(__file__).parent
 RATES = ("0.001", "0.002", "0.003", "0.004", "0.005", "1e30")
@@ -32,7 +33,7 @@ KILLED = 3
 
 def command(launcher: str, epochs: int) -> list[str]:
     """The sweep by a launcher; on SLURM with one CPU a run."""
-    words = [sys.executable, "-m", "agnn_lit.train", "-m", f"hydra/launcher={launcher}", "experiment=ablation"]
+    words = [sys.executable, "-m", "agnn_lit.commands.train", "-m", f"hydra/launcher={launcher}", "experiment=ablation"]
     words += [f"name=launchers_{launcher}", f"optim.lr={','.join(RATES)}", f"trainer.max_epochs={epochs}"]
     words += ["trainer.check_val_every=1", "trainer.checkpoint_minutes=0.05", "test=false", "logger=none"]
     own = {"parallel": ["hydra.launcher.jobs=2"], "slurm": ["hydra.launcher.cpus=1", "hydra.launcher.minutes=60"]}
@@ -100,8 +101,8 @@ def main() -> None:
             digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
             j = run.status.get("metrics", {}).get("val/J", "")
             rows.writerow([launcher, rate, states[0][rate], states[1][rate], j, digest, run.status.get("fit_seconds")])
-        write_atomically(words.out / "results.csv", results.getvalue())
-        write_atomically(words.out / "times.csv", times.getvalue())
+        write_text(words.out / "results.csv", results.getvalue())
+        write_text(words.out / "times.csv", times.getvalue())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agnn_lit.score import ScoreConfig, score
+from agnn_lit.metrics.score_folders import ScoreConfig, score
 
 SHARED = Path(os.environ["AGNN_SHARED"])
 ANNOTATIONS = SHARED / "data" / "DAVIS" / "Annotations" / "480p"

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import matplotlib
 
-from agnn_lit.runs import write_atomically
+from agnn_lit.shared.files import write_text
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
@@ -79,10 +79,10 @@ def train(name: str, seed: int) -> None:
     ]
     words = ["experiment=demo", "logger=none", *common, *variants()[name], f"seed={seed}", f"hydra.run.dir={where}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    trained = subprocess.run([sys.executable, "-m", "agnn_lit.train", *words], env=environment, check=False)
+    trained = subprocess.run([sys.executable, "-m", "agnn_lit.commands.train", *words], env=environment, check=False)
     if trained.returncode == 0 and not list(where.glob("evaluations/*/summary.json")):
         words = [f"run={where}", "batch_size=4", "threads=1", "workers=0", "progress=false", "overlays=0"]
-        subprocess.run([sys.executable, "-m", "agnn_lit.evaluate", *words], env=environment, check=False)
+        subprocess.run([sys.executable, "-m", "agnn_lit.commands.evaluate", *words], env=environment, check=False)
     print(f"{where}: code {trained.returncode}", flush=True)
 
 
@@ -114,9 +114,9 @@ def record() -> None:
             about = {k: status.get(k) for k in ("state", "git")}
             provenance[f"{name}, seed {seed}"] = {**about, "command": f"agnn-train {words}".strip()}
             versions = {**versions, **status.get("versions", {})}  # type: ignore[dict-item]
-    write_atomically(HERE / "results.csv", table.getvalue())
+    write_text(HERE / "results.csv", table.getvalue())
     machine = {"hardware": f"{platform.machine()} CPU, {os.cpu_count()} cores, one thread a run", "versions": versions}
-    write_atomically(HERE / "runs.json", json.dumps({**machine, "runs": provenance}, indent=1) + "\n")
+    write_text(HERE / "runs.json", json.dumps({**machine, "runs": provenance}, indent=1) + "\n")
     draw(means)
     for name, values in means.items():
         spread = statistics.stdev(values) if len(values) > 1 else float("nan")

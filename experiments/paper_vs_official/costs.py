@@ -20,10 +20,11 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from agnn_lit.build import build_model
 from agnn_lit.config import CONF_DIR, register_schemas, typed
-from agnn_lit.model import AGNN
-from agnn_lit.runs import register_resolvers, write_atomically
+from agnn_lit.model.agnn import AGNN
+from agnn_lit.model.build import build_model
+from agnn_lit.shared.files import write_text
+from agnn_lit.shared.runs import register_resolvers
 
 FRAMES, SIZE, GRID = 3, (473, 473), (60, 60)
 TURNS = 3
@@ -93,7 +94,7 @@ def main() -> None:
     table = csv.writer(out, lineterminator="\n")
     table.writerow(["part", "variant", "parameters_M", "GFLOP", "seconds", "time_over_paper"])
     table.writerows(rows)
-    write_atomically(Path(__file__).parent / "costs.csv", out.getvalue())
+    write_text(Path(__file__).parent / "costs.csv", out.getvalue())
     print(out.getvalue())
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from agnn_lit import sweep, sweep_cluster, sweep_search
+from agnn_lit.sweeps import cluster, local, search
 
 
-class LocalLauncher(sweep.LocalLauncher):
-    """See :class:`agnn_lit.sweep.LocalLauncher`."""
+class LocalLauncher(local.LocalLauncher):
+    """See :class:`agnn_lit.sweeps.local.LocalLauncher`."""
 
 
-class SlurmLauncher(sweep_cluster.SlurmLauncher):
-    """See :class:`agnn_lit.sweep_cluster.SlurmLauncher`."""
+class SlurmLauncher(cluster.SlurmLauncher):
+    """See :class:`agnn_lit.sweeps.cluster.SlurmLauncher`."""
 
 
-class RayLauncher(sweep_cluster.RayLauncher):
-    """See :class:`agnn_lit.sweep_cluster.RayLauncher`."""
+class RayLauncher(cluster.RayLauncher):
+    """See :class:`agnn_lit.sweeps.cluster.RayLauncher`."""
 
 
-class OptunaSweeper(sweep_search.OptunaSweeper):
-    """See :class:`agnn_lit.sweep_search.OptunaSweeper`."""
+class OptunaSweeper(search.OptunaSweeper):
+    """See :class:`agnn_lit.sweeps.search.OptunaSweeper`."""

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from agnn_lit.data.synthetic import synthetic_videos
+from agnn_lit.data.datasets.synthetic import synthetic_videos
 
 
 def _write(frames: Path, masks: Path, number: int, length: int, size: tuple[int, int], every: int = 1) -> None:

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from agnn_lit.config import Preprocessing
 from agnn_lit.data.datamodule import VideoDataModule
 from agnn_lit.data.dataset import ClipDataset, ClipKey, EpochBatches, EpochPlan, MixedClips, StaticClip
-from agnn_lit.data.index import DataError, DiskVideo, index_youtube_objects
+from agnn_lit.data.datasets.synthetic import synthetic_videos
+from agnn_lit.data.datasets.youtube_objects import index_youtube_objects
 from agnn_lit.data.sampling import Seed
-from agnn_lit.data.synthetic import synthetic_videos
 from agnn_lit.data.transforms import MEAN, STD, ClipTransform, normalise, to_input
+from agnn_lit.data.video import DataError, DiskVideo
 from tests.data.disk import make_youtube_objects
 
 
@@ -157,16 +157,16 @@ def test_caffe_preprocessing_is_blue_first_in_bytes_less_the_mean():
     bgr = np.stack([frame[..., 2], frame[..., 1], frame[..., 0]], axis=-1)
     mean = np.array([104.00698793, 116.66876762, 122.67891434], np.float32)
     expected = (cv2.resize(bgr, (20, 16)).astype(np.float32) - mean).transpose(2, 0, 1)
-    assert np.array_equal(to_input([frame], (16, 20), Preprocessing.caffe)[0].numpy(), expected)
+    assert np.array_equal(to_input([frame], (16, 20), "caffe")[0].numpy(), expected)
     same = torch.from_numpy(frame).permute(2, 0, 1)[None]
-    training = ClipTransform((30, 50), 0.0, (1.0, 1.0), Preprocessing.caffe)
+    training = ClipTransform((30, 50), 0.0, (1.0, 1.0), "caffe")
     images, _ = training(same, torch.zeros(1, 30, 50, dtype=torch.uint8), (0,))
-    assert torch.equal(images, to_input([frame], (30, 50), Preprocessing.caffe))
+    assert torch.equal(images, to_input([frame], (30, 50), "caffe"))
 
 
 def test_what_a_small_clip_is_padded_with_is_about_zero():
     frames = torch.full((1, 3, 20, 20), 255, dtype=torch.uint8)
-    for kind, step in ((Preprocessing.imagenet, 1 / 255 / min(STD)), (Preprocessing.caffe, 1.0)):
+    for kind, step in (("imagenet", 1 / 255 / min(STD)), ("caffe", 1.0)):
         images, _ = ClipTransform((20, 20), 0.0, (0.5, 0.5), kind)(
             frames, torch.ones(1, 20, 20, dtype=torch.uint8), (0,)
         )

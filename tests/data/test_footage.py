@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from agnn_lit.data.footage import open_footage
-from agnn_lit.data.index import DataError
+from agnn_lit.data.video import DataError
 from agnn_lit.data.video_file import VideoFile
 from tests.data.videos import damage, picture, turn, write_video
 

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agnn_lit.build import open_videos
 from agnn_lit.config import ConfigError
-from agnn_lit.evaluate import evaluate
-from agnn_lit.overlay import colour_of
-from agnn_lit.predict import predict
-from agnn_lit.runs import Run
-from agnn_lit.train import train
+from agnn_lit.data.open import open_videos
+from agnn_lit.inference.evaluation import evaluate
+from agnn_lit.inference.prediction import predict
+from agnn_lit.shared.pictures import colour_of
+from agnn_lit.shared.runs import Run
+from agnn_lit.training.fit import train
 from tests.configs import evaluate_config, predict_config, train_config
 from tests.memory import peak_of_prediction
 
@@ -141,7 +141,7 @@ def test_a_command_killed_at_any_time_gives_the_same_masks(run, tmp_path):
     whole = predict(settings(run, frames, tmp_path / "whole", *given(masks), "threads=1"))
     out = tmp_path / "killed"
     words = [f"input={frames}", f"out={out}", f"run={run.folder}", *given(masks), "threads=1", "workers=0"]
-    command = [sys.executable, "-m", "agnn_lit.predict", *words]
+    command = [sys.executable, "-m", "agnn_lit.commands.predict", *words]
     for waits_for in (".candidates/*.npz", ".candidates/links.jsonl", "masks/*.png"):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 120
@@ -201,7 +201,7 @@ def test_wrong_settings_are_refused(run, tmp_path):
     frames, _, _ = footage(tmp_path, 1)
     for word, said in (
         ("instances.overlap=2", r"instances.overlap=2.0: must lie in \[0, 1\]"),
-        ("instances.objects=300", "instances.objects=300: a mask has room for 254"),
+        ("instances.objects=300", "instances.objects=300: must lie in 1..254"),
         ("instances.min_length=0", "must be 1 or more"),
         ("instances.patience=-1", "must be 0 or more"),
         ("instances.min_likeness=-1", "instances.min_likeness=-1.0"),

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco
 
-from agnn_lit import torchvision_ops
-from agnn_lit.config import ConfigError, InstancesConfig, ProposalSource
-from agnn_lit.data.index import DataError
+from agnn_lit.config import ConfigError, InstancesConfig
+from agnn_lit.data.video import DataError
 from agnn_lit.instances import proposals
 from agnn_lit.instances.proposals import CocoFile, MaskFolder, MaskRcnn, open_proposals
+from agnn_lit.shared import torchvision_ops
 
 FRAME = np.zeros((48, 64, 3), np.uint8)
 
@@ -123,7 +123,7 @@ def test_coco_without_its_package_or_file(tmp_path, monkeypatch):
 
 
 def test_mask_rcnn_without_compiled_operators_says_so(monkeypatch):
-    monkeypatch.setattr(torchvision_ops, "declare_missing_operators", lambda: True)
+    monkeypatch.setattr(torchvision_ops, "operators_are_missing", lambda: True)
     with pytest.raises(ConfigError, match=r"needs torchvision's compiled operators .*instances=parts, masks or coco"):
         MaskRcnn("MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1", "cpu")
 
@@ -132,7 +132,7 @@ def test_mask_rcnn_with_a_file_of_weights(monkeypatch, tmp_path):
     """Building and loading are the real ones; what it detects is given, for the operators may not be there."""
     from torchvision.models.detection import maskrcnn_resnet50_fpn_v2
 
-    monkeypatch.setattr(torchvision_ops, "declare_missing_operators", lambda: False)
+    monkeypatch.setattr(torchvision_ops, "operators_are_missing", lambda: False)
     network = maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None)
     torch.save(network.state_dict(), tmp_path / "weights.pth")
     source = MaskRcnn(str(tmp_path / "weights.pth"), "cpu")
@@ -164,11 +164,11 @@ def test_mask_rcnn_with_a_file_of_weights(monkeypatch, tmp_path):
 def test_each_setting_opens_its_source(tmp_path, monkeypatch):
     save(tmp_path / "00000.png", square(1))
     (tmp_path / "x.json").write_text("[]")
-    assert open_proposals(InstancesConfig(ProposalSource.parts), "cpu")("bear", "00000", FRAME) is None
-    masks = open_proposals(InstancesConfig(ProposalSource.masks, str(tmp_path)), "cpu")
+    assert open_proposals(InstancesConfig("parts"), "cpu")("bear", "00000", FRAME) is None
+    masks = open_proposals(InstancesConfig("masks", str(tmp_path)), "cpu")
     assert len(masks("bear", "00000", FRAME)) == 1
-    assert open_proposals(InstancesConfig(ProposalSource.coco, str(tmp_path / "x.json")), "cpu")("a", "b", FRAME) == []
+    assert open_proposals(InstancesConfig("coco", str(tmp_path / "x.json")), "cpu")("a", "b", FRAME) == []
     called = types.SimpleNamespace()
     monkeypatch.setattr(proposals, "MaskRcnn", lambda *words: called.__setattr__("words", words))
-    open_proposals(InstancesConfig(ProposalSource.maskrcnn, "X"), "cuda")
+    open_proposals(InstancesConfig("maskrcnn", "X"), "cuda")
     assert called.words == ("X", "cuda")

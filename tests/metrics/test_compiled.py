@@ -14,9 +14,9 @@ import pytest
 
 from agnn_lit.metrics import compiled as module
 from agnn_lit.metrics.boundary import region_and_boundary
-from agnn_lit.metrics.polygon import outline
-from agnn_lit.metrics.shape_context import shape_contexts
-from agnn_lit.metrics.temporal import shape_context_stability
+from agnn_lit.metrics.stability.polygon import outline
+from agnn_lit.metrics.stability.shape_context import shape_contexts
+from agnn_lit.metrics.stability.temporal import shape_context_stability
 
 from .masks import star
 
@@ -45,7 +45,7 @@ def test_compiled_code_gives_what_its_source_says() -> None:
     code = (
         "import json, sys; sys.path.insert(0, sys.argv[1])\n"
         "from tests.metrics.test_compiled import values\n"
-        "import agnn_lit.metrics.shape_context as s\n"
+        "import agnn_lit.metrics.stability.shape_context as s\n"
         "assert not hasattr(s.shape_contexts, 'py_func')\n"
         "print(json.dumps(values()))"
     )

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from agnn_lit.metrics.mask_files import collect, frame_files, read_foreground, read_ids, read_masks
-from agnn_lit.metrics.protocols import PROTOCOLS
-from agnn_lit.metrics.summary import ScoreError
+from agnn_lit.metrics.protocols import ScoreError, get_protocol
 
 from .masks import save, save_sequence, star
 
@@ -66,16 +65,16 @@ def test_missing_end_frames_matter_only_where_they_count(tmp_path: Path) -> None
     save_sequence(tmp_path / "m" / "cows", [star()] * 5)
     for end in ("00000", "00004"):
         (tmp_path / "m" / "cows" / f"{end}.png").unlink()
-    (files,), said = collect(tmp_path / "m", tmp_path / "a", PROTOCOLS["davis2016"], None)
+    (files,), said = collect(tmp_path / "m", tmp_path / "a", get_protocol("davis2016"), None)
     assert said == []
-    predictions, annotations = read_masks(files, PROTOCOLS["davis2016"])
+    predictions, annotations = read_masks(files, get_protocol("davis2016"))
     assert [p is None for p in predictions] == [True, False, False, False, True]
     assert len(list(annotations)) == 5
     with pytest.raises(ScoreError, match=r"m/cows/00000\.png: missing, and 1 more; protocol simple counts this frame"):
-        collect(tmp_path / "m", tmp_path / "a", PROTOCOLS["simple"], None)
+        collect(tmp_path / "m", tmp_path / "a", get_protocol("simple"), None)
     (tmp_path / "m" / "cows" / "00002.png").unlink()
     with pytest.raises(ScoreError, match=r"m/cows/00002\.png: missing"):
-        collect(tmp_path / "m", tmp_path / "a", PROTOCOLS["davis2016"], None)
+        collect(tmp_path / "m", tmp_path / "a", get_protocol("davis2016"), None)
 
 
 def test_what_is_left_aside_is_said(tmp_path: Path) -> None:
@@ -85,7 +84,7 @@ def test_what_is_left_aside_is_said(tmp_path: Path) -> None:
     (tmp_path / "m" / "empty").mkdir(parents=True)
     save_sequence(tmp_path / "m" / "cows", [star()] * 5)
     save_sequence(tmp_path / "m" / "extra", [star()])
-    chosen, said = collect(tmp_path / "m", tmp_path / "a", PROTOCOLS["simple"], None)
+    chosen, said = collect(tmp_path / "m", tmp_path / "a", get_protocol("simple"), None)
     assert [files.name for files in chosen] == ["cows"]
     assert said == [
         "1 annotated sequences without masks NOT SCORED: bear",
@@ -94,38 +93,38 @@ def test_what_is_left_aside_is_said(tmp_path: Path) -> None:
         "2 mask files without annotation ignored",
     ]
     with pytest.raises(ScoreError, match=r"m/bear/00000\.png: missing, and 2 more"):
-        collect(tmp_path / "m", tmp_path / "a", PROTOCOLS["simple"], ["bear"])
+        collect(tmp_path / "m", tmp_path / "a", get_protocol("simple"), ["bear"])
     with pytest.raises(ScoreError, match="sequences=goat: no such folder in annotations"):
-        collect(tmp_path / "m", tmp_path / "a", PROTOCOLS["simple"], ["goat"])
+        collect(tmp_path / "m", tmp_path / "a", get_protocol("simple"), ["goat"])
 
 
 def test_folders_at_another_depth_are_pointed_out(tmp_path: Path) -> None:
     save_sequence(tmp_path / "a" / "480p" / "cows", [star()] * 3)
     right = tmp_path / "a" / "480p"
     with pytest.raises(ScoreError, match=rf"the masks lie one folder deeper; give annotations={right} \(needed"):
-        collect(right, tmp_path / "a", PROTOCOLS["simple"], None)
+        collect(right, tmp_path / "a", get_protocol("simple"), None)
     with pytest.raises(ScoreError, match=rf"the masks lie two folders deeper; give masks={right}"):
-        collect(tmp_path, right, PROTOCOLS["simple"], None)
+        collect(tmp_path, right, get_protocol("simple"), None)
     with pytest.raises(ScoreError, match=rf"the masks lie one folder higher; give masks={right}"):
-        collect(right / "cows", right, PROTOCOLS["simple"], None)
+        collect(right / "cows", right, get_protocol("simple"), None)
     with pytest.raises(ScoreError, match=r"masks=.*nowhere: no such folder"):
-        collect(tmp_path / "nowhere", right, PROTOCOLS["simple"], None)
+        collect(tmp_path / "nowhere", right, get_protocol("simple"), None)
     (tmp_path / "bare").mkdir()
     with pytest.raises(ScoreError, match=r"no \.png files found; expected <sequence>/<frame>\.png"):
-        collect(tmp_path / "bare", right, PROTOCOLS["simple"], None)
+        collect(tmp_path / "bare", right, get_protocol("simple"), None)
 
 
 def test_nothing_in_common_is_an_error(tmp_path: Path) -> None:
     save_sequence(tmp_path / "a" / "cows", [star()])
     save_sequence(tmp_path / "m" / "bear", [star()])
     with pytest.raises(ScoreError, match="none of its sequences is annotated"):
-        collect(tmp_path / "m", tmp_path / "a", PROTOCOLS["simple"], None)
+        collect(tmp_path / "m", tmp_path / "a", get_protocol("simple"), None)
 
 
 def test_youtube_objects_has_classes_above_its_sequences(tmp_path: Path) -> None:
     save_sequence(tmp_path / "a" / "cat" / "0001", [star()] * 2, step=10)
     save_sequence(tmp_path / "m" / "cat" / "0001", [star()] * 11)
-    (files,), said = collect(tmp_path / "m", tmp_path / "a", PROTOCOLS["youtube_objects"], None)
+    (files,), said = collect(tmp_path / "m", tmp_path / "a", get_protocol("youtube_objects"), None)
     assert files.name == "cat/0001"
     assert files.frames == ("00000", "00010")
     assert said == ["9 mask files without annotation ignored"]

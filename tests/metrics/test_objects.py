@@ -12,12 +12,11 @@ from hypothesis.extra import numpy as hnp
 
 from agnn_lit.metrics.boundary import davis_radius, region_and_boundary
 from agnn_lit.metrics.objects import score_objects
-from agnn_lit.metrics.protocols import PROTOCOLS
-from agnn_lit.metrics.summary import ScoreError
+from agnn_lit.metrics.protocols import ScoreError, get_protocol
 
 from .masks import star
 
-UNSUPERVISED, SEMISUPERVISED = PROTOCOLS["davis2017_unsupervised"], PROTOCOLS["davis2017_semisupervised"]
+UNSUPERVISED, SEMISUPERVISED = get_protocol("davis2017_unsupervised"), get_protocol("davis2017_semisupervised")
 
 
 def names(count: int) -> list[str]:
@@ -117,4 +116,4 @@ def test_errors_say_what_is_wrong() -> None:
     with pytest.raises(ScoreError, match="sequence v has 2 frames: protocol davis2017_semisupervised needs at least 3"):
         score_objects("v", names(2), [mask] * 2, [mask] * 2, SEMISUPERVISED)
     with pytest.raises(ScoreError, match="merges objects: use score_sequence"):
-        score_objects("v", names(1), [mask], [mask], PROTOCOLS["simple"])
+        score_objects("v", names(1), [mask], [mask], get_protocol("simple"))

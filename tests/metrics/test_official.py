@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agnn_lit.metrics.score_folders import ScoreConfig, score
 from agnn_lit.metrics.summary import SequenceScore
-from agnn_lit.score import ScoreConfig, score
 
 METHODS = ("pdb", "fseg", "cut", "osvos")
 pytestmark = [

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agnn_lit.config import Aggregation, Gate, LineEdge, Readout, Update
-from agnn_lit.model import AGNN, edges, messages
+from agnn_lit.config.registry import option
+from agnn_lit.model import edges, messages
+from agnn_lit.model.agnn import AGNN
 from agnn_lit.model.attention import attend
 from agnn_lit.model.conv_gru import ConvGRU
 from agnn_lit.model.readout import ReadOut
@@ -95,7 +96,7 @@ def test_gates_are_their_equations():
     np.testing.assert_allclose(channel(m).detach().numpy(), expected, atol=1e-12)
     expected = [ref.spatial_gate(x, arrays(spatial)["w_g.weight"]) for x in m.numpy()]
     np.testing.assert_allclose(spatial(m).detach().numpy(), expected, atol=1e-12)
-    assert messages.build_gate(Gate.none, C)(m) is m
+    assert messages.NoGate(C)(m) is m
 
 
 def test_aggregations():
@@ -104,15 +105,19 @@ def test_aggregations():
     h, own = states(1, 3, C, H, W), states(1, 3, C, H, W, seed=5)
     received = messages.neighbour_messages(edge, h)  # (1, 3, 2, C, H, W)
     gated = gate(received.flatten(0, 2)).reshape(received.shape)
-    total, build = gated.sum(2), messages.build_aggregation
-    torch.testing.assert_close(build(Aggregation.sum, C, 3)(h, own, edge, gate), total + own)
-    torch.testing.assert_close(build(Aggregation.sum, C, 3)(h, None, edge, gate), total)
-    torch.testing.assert_close(build(Aggregation.mean, C, 3)(h, own, edge, gate), (total + own) / 3)
-    torch.testing.assert_close(build(Aggregation.mean, C, 3)(h, None, edge, gate), total / 2)
+    total = gated.sum(2)
+
+    def build(name, channels, frames):
+        return option("model.aggregation", name).load()(channels, frames)
+
+    torch.testing.assert_close(build("sum", C, 3)(h, own, edge, gate), total + own)
+    torch.testing.assert_close(build("sum", C, 3)(h, None, edge, gate), total)
+    torch.testing.assert_close(build("mean", C, 3)(h, own, edge, gate), (total + own) / 3)
+    torch.testing.assert_close(build("mean", C, 3)(h, None, edge, gate), total / 2)
     alone = h[:, :1]
-    assert torch.equal(build(Aggregation.mean, C, 1)(alone, own[:, :1], edge, gate), own[:, :1])
-    assert not build(Aggregation.mean, C, 1)(alone, None, edge, gate).any()
-    concat = build(Aggregation.concat, C, 3).double()
+    assert torch.equal(build("mean", C, 1)(alone, own[:, :1], edge, gate), own[:, :1])
+    assert not build("mean", C, 1)(alone, None, edge, gate).any()
+    concat = build("concat", C, 3).double()
     p = arrays(concat.conv)
     expected = ref.conv(gated[0, 1].flatten(0, 1).detach().numpy(), p["weight"], p["bias"])
     np.testing.assert_allclose(concat(h, own, edge, gate)[0, 1].detach().numpy(), expected, atol=1e-12)
@@ -152,7 +157,7 @@ def test_conv_gru_is_its_equation(kernel: int):
 
 def test_readout_is_its_equation():
     torch.manual_seed(5)
-    readout = ReadOut(Readout.conv3, C).double()
+    readout = ReadOut("conv3", C).double()
     p = arrays(readout)
     last, first = states(1, C, H, W, seed=8), states(1, C, H, W, seed=9)
     x = np.concatenate([last[0].numpy(), first[0].numpy()])
@@ -205,13 +210,13 @@ AXES = [
     {},
     {"loop_edge": False},
     {"auxiliary": True},
-    {"line_edge": LineEdge.directed},
-    {"gate": Gate.spatial},
-    {"gate": Gate.none},
-    {"aggregation": Aggregation.mean},
-    {"update": Update.gru1x1},
-    {"update": Update.replace},
-    {"readout": Readout.bn},
+    {"line_edge": "directed"},
+    {"gate": "spatial"},
+    {"gate": "none"},
+    {"aggregation": "mean"},
+    {"update": "gru1x1"},
+    {"update": "replace"},
+    {"readout": "bn"},
 ]
 
 
@@ -223,7 +228,7 @@ def test_permuting_the_frames_permutes_the_masks(axes: dict):
     torch.testing.assert_close(model(images[:, order]), model(images)[:, order])
 
 
-@pytest.mark.parametrize("axes", [*AXES, {"aggregation": Aggregation.concat}], ids=str)
+@pytest.mark.parametrize("axes", [*AXES, {"aggregation": "concat"}], ids=str)
 @pytest.mark.parametrize("rounds", [0, 1, 3])
 def test_rounds_decide_whether_other_frames_matter(axes: dict, rounds: int):
     model = small_agnn(rounds=rounds, **axes)
@@ -234,7 +239,7 @@ def test_rounds_decide_whether_other_frames_matter(axes: dict, rounds: int):
     assert difference == 0 if rounds == 0 else difference > 1e-9
 
 
-@pytest.mark.parametrize("axes", [*AXES, {"aggregation": Aggregation.concat}], ids=str)
+@pytest.mark.parametrize("axes", [*AXES, {"aggregation": "concat"}], ids=str)
 @pytest.mark.parametrize("rounds", [0, 2])
 def test_every_parameter_receives_a_gradient(axes: dict, rounds: int):
     model = small_agnn(rounds=rounds, **axes).train()

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from agnn_lit.build import build_model
 from agnn_lit.config import ConfigError
-from agnn_lit.fast import prepare
-from agnn_lit.model import AGNN
+from agnn_lit.inference.prepare import prepare
+from agnn_lit.model.agnn import AGNN
+from agnn_lit.model.build import build_model
 from agnn_lit.model.official import Part, from_released, our_name, read_released, released_name, to_released
 from tests.configs import train_config
 from tests.model import released

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agnn_lit.report import ReportConfig, make_report
+from agnn_lit.report.report import ReportConfig, make_report
 from tests.report.folders import overlays, run_folder, score_folder
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agnn_lit.report_page.collect import ReportError, find_folders, number, read_run, read_scores
-from agnn_lit.report_page.groups import load, make_groups
+from agnn_lit.report.collect import ReportError, find_folders, number, read_run, read_scores
+from agnn_lit.report.groups import load, make_groups
 from tests.report.folders import overlays, run_folder, score_folder
 
 

@@ -12,17 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agnn_lit.report_page.collect import FrameScore, ReportError, read_run, read_scores
-from agnn_lit.report_page.figures import (
-    frame_plot,
-    frame_positions,
-    lowest_frame,
-    running_mean,
-    training_plots,
-)
-from agnn_lit.report_page.groups import make_groups
-from agnn_lit.report_page.pictures import draw_frame, lowest_pictures, overlay_picture, overlay_rows
-from agnn_lit.report_page.svg import series_colour, series_dash
+from agnn_lit.report.collect import FrameScore, ReportError, read_run, read_scores
+from agnn_lit.report.figures import frame_plot, frame_positions, lowest_frame, running_mean, training_plots
+from agnn_lit.report.groups import make_groups
+from agnn_lit.report.pictures import draw_frame, lowest_pictures, overlay_picture, overlay_rows
+from agnn_lit.report.svg import series_colour, series_dash
 from tests.report.folders import overlays, run_folder, score_folder
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from agnn_lit.report_page.collect import Scores, read_scores
-from agnn_lit.report_page.comparison import category_means, compare
-from agnn_lit.report_page.groups import assign_colours, make_groups, protocol_lines, short_names, t_direction
-from agnn_lit.report_page.published import published_tables
-from agnn_lit.report_page.tables import heat_of, heat_table, ranking_table, sequence_table
+from agnn_lit.report.collect import Scores, read_scores
+from agnn_lit.report.comparison import category_means, compare
+from agnn_lit.report.groups import assign_colours, make_groups, protocol_lines, short_names, t_direction
+from agnn_lit.report.published import published_tables
+from agnn_lit.report.tables import heat_of, heat_table, ranking_table, sequence_table
 from tests.report.folders import score_folder
 
 VALIDATION = published_tables()[0].sequences

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from agnn_lit.report import ReportConfig, main, make_report, quote_entries
-from agnn_lit.report_page.cells import Cell, Column, Table, markdown_table
-from agnn_lit.report_page.collect import ReportError
-from agnn_lit.report_page.runtable import duration
+from agnn_lit.commands.command_line import quote_paths
+from agnn_lit.config import ConfigError, ReportConfig
+from agnn_lit.commands.report import main
+from agnn_lit.report.report import ReportConfig, make_report
+from agnn_lit.report.cells import Cell, Column, Table, markdown_table
+from agnn_lit.report.collect import ReportError
+from agnn_lit.report.runtable import duration
 from tests.report.folders import overlays, run_folder, score_folder
 
 VOID = {"meta", "link", "img", "path", "use", "br"}
@@ -160,23 +163,26 @@ def test_refusals(tmp_path: Path) -> None:
     folder = str(score_folder(tmp_path / "pdb"))
     with pytest.raises(ReportError, match="frames=nowhere is not a folder"):
         make_report(ReportConfig(scores=[folder], frames="nowhere", out=str(tmp_path / "o")))
-    with pytest.raises(ReportError, match="thumbnails=-1"):
+    with pytest.raises(ConfigError, match="thumbnails=-1"):
         make_report(ReportConfig(scores=[folder], thumbnails=-1, out=str(tmp_path / "o")))
     assert not (tmp_path / "o").exists()
 
 
 def test_quoting_of_entries() -> None:
-    assert quote_entries("scores=[a=/x/y,b=z]") == 'scores=["a=/x/y","b=z"]'
-    assert quote_entries("runs=runs/rounds=3,seed=1") == 'runs=["runs/rounds=3,seed=1"]'
-    assert quote_entries("runs=[]") == "runs=[]"
-    assert quote_entries("runs=['a,b']") == "runs=['a,b']"
-    assert quote_entries("out=a=b") == "out=a=b"
-    assert quote_entries("--help") == "--help"
+    def quoted(word):
+        return quote_paths([word], ReportConfig)[0]
+
+    assert quoted("scores=[a=/x/y,b=z]") == "scores=['a=/x/y','b=z']"
+    assert quoted("runs=runs/rounds=3,seed=1") == "runs=['runs/rounds=3,seed=1']"
+    assert quoted("runs=[]") == "runs=[]"
+    assert quoted("runs=['a,b']") == "runs=['a,b']"
+    assert quoted("out=a=b") == "out='a=b'"
+    assert quoted("--help") == "--help"
 
 
 def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "agnn_lit.report", *arguments],
+        [sys.executable, "-m", "agnn_lit.commands.report", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -211,7 +217,7 @@ def test_main(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 
 def test_torch_is_not_imported() -> None:
     code = (
-        "import sys, agnn_lit.report, agnn_lit.report_page.sections, agnn_lit.report_page.render\n"
+        "import sys, agnn_lit.report.report, agnn_lit.report.sections, agnn_lit.report.render\n"
         "assert 'torch' not in sys.modules, 'torch'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import agnn_lit.torchvision_ops  # noqa: F401 - before pytorch_lightning imports torchvision
-
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
 from agnn_lit.data.dataset import Clip, ClipDataset, EpochBatches, EpochPlan, MixedClips
-from agnn_lit.data.index import Video
+from agnn_lit.data.video import Video
 
 
 class _PlacedLoader(DataLoader[Clip]):
@@ -86,7 +84,7 @@ class VideoDataModule(pl.LightningDataModule):
         return DataLoader(mine, batch_size=None, shuffle=False)  # type: ignore[arg-type]
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Clips go to the device; a whole video stays where it is, :mod:`agnn_lit.inference` sends its frames."""
+        """Clips go to the device; a whole video stays where it is, :mod:`agnn_lit.inference.video` sends its frames."""
         if isinstance(batch, Clip):
             return super().transfer_batch_to_device(batch, device, dataloader_idx)
         return batch

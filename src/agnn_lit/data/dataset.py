@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from agnn_lit.data.index import DataError, Video
 from agnn_lit.data.sampling import Purpose, Seed, clip_order, draw_clip, plan_epoch
 from agnn_lit.data.transforms import ClipTransform
+from agnn_lit.data.video import DataError, Video
 
 
 class ClipKey(NamedTuple):

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agnn_lit.data.index import IMAGE_SUFFIXES, DataError, DiskVideo, file_size, index_images
+from agnn_lit.data.image_files import IMAGE_SUFFIXES, file_size, index_images
+from agnn_lit.data.video import DataError, DiskVideo
 from agnn_lit.data.video_file import VideoFile
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".webm", ".mkv", ".m4v", ".mpg", ".mpeg", ".wmv", ".ogv")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import agnn_lit.torchvision_ops  # noqa: F401 - before torchvision
-
 import cv2
 import numpy as np
 import torch
@@ -15,8 +13,6 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from agnn_lit.config import Preprocessing
-
 #: Channel statistics of ImageNet, which torchvision's pretrained weights expect.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -24,7 +20,7 @@ STD = (0.229, 0.224, 0.225)
 BGR_MEAN = (104.00698793, 116.66876762, 122.67891434)
 
 
-def normalise(frames: Tensor, kind: Preprocessing = Preprocessing.imagenet) -> Tensor:
+def normalise(frames: Tensor, kind: str = "imagenet") -> Tensor:
     """Map RGB frames (..., 3, H, W) of bytes to what a backbone takes in.
 
     Args:
@@ -35,26 +31,24 @@ def normalise(frames: Tensor, kind: Preprocessing = Preprocessing.imagenet) -> T
     Returns:
         Floats (..., 3, H, W).
     """
-    if kind is Preprocessing.caffe:
+    if kind == "caffe":
         return frames.float().flip(-3) - torch.tensor(BGR_MEAN, device=frames.device).view(3, 1, 1)
     mean, std = (torch.tensor(v, device=frames.device).view(3, 1, 1) for v in (MEAN, STD))
     return (frames.float() / 255 - mean) / std
 
 
-def mean_colour(kind: Preprocessing) -> list[int]:
+def mean_colour(kind: str) -> list[int]:
     """RGB in 0..255 that :func:`normalise` maps to about zero."""
-    return [round(m) for m in (BGR_MEAN[::-1] if kind is Preprocessing.caffe else [255 * m for m in MEAN])]
+    return [round(m) for m in (BGR_MEAN[::-1] if kind == "caffe" else [255 * m for m in MEAN])]
 
 
-def to_input(
-    frames: list[NDArray[np.uint8]], size: tuple[int, int], kind: Preprocessing = Preprocessing.imagenet
-) -> Tensor:
+def to_input(frames: list[NDArray[np.uint8]], size: tuple[int, int], kind: str = "imagenet") -> Tensor:
     """Resize RGB frames (H, W, 3), each of its own size, to one normalised clip (N, 3, *size).
 
     Both kinds resize bilinearly; ``imagenet`` averages over the pixels that fall together where it shrinks, ``caffe``
     takes its samples as OpenCV does by default, as the released code's test.
     """
-    if kind is Preprocessing.caffe:
+    if kind == "caffe":
         sampled = [cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR) for frame in frames]
         resized = [torch.from_numpy(frame).permute(2, 0, 1) for frame in sampled]
     else:
@@ -120,7 +114,7 @@ class ClipTransform:
         size: tuple[int, int],
         flip: float = 0.5,
         scale: tuple[float, float] = (0.7, 1.3),
-        preprocessing: Preprocessing = Preprocessing.imagenet,
+        preprocessing: str = "imagenet",
         crop: float = 1.0,
     ) -> None:
         self.preprocessing = preprocessing

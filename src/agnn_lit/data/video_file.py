@@ -13,7 +13,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from agnn_lit.data.index import DataError
+from agnn_lit.data.video import DataError
 
 #: Threads of a decoder, each of which holds frames.
 _THREADS = min(4, os.cpu_count() or 1)

@@ -6,7 +6,6 @@ Candidates are found frame by frame in any order, beside the network, and kept i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from agnn_lit.config import InstancesConfig
 from agnn_lit.instances.parts import find_parts
+from agnn_lit.shared.files import atomic_path
 
 #: Bins of a colour histogram along L, a and b.
 _BINS = (6, 10, 10)
@@ -62,22 +62,16 @@ class Candidates:
 
     def save(self, path: Path) -> None:
         """Write a file, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with temporary.open("wb") as file:
-                np.savez_compressed(
-                    file,
-                    bits=np.packbits(self.masks, axis=-1),
-                    width=self.masks.shape[-1],
-                    scores=self.scores,
-                    nodes=self.nodes,
-                    ground=self.ground,
-                    colours=self.colours,
-                )
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(
+                file,
+                bits=np.packbits(self.masks, axis=-1),
+                width=self.masks.shape[-1],
+                scores=self.scores,
+                nodes=self.nodes,
+                ground=self.ground,
+                colours=self.colours,
+            )
 
     @classmethod
     def load(cls, path: Path) -> Candidates:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
-from agnn_lit.commands import need_package
-from agnn_lit.config import ConfigError, InstancesConfig, ProposalSource
-from agnn_lit.data.index import DataError
+from agnn_lit.config import ConfigError, InstancesConfig, option, register
+from agnn_lit.data.video import DataError
 from agnn_lit.instances.candidates import Frame, Mask, Proposal
 from agnn_lit.metrics.mask_files import read_ids
-from agnn_lit.metrics.summary import ScoreError
+from agnn_lit.metrics.protocols import ScoreError
+from agnn_lit.shared.packages import need_package
 
 
 class Proposer(Protocol):
@@ -142,9 +141,9 @@ class MaskRcnn:
     """
 
     def __init__(self, weights: str, device: str) -> None:
-        from agnn_lit.torchvision_ops import declare_missing_operators
+        from agnn_lit.shared import torchvision_ops
 
-        if declare_missing_operators():
+        if torchvision_ops.operators_are_missing():
             raise ConfigError(
                 "instances=maskrcnn needs torchvision's compiled operators (nms, roi_align), which this torchvision "
                 "cannot load: it was built for another torch. Install the two of one build, or take "
@@ -178,6 +177,40 @@ class MaskRcnn:
         return [Proposal(mask, float(score)) for mask, score in zip(masks, found["scores"], strict=True)]
 
 
+@register("instances.proposals", "parts")
+def parts(cfg: InstancesConfig, device: str) -> Proposer:  # noqa: ARG001 - called as the others
+    """Connected parts of the foreground; see :func:`agnn_lit.instances.parts.find_parts`."""
+    return parts_of_the_foreground
+
+
+@register("instances.proposals", "masks", source="the folder of index masks")
+def masks(cfg: InstancesConfig, device: str) -> Proposer:  # noqa: ARG001 - called as the others
+    """Open a folder of index masks."""
+    return MaskFolder(Path(cfg.source or "").expanduser())
+
+
+@register("instances.proposals", "coco", source="the JSON file")
+def coco(cfg: InstancesConfig, device: str) -> Proposer:  # noqa: ARG001 - called as the others
+    """Open COCO-style results."""
+    return CocoFile(Path(cfg.source or "").expanduser())
+
+
+@register("instances.proposals", "maskrcnn", source="the name or file of its weights")
+def maskrcnn(cfg: InstancesConfig, device: str) -> Proposer:
+    """Load torchvision's Mask R-CNN."""
+    return MaskRcnn(cfg.source or "", device)
+
+
+@register("instances.proposals", "none")
+def no_proposals(cfg: InstancesConfig, device: str) -> Proposer:  # noqa: ARG001 - called as the others
+    """Refuse: one foreground has no proposals.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError(f"instances.proposals={cfg.proposals}: there is one foreground, without proposals")
+
+
 def open_proposals(cfg: InstancesConfig, device: str) -> Proposer:
     """Open the source of proposals.
 
@@ -188,10 +221,5 @@ def open_proposals(cfg: InstancesConfig, device: str) -> Proposer:
     Raises:
         ConfigError: it is not there, or needs what is not installed.
     """
-    sources: dict[ProposalSource, Callable[[], Proposer]] = {
-        ProposalSource.parts: lambda: parts_of_the_foreground,
-        ProposalSource.masks: lambda: MaskFolder(Path(cfg.source or "").expanduser()),
-        ProposalSource.coco: lambda: CocoFile(Path(cfg.source or "").expanduser()),
-        ProposalSource.maskrcnn: lambda: MaskRcnn(cfg.source or "", device),
-    }
-    return sources[cfg.proposals]()
+    opened: Proposer = option("instances.proposals", cfg.proposals).load()(cfg, device)
+    return opened

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agnn_lit.config import InstancesConfig
-from agnn_lit.data.index import DataError, Video
-from agnn_lit.finish import save_mask
+from agnn_lit.data.video import DataError, Video
 from agnn_lit.instances.candidates import Candidates, candidates_file
 from agnn_lit.instances.tracks import Tracker, paint
+from agnn_lit.shared.files import write_mask
 
 _LINKS = "links.jsonl"  # a line a frame: the track of each candidate
 
@@ -58,6 +58,6 @@ def link_video(
         for name, line in zip(names, links, strict=True):
             numbers = json.loads(line)
             if numbers is not None:
-                save_mask(mask_of(name), paint(Candidates.load(candidates_file(folder, name)), numbers, objects))
+                write_mask(mask_of(name), paint(Candidates.load(candidates_file(folder, name)), numbers, objects))
     shutil.rmtree(folder)
     return len(objects)

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from agnn_lit.metrics.protocols import Protocol, counted
+from agnn_lit.metrics.protocols import Protocol, ScoreError, counted
 from agnn_lit.metrics.region import Mask
-from agnn_lit.metrics.summary import ScoreError
 
 _SUFFIX = ".png"
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agnn_lit.metrics.boundary import region_and_boundary
-from agnn_lit.metrics.protocols import Protocol, check_length, counted, fit
+from agnn_lit.metrics.protocols import Protocol, ScoreError, check_length, counted, fit
 from agnn_lit.metrics.region import Mask
-from agnn_lit.metrics.summary import ScoreError, SequenceScore
+from agnn_lit.metrics.summary import SequenceScore
 
 #: Pixels of this value count in neither mask.
 VOID = 255
@@ -149,7 +149,7 @@ def score_objects(
         frames: names of its N frames, in order.
         predictions: N masks (H, W) of ids, 0 for background; None where a frame does not count.
         annotations: N masks likewise, 255 for void; the first decides which objects there are.
-        protocol: one of :data:`~agnn_lit.metrics.protocols.PROTOCOLS` that tells objects apart.
+        protocol: of :func:`agnn_lit.metrics.protocols.get_protocol` that tells objects apart.
 
     Raises:
         ScoreError: a mask is missing, sizes differ, there are no objects or too many proposals, no frame counts, or

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import sys
 import threading
 import warnings
@@ -14,19 +13,22 @@ from multiprocessing.context import BaseContext
 
 import cv2
 
+from agnn_lit.config.registry import imported_plugins
 from agnn_lit.metrics.mask_files import SequenceFiles, read_masks
 from agnn_lit.metrics.objects import score_objects
-from agnn_lit.metrics.protocols import PROTOCOLS, T_SEQUENCES, Protocol, SequenceScore, score_sequence
-from agnn_lit.workers import begin_worker, signals_deferred, stopped_on_error
+from agnn_lit.metrics.protocols import T_SEQUENCES, Protocol, get_protocol
+from agnn_lit.metrics.sequence import score_sequence
+from agnn_lit.metrics.summary import SequenceScore
+from agnn_lit.shared.processes import begin_worker, signals_deferred, stopped_on_error
 
 
 def score_files(files: SequenceFiles, protocol_name: str) -> list[SequenceScore]:
     """Read and score one sequence: one score, or one an object.
 
     Raises:
-        ScoreError: see :func:`~agnn_lit.metrics.protocols.score_sequence`; names the file that cannot be read.
+        ScoreError: see :func:`~agnn_lit.metrics.sequence.score_sequence`; names the file that cannot be read.
     """
-    protocol = PROTOCOLS[protocol_name]
+    protocol = get_protocol(protocol_name)
     predictions, annotations = read_masks(files, protocol)
     if protocol.objects == "foreground":
         return [score_sequence(files.name, files.frames, predictions, annotations, protocol)]
@@ -62,7 +64,7 @@ def score_all(
     if workers == 1:
         yield (score_files(files, protocol.name) for files in ordered)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=begin_worker)
+    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=begin_worker, initargs=(imported_plugins(),))
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # ends OpenCV's own threads, which a forked process would wait for in vain
     with stopped_on_error(pool):
@@ -72,10 +74,3 @@ def score_all(
             futures = [pool.submit(score_files, files, protocol.name) for files in ordered]
         cv2.setNumThreads(threads)
         yield (future.result() for future in as_completed(futures))
-
-
-def usable_processors() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -103,7 +103,7 @@ def _plain_simplify(points: Points, tolerance: float) -> Points:
 
 
 def plain_outline(mask: Binary) -> Points:
-    """Outline of a mask (H, W) as :func:`~agnn_lit.metrics.polygon.outline`, in Python and NumPy."""
+    """Outline of a mask (H, W) as :func:`~agnn_lit.metrics.stability.polygon.outline`, in Python and NumPy."""
     points = np.array(_plain_loop(mask)[::-1], np.float64) * 2
     for tolerance in (0.1, 3.0):
         points = _plain_simplify(points, tolerance)

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from agnn_lit.metrics.boundary import davis_radius, region_and_boundary
+from agnn_lit.config.registry import option, register
+from agnn_lit.metrics.boundary import davis_radius
 from agnn_lit.metrics.region import Mask
-from agnn_lit.metrics.summary import ScoreError, SequenceScore, notes, summarise, write_scores
-from agnn_lit.metrics.temporal import OverlapStability, ShapeContextStability, Stability
-
-__all__ = [
-    "PROTOCOLS", "T_SEQUENCES", "Protocol", "ScoreError", "SequenceScore",
-    "notes", "score_sequence", "summarise", "write_scores",
-]  # fmt: skip
 
 #: The sequences of DAVIS-2016 over which T is counted: those without fast motion or occlusion.
 T_SEQUENCES = frozenset(
@@ -92,25 +85,21 @@ class Protocol:
         )
 
 
-PROTOCOLS: dict[str, Protocol] = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol("simple", radius=2, stability="overlap"),
-        Protocol("davis2016", drops_ends=True, stability="shape_context"),
-        Protocol("davis2017_unsupervised", objects="assigned"),
-        Protocol("davis2017_semisupervised", drops_ends=True, objects="given"),
-        Protocol("youtube_objects", annotated_only=True, resizes=True, by_class=True),
-    )
-}
+register("protocol", "simple")(Protocol("simple", radius=2, stability="overlap"))
+register("protocol", "davis2016")(Protocol("davis2016", drops_ends=True, stability="shape_context"))
+register("protocol", "davis2017_unsupervised")(Protocol("davis2017_unsupervised", objects="assigned"))
+register("protocol", "davis2017_semisupervised")(Protocol("davis2017_semisupervised", drops_ends=True, objects="given"))
+register("protocol", "youtube_objects")(Protocol("youtube_objects", annotated_only=True, resizes=True, by_class=True))
 
 
-def stability_of(name: str, protocol: Protocol) -> Stability | None:
-    """Measure of T for a sequence, None where the protocol counts none."""
-    if protocol.stability == "overlap":
-        return OverlapStability()
-    if protocol.stability == "shape_context" and name in T_SEQUENCES:
-        return ShapeContextStability()
-    return None
+def get_protocol(name: str) -> Protocol:
+    """The protocol of a name, one of the options of ``protocol``.
+
+    Raises:
+        ConfigError: no such protocol.
+    """
+    found: Protocol = option("protocol", name).load()
+    return found
 
 
 def counted(index: int, total: int, protocol: Protocol) -> bool:
@@ -152,52 +141,5 @@ def _size(mask: Mask) -> str:
     return "×".join(str(side) for side in reversed(mask.shape))
 
 
-def score_sequence(
-    name: str,
-    frames: Sequence[str],
-    predictions: Iterable[Mask | None],
-    annotations: Iterable[Mask | None],
-    protocol: Protocol,
-) -> SequenceScore:
-    """Score the foreground of one sequence; each mask is read once, and none but the last is kept.
-
-    Where a protocol drops the first frame, its annotation stands before the first prediction for T: the change from
-    it is counted. That is how the benchmark's published values since 2017 come about.
-
-    Args:
-        name: of the sequence.
-        frames: names of its N frames, in order.
-        predictions: N masks (H, W), foreground = any value > 0; None where a frame does not count.
-        annotations: N masks likewise; None where a frame has none.
-        protocol: one of :data:`PROTOCOLS` that merges objects to foreground.
-
-    Raises:
-        ScoreError: a counted frame lacks a mask, sizes differ, no frame counts, or the protocol tells objects apart.
-        ValueError: not N predictions and N annotations.
-    """
-    if protocol.objects != "foreground":
-        raise ScoreError(f"protocol {protocol.name} scores objects: use score_objects, or a protocol of foregrounds")
-    total = len(frames)
-    check_length(name, total, protocol)
-    stability = stability_of(name, protocol)
-    kept, J, F, resized, left_out = [], [], [], 0, 0
-    for index, (frame, prediction, annotation) in enumerate(zip(frames, predictions, annotations, strict=True)):
-        if not counted(index, total, protocol):
-            if index == 0 and stability is not None and annotation is not None:
-                stability.push(annotation)
-            continue
-        if annotation is None or (protocol.annotated_only and not np.any(annotation)):
-            if not protocol.annotated_only:
-                raise ScoreError(f"{name}/{frame}: no annotation, and protocol {protocol.name} counts this frame")
-            left_out += annotation is not None
-            continue
-        mask, changed = fit(prediction, annotation, f"{name}/{frame}", protocol)
-        region, boundary = region_and_boundary(mask, annotation, protocol.radius_at(*annotation.shape))
-        J.append(region)
-        F.append(boundary)
-        if stability is not None:
-            stability.push(mask)
-        kept.append(frame)
-        resized += changed
-    T = float("nan") if stability is None else stability.value()
-    return SequenceScore(name, tuple(kept), np.array(J, np.float64), np.array(F, np.float64), T, resized, left_out)
+class ScoreError(ValueError):
+    """Masks that cannot be scored as asked; the message names the file, sequence or frame."""

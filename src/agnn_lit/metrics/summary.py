@@ -6,25 +6,18 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agnn_lit.metrics import statistics
-
-if TYPE_CHECKING:
-    from agnn_lit.metrics.protocols import Protocol
+from agnn_lit.metrics.protocols import Protocol, ScoreError
+from agnn_lit.shared.files import write_text
 
 STATISTICS = ("J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay")
-
-
-class ScoreError(ValueError):
-    """Masks that cannot be scored as asked; the message names the file, sequence or frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,16 +158,6 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return text.getvalue()
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_scores(
     out: Path, scores: Sequence[SequenceScore], protocol: Protocol, **about: float | int | str
 ) -> dict[str, float | int | str | None]:
@@ -201,7 +184,7 @@ def write_scores(
     )
     columns = (*STATISTICS, "T")
     sequences = ((s.name, *(_number(getattr(s, column)) for column in columns)) for s in scores)
-    _replace(out / "per_frame.csv", _csv(("sequence", "frame", "J", "F"), frames))
-    _replace(out / "per_sequence.csv", _csv(("sequence", *columns), sequences))
-    _replace(out / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    write_text(out / "per_frame.csv", _csv(("sequence", "frame", "J", "F"), frames))
+    write_text(out / "per_sequence.csv", _csv(("sequence", *columns), sequences))
+    write_text(out / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return summary

@@ -7,10 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from agnn_lit.config import Aggregation, Gate, LineEdge, Readout, Update
+from agnn_lit.config.registry import option
 from agnn_lit.model import edges
-from agnn_lit.model.conv_gru import ConvGRU, Replace
-from agnn_lit.model.messages import build_aggregation, build_gate
 from agnn_lit.model.readout import ReadOut
 
 
@@ -29,11 +27,11 @@ class AGNN(nn.Module):
         rounds: K.
         loop_edge: attend within each frame, in every round.
         loop_reduction: the loop edge attends in C / loop_reduction channels.
-        line_edge: symmetric W_c, or directed.
-        gate: of each message: per channel, per position, or none.
-        aggregation: sum, mean or concat.
-        update: ConvGRU with 3×3 or 1×1 kernels, or replacement by the message.
-        readout: conv3 or bn.
+        line_edge: form of W_c, ``symmetric`` or ``directed``.
+        gate: of each message; an option of ``model.gate``, and likewise:
+        aggregation: of the messages to a node;
+        update: of a node by its message;
+        readout: from node states to a mask.
         auxiliary: also give a mask straight from h^0, by a 1×1 convolution (released code).
         checkpoint_rounds: keep no activations of a round for the gradient, and compute it again there.
     """
@@ -47,11 +45,11 @@ class AGNN(nn.Module):
         *,
         loop_edge: bool = True,
         loop_reduction: int = 8,
-        line_edge: LineEdge = LineEdge.symmetric,
-        gate: Gate = Gate.channel,
-        aggregation: Aggregation = Aggregation.sum,
-        update: Update = Update.gru3x3,
-        readout: Readout = Readout.conv3,
+        line_edge: str = "symmetric",
+        gate: str = "channel",
+        aggregation: str = "sum",
+        update: str = "gru3x3",
+        readout: str = "conv3",
         auxiliary: bool = False,
         checkpoint_rounds: bool = False,
     ) -> None:
@@ -59,16 +57,16 @@ class AGNN(nn.Module):
         self.encoder = encoder
         self.rounds = rounds
         self.checkpoint_rounds = checkpoint_rounds
-        # The rooms of the graph exist only when it is used: a parameter that no gradient
+        # The parts of the graph exist only when it is used: a parameter that no gradient
         # reaches would be an error of the configuration (and of DistributedDataParallel).
         self.loop_edge: nn.Module | None = None
-        if loop_edge and rounds and aggregation is not Aggregation.concat:
+        if loop_edge and rounds and option("model.aggregation", aggregation).facts.get("loop_edge", True):
             self.loop_edge = edges.LoopEdge(channels, max(1, channels // loop_reduction))
         if rounds:
-            self.line_edge = edges.LineEdge(channels, symmetric=line_edge is LineEdge.symmetric)
-            self.gate = build_gate(gate, channels)
-            self.aggregate = build_aggregation(aggregation, channels, frames)
-            self.update = _build_update(update, channels)
+            self.line_edge = edges.LineEdge(channels, symmetric=line_edge == "symmetric")
+            self.gate = option("model.gate", gate).load()(channels)
+            self.aggregate = option("model.aggregation", aggregation).load()(channels, frames)
+            self.update = option("model.update", update).load()(channels)
         self.readout = ReadOut(readout, channels)
         self.auxiliary = nn.Conv2d(channels, 1, 1) if auxiliary else None
 
@@ -136,9 +134,3 @@ def _upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
 def _split(frames: Tensor, clips: int) -> Tensor:
     """Take the frames of a batch apart again: (B·N, …) to (B, N, …)."""
     return frames.reshape(clips, -1, *frames.shape[1:])
-
-
-def _build_update(kind: Update, channels: int) -> nn.Module:
-    if kind is Update.replace:
-        return Replace()
-    return ConvGRU(channels, kernel=3 if kind is Update.gru3x3 else 1)

@@ -13,8 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from agnn_lit.config import Attention
-
 #: Scores of a block: as many rows as keep its passes within a processor's cache.
 _BLOCK = 1 << 22
 #: Below so many scores a frame the plain way is the faster one.
@@ -47,21 +45,21 @@ def attend_back(scores: Tensor, values: Tensor) -> Tensor:
     return (values.transpose(-1, -2) @ scores.softmax(dim=-2)).transpose(-1, -2)
 
 
-def choose(asked: Attention, query: Tensor, key: Tensor) -> Attention:
+def choose(asked: str, query: Tensor, key: Tensor) -> str:
     """Return the backend for some scores; ``auto`` picks by device, size, and whether a gradient is wanted.
 
     GPUs have kernels for it. On a CPU, blocks save the memory of large grids in training, where plain code keeps every
     softmax until the gradient; small grids, and inference, take the plain way.
     """
-    if asked is not Attention.auto:
+    if asked != "auto":
         return asked
     if query.device.type == "cuda":
-        return Attention.sdpa
+        return "sdpa"
     large = query.shape[-2] * key.shape[-2] >= _SMALL
-    return Attention.blocked if large and torch.is_grad_enabled() else Attention.reference
+    return "blocked" if large and torch.is_grad_enabled() else "reference"
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, backend: Attention = Attention.auto) -> Tensor:
+def attention(query: Tensor, key: Tensor, value: Tensor, backend: str = "auto") -> Tensor:
     """softmax(query keyᵀ) value, the softmax over the positions of the key.
 
     Args:
@@ -74,17 +72,15 @@ def attention(query: Tensor, key: Tensor, value: Tensor, backend: Attention = At
         (M, P, C).
     """
     backend = choose(backend, query, key)
-    if backend is Attention.reference:
+    if backend == "reference":
         return attend(query @ key.transpose(-1, -2), value)
     query, key, value = _cast(query, key, value)
-    if backend is Attention.sdpa:
+    if backend == "sdpa":
         return F.scaled_dot_product_attention(query, key, value, scale=1.0)
     return _Blocked.apply(query, key, value)  # type: ignore[no-any-return,no-untyped-call]
 
 
-def attention_both_ways(
-    query: Tensor, h_i: Tensor, h_j: Tensor, backend: Attention = Attention.auto
-) -> tuple[Tensor, Tensor]:
+def attention_both_ways(query: Tensor, h_i: Tensor, h_j: Tensor, backend: str = "auto") -> tuple[Tensor, Tensor]:
     """Messages of two frames to each other from one matrix of scores, e = query h_jᵀ (AGNN, eqs. 3 and 5).
 
     Args:
@@ -97,11 +93,11 @@ def attention_both_ways(
         softmax(e) h_j over the columns of e, (M, P, C), and softmax(eᵀ) h_i over its rows, (M, Q, C).
     """
     backend = choose(backend, query, h_j)
-    if backend is Attention.reference:
+    if backend == "reference":
         scores = query @ h_j.transpose(-1, -2)  # (M, P, Q)
         return attend(scores, h_j), attend_back(scores, h_i)
     query, h_i, h_j = _cast(query, h_i, h_j)
-    if backend is Attention.sdpa:  # its kernels do not give the scores away
+    if backend == "sdpa":  # its kernels do not give the scores away
         return (
             F.scaled_dot_product_attention(query, h_j, h_j, scale=1.0),
             F.scaled_dot_product_attention(h_j, query, h_i, scale=1.0),

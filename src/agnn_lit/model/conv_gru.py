@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
+
+from agnn_lit.config.registry import register
 
 
 class ConvGRU(nn.Module):
@@ -29,8 +33,20 @@ class ConvGRU(nn.Module):
         return torch.lerp(state.to(z.dtype), proposed, z)  # keeps nothing of its own for the gradient
 
 
+register("model.update", "gru3x3")(partial(ConvGRU, kernel=3))
+register("model.update", "gru1x1")(partial(ConvGRU, kernel=1))
+
+
+@register("model.update", "replace")
 class Replace(nn.Module):
-    """The ablation without a unit: the message becomes the state."""
+    """The ablation without a unit: the message becomes the state.
+
+    Args:
+        channels: C, which it does not need.
+    """
+
+    def __init__(self, channels: int) -> None:  # noqa: ARG002 - called as the others
+        super().__init__()
 
     def forward(self, message: Tensor, state: Tensor) -> Tensor:  # noqa: ARG002 - same call as ConvGRU
         """Return ``message``."""

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agnn_lit.config import Attention
 from agnn_lit.model.attention import attention, attention_both_ways
 
 
@@ -29,7 +28,7 @@ class LoopEdge(nn.Module):
         self.w_h = nn.Conv2d(channels, inner, 1)
         self.w_l = nn.Conv2d(channels, channels, 1)
         self.alpha = nn.Parameter(torch.zeros(()))
-        self.backend = Attention.auto
+        self.backend = "auto"
 
     def forward(self, h: Tensor) -> Tensor:
         """Map states (M, C, H, W) to loop edges (M, C, H, W)."""
@@ -62,7 +61,7 @@ class LineEdge(nn.Module):
         super().__init__()
         self.symmetric = symmetric
         self.weight = nn.Parameter(torch.eye(channels) * (12 / channels))
-        self.backend = Attention.auto
+        self.backend = "auto"
 
     @property
     def w_c(self) -> Tensor:
@@ -85,3 +84,8 @@ class LineEdge(nn.Module):
         if self.symmetric:
             return attention_both_ways(h_i @ w_c, h_i, h_j, self.backend)
         return attention(h_i @ w_c, h_j, h_j, self.backend), attention(h_j @ w_c, h_i, h_i, self.backend)
+
+
+def optional_loop_edge(channels: int, reduction: int | None) -> LoopEdge | None:
+    """Return a loop edge for inside an encoder, which attends in channels / reduction channels; None without one."""
+    return None if reduction is None else LoopEdge(channels, max(1, channels // reduction))

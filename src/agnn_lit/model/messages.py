@@ -1,17 +1,22 @@
 """Messages between nodes, their gates, and their aggregation.
 
-A message m_ji goes from node j to node i. Shapes: B clips, N frames, C channels, H×W feature grid.
+A message m_ji goes from node j to node i. Gates are options of ``model.gate``, called with C, and aggregations of
+``model.aggregation``, called with C and N'. Facts of an aggregation: ``loop_edge=False`` (it leaves the node's own
+message out) and ``fixed_frames=True`` (its weights are for one N').
+
+Shapes: B clips, N frames, C channels, H×W feature grid.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from agnn_lit.config import Aggregation, Gate
+from agnn_lit.config.registry import register
 from agnn_lit.model.edges import LineEdge
 
 #: From so many frames on, messages are computed again for the gradient rather than kept.
@@ -47,6 +52,7 @@ def _on_grid(message: Tensor, h: Tensor) -> Tensor:
     return message.transpose(1, 2).reshape(*message.shape[:1], -1, *h.shape[-2:])
 
 
+@register("model.gate", "channel")
 class ChannelGate(nn.Module):
     """One weight a channel, g = σ(GAP(W_g * m + b_g)) ∈ [0, 1]^C (AGNN, eq. 6).
 
@@ -62,6 +68,7 @@ class ChannelGate(nn.Module):
         return torch.sigmoid(self.w_g(m.mean(dim=(2, 3))))[:, :, None, None] * m
 
 
+@register("model.gate", "spatial")
 class SpatialGate(nn.Module):
     """One weight a position, g = σ(W_g * m) ∈ [0, 1]^{H×W}, without bias, as in the released code."""
 
@@ -74,24 +81,31 @@ class SpatialGate(nn.Module):
         return torch.sigmoid(self.w_g(m)) * m
 
 
-def build_gate(kind: Gate, channels: int) -> nn.Module:
-    """Return the gate of a kind; ``none`` passes every message as it is."""
-    if kind is Gate.channel:
-        return ChannelGate(channels)
-    return SpatialGate(channels) if kind is Gate.spatial else nn.Identity()
+@register("model.gate", "none")
+class NoGate(nn.Identity):
+    """Pass every message as it is.
+
+    Args:
+        channels: C, which it does not need.
+    """
+
+    def __init__(self, channels: int) -> None:  # noqa: ARG002 - called as the others
+        super().__init__()
 
 
-class Total(nn.Module):
+class SumMessages(nn.Module):
     """Add the gated messages to a node up, m_i = Σ_j g_ji ⊙ m_ji (AGNN, eq. 7), its own included where there is one.
 
     A pair of frames is added before the next one is scored, so that memory grows as the frames do and not as their
     pairs. From four frames on, nothing of a pair is kept for the gradient; it is computed again there.
 
     Args:
+        channels: C, and
+        frames: N', which it does not need.
         mean: divide by the number of messages.
     """
 
-    def __init__(self, mean: bool = False) -> None:
+    def __init__(self, channels: int, frames: int, mean: bool = False) -> None:  # noqa: ARG002 - called as the others
         super().__init__()
         self.mean = mean
 
@@ -129,7 +143,12 @@ class Total(nn.Module):
         return total / max(n - (own is None), 1) if self.mean else total
 
 
-class Concat(nn.Module):
+register("model.aggregation", "sum")(partial(SumMessages, mean=False))
+register("model.aggregation", "mean")(partial(SumMessages, mean=True))
+
+
+@register("model.aggregation", "concat", loop_edge=False, fixed_frames=True)
+class ConcatMessages(nn.Module):
     """Join the N'-1 neighbour messages side by side with a 3×3 convolution, as in the released code.
 
     That fixes the number of frames, and leaves the node's own message out.
@@ -145,7 +164,7 @@ class Concat(nn.Module):
         self.conv = nn.Conv2d((frames - 1) * channels, channels, 3, padding=1)
 
     def forward(self, h: Tensor, own: Tensor | None, line_edge: LineEdge, gate: nn.Module) -> Tensor:  # noqa: ARG002
-        """Join the messages to each node; as :meth:`Total.forward`.
+        """Join the messages to each node; as :meth:`SumMessages.forward`.
 
         Raises:
             ValueError: another number of frames than it was built for.
@@ -160,10 +179,3 @@ class Concat(nn.Module):
         gated = gate(messages.flatten(0, 2)).reshape(b * n, (n - 1) * c, height, width)
         out: Tensor = self.conv(gated).reshape(b, n, c, height, width)
         return out
-
-
-def build_aggregation(kind: Aggregation, channels: int, frames: int) -> Total | Concat:
-    """Return the aggregation of a kind."""
-    if kind is Aggregation.concat:
-        return Concat(channels, frames)
-    return Total(mean=kind is Aggregation.mean)

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from agnn_lit.config import ConfigError
-from agnn_lit.model.weights import describe, read_tensors
+from agnn_lit.model.weights import list_mismatches, read_tensors
 
 #: Beginnings of names, ours and theirs in the whole model.
 _NAMES = (
@@ -122,7 +122,7 @@ def from_released(state: dict[str, Tensor], part: Part, expected: dict[str, Tens
     """
     lead = _LEAD[part]
     wanted = {released_name(k).removeprefix(lead): _turned(k, v) for k, v in _of(part, expected).items()}
-    problems = describe(state, wanted)
+    problems = list_mismatches(state, wanted)
     if problems:
         raise ConfigError(f"not the released {part.value}:\n  {problems}")
     return {our_name(lead + k): _turned(our_name(lead + k), v) for k, v in state.items()}
@@ -142,7 +142,7 @@ def to_released(state: dict[str, Tensor], part: Part, expected: dict[str, Tensor
     Raises:
         ConfigError: tensors that the released code has no place for, or lacks, all of them listed.
     """
-    problems = describe(state, _of(part, expected))
+    problems = list_mismatches(state, _of(part, expected))
     if problems:
         raise ConfigError(f"the released {part.value} has no place for this:\n  {problems}")
     lead = _LEAD[part]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from agnn_lit.config import Readout
+from agnn_lit.config.registry import option, register
 
 
-def _conv3(channels: int) -> nn.Sequential:
+@register("model.readout", "conv3")
+def conv3(channels: int) -> nn.Sequential:
+    """Two 3×3 convolutions and a 1×1, as in the paper: (M, 2C, H, W) to (M, 1, H, W)."""
     return nn.Sequential(
         nn.Conv2d(2 * channels, channels, 3, padding=1),
         nn.ReLU(inplace=True),
@@ -18,7 +20,9 @@ def _conv3(channels: int) -> nn.Sequential:
     )
 
 
-def _bn(channels: int) -> nn.Sequential:
+@register("model.readout", "bn")
+def bn(channels: int) -> nn.Sequential:
+    """A 3×3 convolution without bias, batch normalisation and a 1×1, as in the released code."""
     return nn.Sequential(
         nn.Conv2d(2 * channels, channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(channels),
@@ -30,17 +34,14 @@ def _bn(channels: int) -> nn.Sequential:
 class ReadOut(nn.Module):
     """Convolutions over [h^K, h^0].
 
-    ``conv3`` is the paper's: two 3×3 convolutions and a 1×1. ``bn`` is the released code's: a 3×3
-    convolution without bias, batch normalisation, ReLU and a 1×1.
-
     Args:
-        kind: conv3 or bn.
+        kind: option of ``model.readout``, called with C: a module that maps (M, 2C, H, W) to (M, 1, H, W).
         channels: C of the states.
     """
 
-    def __init__(self, kind: Readout, channels: int) -> None:
+    def __init__(self, kind: str, channels: int) -> None:
         super().__init__()
-        self.layers: nn.Module = _conv3(channels) if kind is Readout.conv3 else _bn(channels)
+        self.layers: nn.Module = option("model.readout", kind).load()(channels)
 
     def forward(self, last: Tensor, first: Tensor) -> Tensor:
         """Map h^K and h^0, both (M, C, H, W), to logits (M, 1, H, W)."""

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
-import agnn_lit.torchvision_ops  # noqa: F401 - before torchvision
-
 import torch
 from torch import Tensor, nn
 from torchvision.models import get_weight
 
-from agnn_lit.config import ConfigError, Preprocessing
+from agnn_lit.config import ConfigError
 
 #: Tensors of the published files that have no place here: classifiers of the original tasks.
 _DROPPED = ("fc.", "classifier.4.", "aux_classifier.")
@@ -24,7 +22,7 @@ class WeightsError(ConfigError):
     """Start values that cannot be had, or do not fit the network."""
 
 
-def describe(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+def list_mismatches(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
     """Say which tensors are missing, unexpected, or of another shape or type; empty when all fit.
 
     Counters of batches may be missing: they came with PyTorch 0.4.1 and change no result.
@@ -48,7 +46,7 @@ def load_backbone_weights(
     encoder: nn.Module,
     weights: str,
     auxiliary: nn.Module | None = None,
-    preprocessing: Preprocessing = Preprocessing.imagenet,
+    preprocessing: str = "imagenet",
 ) -> None:
     """Load start values into an encoder, from a segmentation or a classification network, or from agnn-convert.
 
@@ -70,10 +68,10 @@ def load_backbone_weights(
     file = Path(weights).expanduser()
     content = _read(file) if file.suffix in (".pth", ".pt", ".ckpt") or file.exists() else download(weights)
     converted = content.get("agnn_lit") == "encoder"
-    trained = content["preprocessing"] if converted else Preprocessing.imagenet.value
-    if trained != preprocessing.value:
+    trained = content["preprocessing"] if converted else "imagenet"
+    if trained != preprocessing:
         raise WeightsError(
-            f"backbone.weights={weights} was trained with backbone.preprocessing={trained}, not {preprocessing.value}"
+            f"backbone.weights={weights} was trained with backbone.preprocessing={trained}, not {preprocessing}"
         )
     expected = encoder.state_dict()
     straight: dict[str, Tensor] = {}
@@ -84,9 +82,9 @@ def load_backbone_weights(
         ours, whole = _translate(content)
         kept = {k: v for k, v in expected.items() if not k.startswith("loop_edge.")}
         needed = kept if whole else {k: v for k, v in kept.items() if k.startswith("body.")}
-    problems = describe(ours, needed)
+    problems = list_mismatches(ours, needed)
     if converted and auxiliary is not None and not problems:
-        problems = describe(straight, auxiliary.state_dict())
+        problems = list_mismatches(straight, auxiliary.state_dict())
     if problems:
         raise WeightsError(f"backbone.weights={weights} does not fit the backbone:\n  {problems}")
     encoder.load_state_dict(ours, strict=False)

@@ -1,0 +1,180 @@
+"""Whether training waits for its data: frames per second of decoding and augmentation, beside the time of a step."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from torch.utils.data import DataLoader
+
+from agnn_lit.config.registry import register
+from agnn_lit.data.dataset import Clip, ClipDataset, ClipKey
+from agnn_lit.data.datasets.davis import index_davis
+from agnn_lit.data.datasets.synthetic import synthetic_videos
+from agnn_lit.data.open import check
+from agnn_lit.data.sampling import Seed
+from agnn_lit.data.transforms import ClipTransform
+from agnn_lit.data.video import DiskVideo
+from agnn_lit.model.agnn import AGNN
+from agnn_lit.model.build import build_backbone
+from agnn_lit.training.losses import weighted_bce
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is timed; by default as agnn-train has it.
+
+    Attributes:
+        backbone: of the network.
+        channels: C.
+        frames: N'.
+        size: height and width of its input.
+        batch_size: clips of a step.
+        footage: height and width of the frames on disk, where they are generated.
+        length: frames of a video of them.
+        steps: of training, each timed.
+    """
+
+    backbone: str = "deeplabv3_resnet50"
+    channels: int = 256
+    frames: int = 3
+    size: tuple[int, int] = (473, 473)
+    batch_size: int = 1
+    footage: tuple[int, int] = (480, 854)
+    length: int = 12
+    steps: int = 3
+
+    def clips(self, videos: list[DiskVideo]) -> ClipDataset:
+        """Augmented clips, enough of them for all steps."""
+        each = math.ceil((self.steps + 1) * self.batch_size / len(videos))
+        return ClipDataset(
+            videos, self.frames, ClipTransform(self.size, 0.5, (0.7, 1.3)), Seed(0), clips_per_video=each
+        )
+
+    def loader(self, clips: ClipDataset, workers: int) -> DataLoader[Clip]:
+        """Batches of clips for the steps, and one to begin with."""
+        keys = [ClipKey(0, n) for n in range((self.steps + 1) * self.batch_size)]
+        batches = [keys[n : n + self.batch_size] for n in range(0, len(keys), self.batch_size)]
+        return DataLoader(clips, batch_sampler=batches, num_workers=workers)
+
+
+@contextmanager
+def _footage(workload: Workload) -> Iterator[list[DiskVideo]]:
+    """Sequences of ``AGNN_DAVIS_ROOT`` where it is set; else generated ones, as JPEG and PNG files for a while."""
+    if os.environ.get("AGNN_DAVIS_ROOT"):
+        root = Path(os.environ["AGNN_DAVIS_ROOT"])
+        videos = index_davis(root, sorted(p.name for p in (root / "JPEGImages" / "480p").iterdir() if p.is_dir()))
+        check(videos, workload.frames)
+        yield videos
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        made = synthetic_videos("train", 2, length=workload.length, size=workload.footage, texture=1.0)
+        for video in made:
+            images, masks = (Path(folder) / kind / "480p" / video.name for kind in ("JPEGImages", "Annotations"))
+            for place in (images, masks):
+                place.mkdir(parents=True)
+            for i in range(len(video)):
+                cv2.imwrite(str(images / f"{i:05d}.jpg"), video.frame(i)[..., ::-1])
+                mask = video.mask(i)
+                assert mask is not None
+                cv2.imwrite(str(masks / f"{i:05d}.png"), mask)
+        yield index_davis(Path(folder), [video.name for video in made])
+
+
+def _decode(videos: list[DiskVideo], frames: int) -> float:
+    """Seconds for each frame that is read, with its mask."""
+    start = time.perf_counter()
+    for n in range(frames):
+        video = videos[n % len(videos)]
+        video.frame(n % len(video))
+        video.mask(n % len(video))
+    return (time.perf_counter() - start) / frames
+
+
+def _load(loader: DataLoader[Clip]) -> float:
+    """Seconds for each frame that comes from a loader; the first batch, which starts its processes, is not timed."""
+    batches = iter(loader)
+    next(batches)
+    start, seen = time.perf_counter(), 0
+    for clip in batches:
+        seen += clip.masks.shape[0] * clip.masks.shape[1]
+    return (time.perf_counter() - start) / seen
+
+
+def _train(workload: Workload, loader: DataLoader[Clip], device: torch.device) -> tuple[float, float]:
+    """Seconds of a step, and of them those in which it waits for its clips."""
+    torch.manual_seed(0)
+    model = AGNN(build_backbone(workload.backbone, workload.channels), workload.channels, workload.frames).to(device)
+    optimiser = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
+    batches = iter(loader)
+    waited = start = 0.0
+    for step in range(workload.steps + 1):
+        asked = time.perf_counter()
+        clip = next(batches)
+        if step == 1:  # the first one warms up
+            start, waited = asked, 0.0
+        waited += time.perf_counter() - asked
+        optimiser.zero_grad()
+        loss = weighted_bce(model(clip.images.to(device)), clip.masks.to(device))
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        loss.item()  # the device has done it
+    return (time.perf_counter() - start) / workload.steps, waited / workload.steps
+
+
+@register("topic", "data")
+def run_data(repeats: int = 3, workload: Workload | None = None) -> dict[str, Any]:
+    """Time reading, augmenting and loading a frame, and training steps that wait for them.
+
+    Frames are those of ``AGNN_DAVIS_ROOT`` where it is set, and generated otherwise; the steps are of ResNet-50 at
+    473x473 on the GPU, or on the CPU where there is none.
+
+    Returns:
+        ``{topic, rows: [{name, seconds, memory_mb}], ratios: {frames_per_second_…, waiting_share_…}}``.
+    """
+    workload = workload or Workload()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    many = max(2, min(4, os.cpu_count() or 1))
+    seconds: dict[str, list[float]] = {}
+
+    def note(name: str, spent: float) -> None:
+        seconds.setdefault(name, []).append(spent)
+
+    with _footage(workload) as videos:
+        clips = workload.clips(videos)
+        frames = workload.frames * workload.batch_size * workload.steps
+        for _ in range(repeats):
+            note("decode", _decode(videos, frames))
+            for workers in (0, 1, many):
+                note(f"load {workers}", _load(workload.loader(clips, workers)))
+        steps = {w: _train(workload, workload.loader(clips, w), device) for w in (0, many)}
+    least = {name: min(values) for name, values in seconds.items()}
+    alone = least["load 0"]
+    rows = [
+        ("a frame and its mask: read and decoded", least["decode"]),
+        ("a frame: read, decoded and augmented, without loader processes", alone),
+        ("a frame from 1 loader process", least["load 1"]),
+        (f"a frame from {many} loader processes", least[f"load {many}"]),
+        *((f"a training step on {device.type}, {w} loader processes", steps[w][0]) for w in steps),
+        *((f"of it waiting for clips, {w} loader processes", steps[w][1]) for w in steps),
+    ]
+    return {
+        "topic": "data",
+        "rows": [{"name": name, "seconds": spent, "memory_mb": math.nan} for name, spent in rows],
+        "ratios": {
+            "frames_per_second_decoded": 1 / least["decode"],
+            "frames_per_second_per_worker": 1 / least["load 1"],
+            f"frames_per_second_of_{many}_workers": 1 / least[f"load {many}"],
+            "waiting_share_of_a_step_without_workers": steps[0][1] / steps[0][0],
+            f"waiting_share_of_a_step_with_{many}_workers": steps[many][1] / steps[many][0],
+        },
+    }

@@ -1,0 +1,251 @@
+"""How fast a video goes through the network, beside the released code's way and the limit of the arithmetic."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.resnet import Bottleneck
+
+from agnn_lit.config.registry import register
+from agnn_lit.data.datasets.synthetic import synthetic_videos
+from agnn_lit.data.sampling import random_references
+from agnn_lit.data.transforms import to_input
+from agnn_lit.inference.prepare import choose_dtype, prepare
+from agnn_lit.inference.video import PredictionSettings, predict_video
+from agnn_lit.model.agnn import AGNN
+from agnn_lit.model.build import build_backbone
+from agnn_lit.shared.processes import peak_memory_mb
+
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is timed.
+
+    Attributes:
+        backbone: of both networks.
+        size: height and width of their input.
+        footage: of the frames.
+        frames: N'.
+        length: frames that ours is timed on, a multiple of N'.
+        matrix: side of the matrices whose product sets the limit.
+    """
+
+    backbone: str = "deeplabv3_resnet101"
+    size: tuple[int, int] = (473, 473)
+    footage: tuple[int, int] = (480, 854)
+    frames: int = 3
+    length: int = 6
+    matrix: int = 2048
+
+    @property
+    def settings(self) -> PredictionSettings:
+        """Partition at scale 1."""
+        return PredictionSettings(self.frames, self.size)
+
+    def images(self, indices: tuple[int, ...]) -> torch.Tensor:
+        """One graph of frames of the video, (1, N', 3, h, w)."""
+        (video,) = synthetic_videos("test", 1, length=self.length, size=self.footage)
+        return to_input([video.frame(i) for i in indices], self.size)[None]
+
+    @property
+    def subset(self) -> tuple[int, ...]:
+        """First subset of the partition."""
+        return self.settings.graphs(self.length)[0].frames
+
+
+def _settle(network: AGNN, images: torch.Tensor) -> AGNN:
+    """Give a random network activations of ordinary size, and keep it from blowing up the last digits.
+
+    One pass sets the statistics that it normalises by. Residual branches count a fifth: at full weight thirty random
+    blocks in a row turn a rounding error into another picture, which no trained network does.
+    """
+    for block in (m for m in network.modules() if isinstance(m, Bottleneck)):
+        nn.init.constant_(block.bn3.weight, 0.2)
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # the average of the passes
+    network.train()
+    with torch.no_grad():
+        network(images)
+    return network.eval()
+
+
+def build(workload: Workload, *, released: bool) -> AGNN:
+    """AGNN of the paper (K = 3), or of the released code (K = 5) with its own encoder, with random weights."""
+    torch.manual_seed(0)
+    if not released:
+        return AGNN(build_backbone(workload.backbone, 256), frames=workload.frames, rounds=3)
+    tiny = workload.backbone == "tiny"
+    return AGNN(
+        build_backbone(workload.backbone if tiny else "deeplab_official", 256, loop_reduction=4),
+        frames=workload.frames,
+        rounds=5,
+        loop_edge=False,
+        line_edge="directed",
+        gate="spatial",
+        aggregation="concat",
+        update="gru1x1",
+        readout="bn",
+        auxiliary=True,
+    )
+
+
+def ready(workload: Workload, *, released: bool) -> AGNN:
+    """The network of :func:`build` with activations of ordinary size."""
+    videos = synthetic_videos("train", 4 * workload.frames, length=1, size=workload.footage)
+    # Frames of many videos: where an average over a frame is normalised, there must be something to tell them apart.
+    images = to_input([video.frame(0) for video in videos], (129, 129))
+    return _settle(build(workload, released=released), images.reshape(4, workload.frames, *images.shape[1:]))
+
+
+@torch.inference_mode()
+def _forward(model: AGNN, images: torch.Tensor) -> torch.Tensor:
+    return torch.sigmoid(model(images).float())
+
+
+def _official(workload: Workload) -> Callable[[], Any]:
+    """One frame the released code's way: a whole forward with two random references, of which one mask is kept."""
+    model = ready(workload, released=True)
+    images = workload.images(random_references(workload.length, workload.frames, seed=0)[0].nodes)
+    return lambda: _forward(model, images)
+
+
+def _plain(workload: Workload) -> Callable[[], Any]:
+    """One subset of the partition, fp32."""
+    model = ready(workload, released=False)
+    images = workload.images(workload.subset)
+    return lambda: _forward(model, images)
+
+
+def _ours(workload: Workload, *, released: bool = False) -> Callable[[], Any]:
+    """A whole video as ``agnn-predict`` sends it through the network, frames resized and maps brought to their size."""
+    model = prepare(ready(workload, released=released), _CPU, choose_dtype("auto", _CPU))
+    (video,) = synthetic_videos("test", 1, length=workload.length, size=workload.footage)
+    return lambda: list(predict_video(model, video, workload.settings))
+
+
+def _products(workload: Workload) -> Callable[[], Any]:
+    """Ten matrix products in our precision."""
+    left, right = torch.randn(2, workload.matrix, workload.matrix).to(choose_dtype("auto", _CPU))
+    out = torch.empty_like(left)
+    return lambda: [torch.mm(left, right, out=out) for _ in range(10)]
+
+
+_SIDES: dict[str, Callable[[Workload], Callable[[], Any]]] = {
+    "official": _official,
+    "plain": _plain,
+    "ours": _ours,
+    "ours_official": partial(_ours, released=True),
+    "products": _products,
+}
+#: In the process of a side: what it times.
+_READY: list[Callable[[], Any]] = []
+
+
+def _begin(side: str, workload: Workload) -> None:
+    _READY.append(_SIDES[side](workload))
+
+
+def _time() -> float:
+    start = time.perf_counter()
+    _READY[0]()
+    return time.perf_counter() - start
+
+
+def measure(workload: Workload, repeats: int) -> dict[str, tuple[float, float]]:
+    """Least seconds, and peak memory in MB, of each side: each in a process of its own, called in turns.
+
+    Processes of their own, since what ours asks of the memory allocator would serve the other sides, too.
+    """
+    seconds = dict.fromkeys(_SIDES, math.inf)
+    with ExitStack() as stack:
+        pools = {
+            side: stack.enter_context(
+                ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (side, workload))
+            )
+            for side in _SIDES
+        }
+        for turn in range(repeats + 1):
+            for side, pool in pools.items():
+                spent = pool.submit(_time).result()
+                if turn:  # the first one warms up
+                    seconds[side] = min(seconds[side], spent)
+        return {side: (seconds[side], pool.submit(peak_memory_mb).result()) for side, pool in pools.items()}
+
+
+def difference(workload: Workload, *, released: bool = False) -> float:
+    """Mean difference of our probabilities from those of plain fp32, on the first subset."""
+    plain = ready(workload, released=released)
+    ours = prepare(plain, _CPU, choose_dtype("auto", _CPU))
+    images = workload.images(workload.subset)
+    like = next(ours.parameters())
+    return float((_forward(ours, images.to(like.dtype)) - _forward(plain, images)).abs().mean())
+
+
+def operations(workload: Workload) -> float:
+    """Multiplications and additions of the plain forward, for one frame."""
+    plain = build(workload, released=False).eval()
+    with FlopCounterMode(display=False) as counter:
+        _forward(plain, workload.images(workload.subset))
+    return float(counter.get_total_flops()) / workload.frames
+
+
+@register("topic", "inference")
+def run_inference(repeats: int = 3, workload: Workload | None = None) -> dict[str, Any]:
+    """Time a frame of ResNet-101 at 473×473, N' = 3, on the CPU: the released code's way, plainly, and ours.
+
+    The limit is the number of multiplications and additions of the plain forward over the measured rate of a matrix
+    product in our precision.
+
+    Returns:
+        ``{topic, rows: [{name, seconds, memory_mb}], ratios: {official_over_ours, ours_over_limit, …}}``; seconds are
+        for one frame.
+
+    Raises:
+        RuntimeError: our probabilities differ from fp32's by more than 0.02 on average.
+    """
+    workload = workload or Workload()
+    apart, official_apart = difference(workload), difference(workload, released=True)
+    if max(apart, official_apart) > 0.02:
+        raise RuntimeError(
+            f"benchmark of inference: probabilities differ by {max(apart, official_apart):.3f} on average"
+        )
+    count = operations(workload)
+    measured = measure(workload, repeats)
+    rate = 10 * 2 * workload.matrix**3 / measured["products"][0]
+    official, ours, limit = measured["official"][0], measured["ours"][0] / workload.length, count / rate
+    plain = measured["plain"][0] / workload.frames
+    ours_official = measured["ours_official"][0] / workload.length
+    dtype = str(choose_dtype("auto", _CPU)).removeprefix("torch.")
+    rows = {
+        "released code's way, fp32, K = 5": (official, measured["official"][1]),
+        "partition, fp32": (plain, measured["plain"][1]),
+        f"ours, {dtype}": (ours, measured["ours"][1]),
+        f"ours, {dtype}, the released model": (ours_official, measured["ours_official"][1]),
+        f"limit: {count / 1e9:.0f} GFLOP at {rate / 1e9:.0f} GFLOP/s": (limit, math.nan),
+    }
+    return {
+        "topic": "inference",
+        "rows": [{"name": name, "seconds": s, "memory_mb": mb} for name, (s, mb) in rows.items()],
+        "ratios": {
+            "official_over_ours": official / ours,
+            "ours_over_limit": ours / limit,
+            "plain_over_ours": plain / ours,
+            "official_over_ours_same_model": official / ours_official,
+            "probability_difference": apart,
+            "probability_difference_official": official_apart,
+        },
+    }

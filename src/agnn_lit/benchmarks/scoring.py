@@ -1,0 +1,127 @@
+"""How fast masks are scored, beside the plain definitions of the same scores run on the same masks."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from agnn_lit.benchmarks.turns import fastest, peak_mb
+from agnn_lit.config.registry import register
+from agnn_lit.metrics.boundary import davis_radius, region_and_boundary
+from agnn_lit.metrics.mask_files import collect
+from agnn_lit.metrics.parallel import score_all
+from agnn_lit.metrics.plain import Binary, plain_scores, plain_stability
+from agnn_lit.metrics.protocols import T_SEQUENCES, get_protocol
+from agnn_lit.metrics.stability.temporal import shape_context_stability
+
+_HEIGHT, _WIDTH = 480, 854
+_RADIUS = davis_radius(_HEIGHT, _WIDTH)
+#: Frames scored for J and F, masks compared for T, and frames of each of the ten sequences on disk.
+_FRAMES, _MASKS, _LENGTH = 20, 3, 30
+
+
+def blob(frame: int, wobble: float) -> Binary:
+    """Mask of one smooth object, a fifth of an 854×480 frame, that moves and deforms from frame to frame."""
+    angle = np.linspace(0, 2 * math.pi, 400, endpoint=False)
+    radius = 150 + 30 * np.sin(3 * angle + 0.1 * frame) + 12 * np.sin(11 * angle + wobble) + 6 * np.cos(23 * angle)
+    centre = np.array([_WIDTH / 2 + 60 * math.sin(0.1 * frame), _HEIGHT / 2])
+    outline = centre + radius[:, None] * np.stack([1.2 * np.cos(angle), np.sin(angle)], axis=1)
+    mask = np.zeros((_HEIGHT, _WIDTH), np.uint8)
+    cv2.fillPoly(mask, [np.round(outline).astype(np.int32)], (1,))
+    opened: Binary = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).astype(np.uint8)
+    return opened
+
+
+def _pairs() -> list[tuple[Binary, Binary]]:
+    return [(blob(t, 0.2 + 0.1 * t), blob(t, 0.0)) for t in range(_FRAMES)]
+
+
+def plain_frames() -> list[tuple[float, float]]:
+    """J and F of the benchmark's frames by the plain definition."""
+    return [plain_scores(p, g, _RADIUS) for p, g in _pairs()]
+
+
+def fast_frames() -> list[tuple[float, float]]:
+    """J and F of the benchmark's frames."""
+    return [region_and_boundary(p, g, _RADIUS) for p, g in _pairs()]
+
+
+def plain_t() -> float:
+    """T of the benchmark's masks in NumPy and Python."""
+    return plain_stability([blob(t, 0.2 * t) for t in range(_MASKS)])
+
+
+def fast_t() -> float:
+    """T of the benchmark's masks."""
+    return shape_context_stability([blob(t, 0.2 * t) for t in range(_MASKS)])
+
+
+def _write_sequences(folder: Path) -> None:
+    for number, name in enumerate(sorted(T_SEQUENCES)):
+        for kind, wobble in (("masks", 0.2), ("annotations", 0.0)):
+            (folder / kind / name).mkdir(parents=True)
+            for t in range(_LENGTH):
+                mask = blob(t + 5 * number, wobble * t)
+                Image.fromarray(mask * 255).save(folder / kind / name / f"{t:05d}.png")
+
+
+def score_folder(folder: str, workers: int) -> list[float]:
+    """T of each sequence of a folder with ``masks`` and ``annotations``, scored by ``davis2016`` in processes."""
+    protocol = get_protocol("davis2016")
+    files, _ = collect(Path(folder) / "masks", Path(folder) / "annotations", protocol, None)
+    with score_all(files, protocol, workers) as results:
+        scores = [score for done in results for score in done]
+    return [score.T for score in sorted(scores, key=lambda score: score.name)]
+
+
+@register("topic", "scoring")
+def run_scoring(repeats: int = 3) -> dict[str, Any]:
+    """Time J + F, T, and a folder of sequences in one and two processes.
+
+    Returns:
+        ``{topic, rows: [{name, seconds, memory_mb}], ratios: {plain_over_ours, t_plain_over_ours, two_processes}}``;
+        seconds are for a frame of J + F, a pair of T, and the whole folder. OpenCV uses one thread.
+
+    Raises:
+        RuntimeError: the fast code and the plain code give different values.
+    """
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        pairs, masks = _pairs(), [blob(t, 0.2 * t) for t in range(_MASKS)]
+        frames = fastest(
+            [
+                lambda: [plain_scores(p, g, _RADIUS) for p, g in pairs],
+                lambda: [region_and_boundary(p, g, _RADIUS) for p, g in pairs],
+            ],
+            repeats,
+        )
+        contours = fastest([lambda: plain_stability(masks), lambda: shape_context_stability(masks)], repeats)
+        with tempfile.TemporaryDirectory() as folder:
+            _write_sequences(Path(folder))
+            processes = fastest([lambda: score_folder(folder, 1), lambda: score_folder(folder, 2)], repeats)
+            measured = [
+                ("J + F of a frame, plain", frames[0] / _FRAMES, peak_mb(plain_frames)),
+                ("J + F of a frame", frames[1] / _FRAMES, peak_mb(fast_frames)),
+                ("T of a pair, NumPy and Python", contours[0] / (_MASKS - 1), peak_mb(plain_t)),
+                ("T of a pair", contours[1] / (_MASKS - 1), peak_mb(fast_t)),
+                ("ten sequences, one process", processes[0], peak_mb(score_folder, folder, 1)),
+                ("ten sequences, two processes", processes[1], peak_mb(score_folder, folder, 2)),
+            ]
+    finally:
+        cv2.setNumThreads(threads)
+    return {
+        "topic": "scoring",
+        "rows": [{"name": name, "seconds": seconds, "memory_mb": memory} for name, seconds, memory in measured],
+        "ratios": {
+            "plain_over_ours": frames[0] / frames[1],
+            "t_plain_over_ours": contours[0] / contours[1],
+            "two_processes": processes[0] / processes[1],
+        },
+    }

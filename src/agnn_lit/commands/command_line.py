@@ -1,0 +1,148 @@
+"""What all commands share: help, paths taken as typed, and one sentence with code 2 for a wrong word."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from agnn_lit.config import SCHEMAS, ConfigError, entries, register_schemas, unknown_key
+from agnn_lit.shared.runs import register_resolvers
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def refuse(name: str, *errors: type[Exception]) -> Callable[[Function], Function]:
+    """Decorate the body of a Hydra main: errors that a user can put right are shown as their text alone.
+
+    Args:
+        name: of the command.
+        errors: exceptions that end it with code 2, besides ConfigError.
+    """
+
+    caught: tuple[type[Exception], ...] = (ConfigError, *errors)
+
+    def decorate(function: Function) -> Function:
+        @wraps(function)
+        def guarded(*args: Any) -> Any:
+            try:
+                return function(*args)
+            except caught as error:
+                if HydraConfig.get().mode is RunMode.MULTIRUN:
+                    raise  # the other jobs of a sweep go on; run_command says it at the end
+                print(f"{name}: {error}", file=sys.stderr)
+                raise SystemExit(2) from error
+
+        return cast(Function, guarded)
+
+    return decorate
+
+
+def run_command(command: str, main: Callable[[], None], *errors: type[Exception]) -> None:
+    """Call a Hydra main, and say in a sentence what is wrong with its overrides.
+
+    Args:
+        command: such as ``train``.
+        main: the function that Hydra decorated.
+        errors: exceptions that a job of a sweep may end with, besides ConfigError.
+
+    Raises:
+        SystemExit: 2 when the overrides cannot be composed, and for the errors; otherwise what ``main`` ends with.
+    """
+    register_schemas()
+    register_resolvers()
+    name, schema = f"agnn-{command}", SCHEMAS[command]
+    caught: tuple[type[Exception], ...] = (ConfigError, *errors)
+    full = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print
+    try:
+        if not {"-m", "--multirun"} & set(sys.argv[1:]):  # there a comma separates values
+            sys.argv[1:] = quote_paths(sys.argv[1:], schema)
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            from agnn_lit.config.help import help_text
+
+            print(help_text(command, [word for word in sys.argv[1:] if not word.startswith("-")]))
+            return
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        if full == "1":
+            raise
+        print(f"{name}: {explain(error, schema)}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except caught as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # of a folder that Hydra makes
+            raise
+        print(f"{name}: {error.strerror}, give a shorter one: {error.filename}", file=sys.stderr)
+        raise SystemExit(2) from error
+    finally:
+        if full is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full
+
+
+def need_settings(command: str, cfg: DictConfig) -> None:
+    """Raise ConfigError where a setting that must be given is not."""
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        possible = {entry.key: entry.about.possible for entry in entries(SCHEMAS[command]())}.get(missing[0])
+        one_of = f"one of {possible}; " if possible else ""
+        raise ConfigError(f"{missing[0]}= is needed; {one_of}agnn-{command} --help shows how")
+
+
+def quote_paths(arguments: list[str], schema: type[Any]) -> list[str]:
+    """Quote the settings that are paths, so that Hydra's grammar takes any file name, and expand ``~``.
+
+    A list ``key=[a,b]`` is quoted entry by entry; a single value of a setting that is a list becomes a list of one.
+    Values that are quoted already are left alone.
+    """
+    paths = {entry.key: entry.default for entry in entries(schema()) if entry.about.path}
+    quoted = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        in_brackets = value[:1] == "[" and value[-1:] == "]"
+        is_quoted = value[:1] in ("'", '"') or (in_brackets and any(quote in value for quote in "'\""))
+        if key not in paths or not equals or value in ("", "null") or is_quoted:
+            quoted.append(argument)
+        elif isinstance(paths[key], list) or in_brackets:
+            listed = value[1:-1].split(",") if in_brackets else [value]
+            quoted.append(f"{key}=[{','.join(_quote(entry.strip()) for entry in listed if entry.strip())}]")
+        else:
+            quoted.append(f"{key}={_quote(value)}")
+    return quoted
+
+
+def _quote(path: str) -> str:
+    expanded = str(Path(path).expanduser()) if path.startswith("~") else path
+    # Backslashes stand for themselves but before a quote.
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), expanded) + "'"
+
+
+def explain(error: BaseException, schema: type[Any]) -> str:
+    """Say what is wrong with an override, and what may have been meant."""
+    text = str(error)
+    cause = error.__cause__ or error.__context__
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if unknown and cause is not None and "not in" in str(cause):
+        return unknown_key(unknown[1], schema)
+    elsewhere = re.search(r"In 'experiment/(\w+)': Could not override '([\w/]+)'", text)
+    if elsewhere:
+        return f"experiment={elsewhere[1]} is for another command: this one has no group {elsewhere[2]}"
+    wrong = re.search(r"Error merging override (.+)", text)
+    if wrong and cause is not None:
+        return f"{wrong[1].splitlines()[0]}: {str(cause).splitlines()[0]}"
+    return text.split("\nConfig search path")[0].strip()

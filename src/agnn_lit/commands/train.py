@@ -1,0 +1,133 @@
+"""``agnn-train``: train a model, or continue an interrupted run."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from agnn_lit.commands.command_line import refuse, run_command
+from agnn_lit.config import CONF_DIR, ConfigError, TrainConfig, check_train, typed
+from agnn_lit.data.video import DataError
+from agnn_lit.shared.processes import is_first_process
+from agnn_lit.shared.runs import BUSY, BusyError, Run, RunError
+from agnn_lit.sweeps.local import LAUNCHERS
+from agnn_lit.training.fit import train
+
+
+def _is_done(run: Run) -> bool:
+    done = run.status.get("state") == "done"
+    if done:
+        print(f"{run.folder}: already trained; its command with overwrite=true trains again")
+    return done
+
+
+def _prepare(cfg: TrainConfig, run: Run, overrides: list[str]) -> TrainConfig | None:
+    """Decide between a new run, a continued one, and nothing to do (None)."""
+    if not is_first_process():  # which decides
+        return cfg if cfg.run is None else run.load_config()
+    if cfg.run is not None:
+        others = [o for o in overrides if not o.startswith("run=")]
+        if others:
+            raise ConfigError(f"run={cfg.run} continues a run as it was configured; leave out {' '.join(others)}")
+        return None if _is_done(run) else run.load_config()
+    if cfg.overwrite:
+        check_train(cfg)
+        run.clear()
+        return cfg
+    if not (run.folder / "config.yaml").is_file():
+        return cfg
+    run.check_same(cfg)
+    return None if _is_done(run) else replace(cfg, separate_streams=run.load_config().separate_streams)
+
+
+def _attempt(run: Run, prepare: Callable[[], TrainConfig | None]) -> float | None:
+    """Train, and say in a sentence what has ended it.
+
+    Args:
+        run: where.
+        prepare: returns the configuration, or None where there is nothing to do.
+
+    Returns:
+        The last val/J.
+    """
+    cfg = None
+    try:
+        with run.locked():
+            cfg = prepare()
+            metrics = run.status.get("metrics", {}) if cfg is None else train(cfg, run)
+    except BusyError as error:
+        print(f"agnn-train: {error}", file=sys.stderr)
+        raise SystemExit(BUSY) from error
+    except (ConfigError, DataError) as error:
+        # A job of a sweep, or a run that cannot go on: its last process's words would stand for good.
+        if run.status.get("state") in ("waiting", *(() if cfg is None else ("interrupted", "running"))):
+            run.update(state="failed", error=str(error))
+        with suppress(OSError):  # what was made for it; folders stay that hold anything
+            run.unlock()
+            for made in (run.folder, run.folder.parent, run.folder.parent.parent):
+                made.rmdir()
+        raise
+    except KeyboardInterrupt as error:
+        if not is_first_process():
+            raise SystemExit(0) from error  # Lightning takes another code for a crash, and kills the first process
+        print(f"\ninterrupted; continue with: agnn-train run={run.folder}", file=sys.stderr)
+        raise SystemExit(128 + getattr(error, "signal", signal.SIGINT)) from error
+    except (RunError, OSError) as error:
+        print(f"agnn-train: {error}", file=sys.stderr)
+        if isinstance(error, OSError):
+            print(f"what is written stays; once that is mended: agnn-train run={run.folder}", file=sys.stderr)
+        raise SystemExit(1) from error
+    value = metrics.get("val/J")
+    return None if value is None else float(value)
+
+
+@hydra.main(config_path=CONF_DIR, config_name="train", version_base="1.3")
+@refuse("agnn-train", DataError)
+def _main(cfg: DictConfig) -> float | None:
+    hydra_cfg = HydraConfig.get()
+    if hydra_cfg.mode is RunMode.MULTIRUN:
+        raise ConfigError(
+            f"hydra/launcher={hydra_cfg.runtime.choices['hydra/launcher']}: must be one of {', '.join(LAUNCHERS)}; "
+            "others train several runs in one process"
+        )
+    run = Run(_shortest(Path(hydra_cfg.runtime.output_dir)))
+    return _attempt(run, lambda: _prepare(typed(cfg, TrainConfig), run, list(hydra_cfg.overrides.task)))
+
+
+def _shortest(folder: Path) -> Path:
+    """A folder as seen from the working folder, where it lies below that."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
+def _continue(folder: Path) -> None:
+    """Continue a run as its folder says; what ``conf/`` says by now is not read."""
+    run = Run(_shortest(folder))
+    run.load_config()  # raises where there is none
+    _attempt(run, lambda: None if is_first_process() and _is_done(run) else run.load_config())
+
+
+def main() -> None:
+    """Entry point of the command."""
+    words = sys.argv[1:]
+    key, _, value = words[0].partition("=") if len(words) == 1 else ("", "", "")
+    if key == "run" and value not in ("", "null"):
+        try:
+            _continue(Path(value.strip("'\"")).expanduser())
+        except (ConfigError, DataError) as error:
+            print(f"agnn-train: {error}", file=sys.stderr)
+            raise SystemExit(2) from error
+        return
+    run_command("train", _main, DataError)
+
+
+if __name__ == "__main__":
+    main()

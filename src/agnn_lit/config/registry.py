@@ -1,0 +1,167 @@
+"""Options by name: each backbone, data set, loss, … is registered where it is defined.
+
+    @register("model.gate", "channel")
+    class ChannelGate(nn.Module): ...
+
+Names and facts (the keyword arguments, which must be literals) are read from the source without importing it, so that
+``--help`` and the checks of a configuration need no torch. A user's own module registers its parts in the same way and
+is named in the setting ``plugins``.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+Part = TypeVar("Part")
+
+
+class ConfigError(ValueError):
+    """A configuration that composes and has the right types, and still cannot be run."""
+
+
+#: The settings that name an option, and the module or package of this project that defines its options.
+PLACES = {
+    "backbone.name": "model/backbones",
+    "model.gate": "model/messages.py",
+    "model.aggregation": "model/messages.py",
+    "model.update": "model/conv_gru.py",
+    "model.readout": "model/readout.py",
+    "data.name": "data/datasets",
+    "loss.name": "training/losses.py",
+    "crf.backend": "inference/crf.py",
+    "instances.proposals": "instances/proposals.py",
+    "protocol": "metrics/protocols.py",
+    "topic": "benchmarks",
+}
+_PACKAGE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One choice of a setting.
+
+    Attributes:
+        setting: that it is a choice of, such as ``model.gate``.
+        name: such as ``channel``.
+        module: that defines it.
+        facts: what can be known of it without importing it.
+    """
+
+    setting: str
+    name: str
+    module: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self) -> Any:
+        """Import its module and return what was registered."""
+        import_module(self.module)
+        return _parts[self.setting, self.name]
+
+
+_parts: dict[tuple[str, str], Any] = {}
+_options: dict[tuple[str, str], Option] = {}
+_plugins: list[str] = []
+
+
+def register(setting: str, name: str, **facts: Any) -> Callable[[Part], Part]:
+    """Decorator (or function to call with any object): make it the option ``name`` of a setting.
+
+    Args:
+        setting: one of :data:`PLACES`.
+        name: as given on the command line.
+        facts: literals; which ones a setting needs is said where it is declared.
+
+    Raises:
+        ConfigError: a setting without options, or a name that another module has registered.
+    """
+    if setting not in PLACES:
+        raise ConfigError(f"register({setting!r}, {name!r}): must be one of {', '.join(PLACES)}")
+
+    module = str(sys._getframe(1).f_globals["__name__"])  # of whoever calls this
+
+    def add(part: Part) -> Part:
+        earlier = options(setting).get(name)
+        if earlier is not None and earlier.module != module and (setting, name) in _parts:
+            raise ConfigError(f"{setting}={name} is registered by {earlier.module} and by {module}: rename one of them")
+        _parts[setting, name] = part
+        if earlier is None:
+            _options[setting, name] = Option(setting, name, module, facts)
+        return part
+
+    return add
+
+
+@cache
+def _shipped(setting: str) -> dict[str, Option]:
+    """Options that the source of this package registers, found without running it."""
+    place = _PACKAGE / PLACES[setting]
+    found: dict[str, Option] = {}
+    for file in sorted(place.glob("*.py")) if place.is_dir() else [place]:
+        module = ".".join(("agnn_lit", *file.relative_to(_PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+        calls = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        for node in sorted(calls, key=lambda call: call.lineno):
+            if not (isinstance(node.func, ast.Name) and node.func.id == "register"):
+                continue
+            words = [ast.literal_eval(word) for word in node.args]
+            if words[0] == setting:
+                facts = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords}
+                found[words[1]] = Option(setting, words[1], module, facts)
+    return found
+
+
+def options(setting: str) -> dict[str, Option]:
+    """All options of a setting by name, those of plugins last."""
+    return _shipped(setting) | {o.name: o for (of, _), o in _options.items() if of == setting}
+
+
+def option(setting: str, name: str) -> Option:
+    """The option of a name.
+
+    Raises:
+        ConfigError: no such option; says which may have been meant.
+    """
+    found = options(setting)
+    if name not in found:
+        raise ConfigError(not_one_of(setting, name, tuple(found)))
+    return found[name]
+
+
+def not_one_of(setting: str, value: object, names: tuple[str, ...]) -> str:
+    """Say that a value is none of those possible, and which may have been meant."""
+    near = get_close_matches(str(value), names, n=1, cutoff=0.6)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{setting}={value}: must be one of {', '.join(names)}{hint}"
+
+
+def import_plugins(modules: list[str]) -> None:
+    """Import a user's own modules, which register their parts; the current folder is searched, too.
+
+    Raises:
+        ConfigError: one of them cannot be imported.
+    """
+    folder = str(Path.cwd())
+    if modules and folder not in sys.path:
+        sys.path.append(folder)
+    for name in modules:
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise ConfigError(
+                f"plugins: {name} cannot be imported ({error}); install it, or run the command in the folder that "
+                "holds it"
+            ) from error
+        if name not in _plugins:
+            _plugins.append(name)
+
+
+def imported_plugins() -> tuple[str, ...]:
+    """Plugins of this process, for processes that it starts."""
+    return tuple(_plugins)

@@ -1,0 +1,1 @@
+"""One file a data set: how its folders become videos."""

@@ -1,0 +1,68 @@
+"""DAVIS 2016 and 2017, https://davischallenge.org."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from agnn_lit.config import ConfigError, DataConfig, register
+from agnn_lit.data.image_files import index_images
+from agnn_lit.data.video import DataError, DiskVideo, need_folder, pair_by_name
+from agnn_lit.metrics.mask_files import listed_names
+
+
+def split_names(root: Path, year: str, split: str) -> list[str]:
+    """Read the list of a DAVIS split, ``ImageSets/<year>/<split>.txt``.
+
+    Raises:
+        DataError: no such list; the message names those that are there.
+    """
+    need_folder(root, "DAVIS, with ImageSets, JPEGImages and Annotations")
+    file = root / "ImageSets" / year / f"{split}.txt"
+    official = root / "ImageSets" / "480p" / f"{split}.txt"  # where the DAVIS-2016 archive has it
+    if year == "2016" and not file.is_file() and official.is_file():
+        file = official
+    if not file.is_file():
+        found = sorted(p.stem for p in file.parent.glob("*.txt")) if file.parent.is_dir() else []
+        other = {"2016": "2017", "2017": "2016"}[year]
+        there = (root / "ImageSets" / other).is_dir()
+        hint = f"; for {root / 'ImageSets' / other} take data=davis{other}" if there else ""
+        raise DataError(f"{file}: no such split; found there: {', '.join(found) or 'nothing'}{hint}")
+    return listed_names(file)
+
+
+def index_davis(root: Path, names: Iterable[str]) -> list[DiskVideo]:
+    """List sequences of DAVIS (https://davischallenge.org), 2016, or 2017 with its objects merged.
+
+    Layout: ``JPEGImages/480p/<name>/*.jpg``, ``Annotations/480p/<name>/*.png`` (a DAVIS-2017 archive's
+    annotation holds object indices).
+
+    Raises:
+        DataError: no such folder.
+    """
+    need_folder(root, "DAVIS, with ImageSets, JPEGImages and Annotations")
+    images, masks = root / "JPEGImages" / "480p", root / "Annotations" / "480p"
+    return [pair_by_name(name, index_images(images / name), masks / name, every=True) for name in names]
+
+
+@register("data.name", "davis2016", needs_root=True, root_variable="AGNN_DAVIS_ROOT", has_lists=True)
+def davis2016(cfg: DataConfig, split: str) -> list[DiskVideo]:
+    """List the sequences of a split of DAVIS-2016."""
+    return _open(cfg, split, "2016")
+
+
+@register("data.name", "davis2017", needs_root=True, root_variable="AGNN_DAVIS_ROOT", has_lists=True)
+def davis2017(cfg: DataConfig, split: str) -> list[DiskVideo]:
+    """List the sequences of a split of DAVIS-2017; the objects of a frame are merged to foreground."""
+    return _open(cfg, split, "2017")
+
+
+def _open(cfg: DataConfig, split: str, year: str) -> list[DiskVideo]:
+    root = Path(cfg.root or "")
+    listed = cfg.train_split if split == "train" else cfg.test_split
+    if listed is None and cfg.sequences is None:
+        raise ConfigError(
+            f"data.{split}_split is not set: the name of a list in {root / 'ImageSets'}, "
+            "or null with data.sequences=[…] to name the videos themselves"
+        )
+    return index_davis(root, split_names(root, year, listed) if listed else cfg.sequences or [])

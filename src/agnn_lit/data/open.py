@@ -1,0 +1,137 @@
+"""From settings to checked videos: the data set's, those held out for validation, and static images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from agnn_lit.config import ConfigError, DataConfig, StaticConfig, TrainConfig, option
+from agnn_lit.data.datasets.saliency import index_static
+from agnn_lit.data.image_files import file_size
+from agnn_lit.data.sampling import Seed, hold_out
+from agnn_lit.data.video import DataError, DiskVideo, Video, cut
+
+
+def open_videos(cfg: DataConfig, split: str, frames: int) -> list[Video]:
+    """List and check the videos of a split.
+
+    Args:
+        cfg: the data set.
+        split: "train" or "test"; ``cfg.train_split`` and ``cfg.test_split`` say what that is called.
+        frames: N'; every training video must have as many.
+
+    Raises:
+        DataError: anything missing or broken, all of it at once.
+    """
+    kind = option("data.name", str(cfg.name))
+    found: list[Video] = kind.load()(cfg, split)
+    on_disk = [video for video in found if isinstance(video, DiskVideo)]
+    if len(on_disk) < len(found):
+        return found  # videos that are generated, or somebody's own
+    videos = select(on_disk, cfg.sequences)
+    part = cfg.train_range if split == "train" else cfg.test_range
+    if part is not None:
+        videos = [cut(video, *part) for video in videos]
+    check(videos, frames if split == "train" else 1, one_size=not kind.facts.get("mask_sizes_differ", False))
+    return list(videos)
+
+
+def run_seed(cfg: TrainConfig) -> Seed:
+    """Seed of a run's random streams."""
+    return Seed(cfg.seed, cfg.separate_streams)
+
+
+def open_training_videos(cfg: TrainConfig) -> tuple[list[Video], list[Video]]:
+    """Training videos, and those held out of them for model selection; the reported split stays closed.
+
+    Raises:
+        DataError: see :func:`open_videos`; also a training video without annotations.
+        ConfigError: a share is to be held out of a single video.
+    """
+    frames = cfg.model.frames
+    videos = open_videos(cfg.data, "train", frames)
+    try:
+        train, held = hold_out(len(videos), cfg.clips.val_share, seed=run_seed(cfg))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    for video in videos:
+        if isinstance(video, DiskVideo) and sum(m is not None for m in video.masks) < frames:
+            raise DataError(
+                f"{video.name}: {sum(m is not None for m in video.masks)} annotated frames, "
+                f"fewer than model.frames={frames}; training needs masks"
+            )
+    return [videos[i] for i in train], [videos[i] for i in held]
+
+
+def open_static_images(cfg: StaticConfig) -> list[DiskVideo]:
+    """List and check the static images, each as a video of one frame.
+
+    Raises:
+        DataError: see :func:`agnn_lit.data.datasets.saliency.index_static`; anything missing or broken, all of it at
+            once.
+    """
+    images = [image for root in cfg.roots for image in index_static(Path(root).expanduser())]
+    if cfg.roots:
+        check(images, 1)
+    return images
+
+
+def select(videos: Sequence[DiskVideo], sequences: Iterable[str] | None) -> list[DiskVideo]:
+    """Keep the named sequences, in the order of ``videos``.
+
+    Raises:
+        DataError: a name that is not there.
+    """
+    if sequences is None:
+        return list(videos)
+    wanted = list(sequences)
+    unknown = sorted(set(wanted) - {v.name for v in videos})
+    if unknown:
+        raise DataError(f"data.sequences: no {', '.join(unknown)} here; there are {', '.join(v.name for v in videos)}")
+    return [v for v in videos if v.name in wanted]
+
+
+def check(videos: Sequence[DiskVideo], frames: int, *, one_size: bool = True) -> None:
+    """Check that videos are whole, all at once: headers and file ends are read, no pixels.
+
+    Args:
+        videos: what an index function returned.
+        frames: N'; a video must have as many.
+        one_size: a mask must have the size of its frame.
+
+    Raises:
+        DataError: listing every missing, unreadable or truncated file, size mismatch, and empty or too
+            short video.
+    """
+    problems = [f"{v.name}: no frames" for v in videos if not len(v)]
+    problems += [f"{v.name}: {len(v)} frames, fewer than model.frames={frames}" for v in videos if 0 < len(v) < frames]
+    with ThreadPoolExecutor() as pool:
+        for found in pool.map(partial(_problems, one_size=one_size), videos):
+            problems += found
+    if not videos:
+        problems.append("no videos")
+    if problems:
+        shown = problems[:50] + ([f"… and {len(problems) - 50} more"] if len(problems) > 50 else [])
+        raise DataError(f"{len(problems)} problem(s) in the data set:\n  " + "\n  ".join(shown))
+
+
+def _problems(video: DiskVideo, *, one_size: bool) -> list[str]:
+    found: list[str] = []
+    expected: tuple[int, int] | None = None
+    for frame, mask in zip(video.frames, video.masks, strict=True):
+        size, problem = file_size(frame)
+        if problem:
+            found.append(problem)
+        elif size != expected and expected is not None:
+            found.append(f"{frame}: size {size}, but the video began with {expected}")
+        expected = expected or size
+        if mask is None:
+            continue
+        mask_size, problem = file_size(mask)
+        if problem:
+            found.append(problem)
+        elif one_size and size is not None and mask_size != size:
+            found.append(f"{mask}: size {mask_size} (height, width), but its frame has {size}")
+    return found

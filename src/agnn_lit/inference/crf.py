@@ -1,0 +1,120 @@
+"""Dense CRF over the pixels of a frame (Krähenbühl and Koltun, NeurIPS 2011), two labels.
+
+A pixel's label costs −log of its probability; two pixels of different labels cost
+compat_s · exp(−|x|²/2 sxy_s²) for being near, and compat_b · exp(−|x|²/2 sxy_b² − |c|²/2 srgb²) for being near and of
+like colour, each kernel normalised symmetrically. Mean-field inference for a number of iterations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from agnn_lit.config import ConfigError, CrfConfig, option, register
+from agnn_lit.inference.lattice import Lattice
+from agnn_lit.shared.packages import need_package
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+#: Probabilities are kept this far from 0 and 1, as pydensecrf does.
+_CLIP = 1e-5
+
+
+def refine(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
+    """Refine a probability map by the frame that it was predicted from.
+
+    Args:
+        probability: of being foreground, (H, W).
+        frame: (H, W, 3) RGB.
+        cfg: backend and parameters.
+
+    Returns:
+        Marginal probability of being foreground, (H, W).
+
+    Raises:
+        ConfigError: the backend is not installed, or cannot work with these parameters.
+    """
+    if probability.shape != frame.shape[:2]:
+        raise ValueError(f"probability {probability.shape} and frame {frame.shape[:2]} differ in size")
+    refined: Floats = option("crf.backend", cfg.backend).load()(probability, frame, cfg)
+    return refined
+
+
+@register("crf.backend", "none")
+def unrefined(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:  # noqa: ARG001 - called as the others
+    """Return the probability as it is."""
+    return probability
+
+
+def check_backend(cfg: CrfConfig) -> None:
+    """Raise ConfigError when the package that a backend needs is not installed, before anything is predicted."""
+    facts = option("crf.backend", cfg.backend).facts
+    if "needs" in facts:
+        need_package(facts["needs"], facts["extra"], f"crf={cfg.backend}")
+
+
+def gaussian(sigma: float) -> Callable[[Floats], Floats]:
+    """Return the filter K x(p) = Σ_q exp(−|p−q|²/2σ²) x(q) for images (H, W); there is nothing beyond the border."""
+    radius = math.ceil(5 * sigma)
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+
+    def filtered(image: Floats) -> Floats:
+        out = cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
+        return np.asarray(out, dtype=np.float32)
+
+    return filtered
+
+
+def bilateral_features(frame: Bytes, sxy: float, srgb: float) -> Floats:
+    """Place and colour of each pixel of a frame (H, W, 3), (H·W, 5), in standard deviations of the kernel."""
+    height, width = frame.shape[:2]
+    features = np.empty((height, width, 5), np.float32)
+    features[..., 0] = np.arange(width, dtype=np.float32) / np.float32(sxy)
+    features[..., 1] = np.arange(height, dtype=np.float32)[:, None] / np.float32(sxy)
+    features[..., 2:] = frame.astype(np.float32) / np.float32(srgb)
+    return features.reshape(-1, 5)
+
+
+@register("crf.backend", "fast")
+def fast(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
+    """Mean field on s = Q_fg − Q_bg alone: with two labels, log Q_fg / Q_bg = log p/(1−p) + Σ compat · K s."""
+    clipped = np.clip(probability.astype(np.float32), _CLIP, 1 - _CLIP)
+    unary = np.log(clipped / (1 - clipped))
+    blur = gaussian(cfg.spatial_sxy)
+    norm = 1 / np.sqrt(blur(np.ones_like(unary)))
+    try:
+        lattice = Lattice(bilateral_features(frame, cfg.bilateral_sxy, cfg.bilateral_srgb))
+    except ValueError as error:
+        raise ConfigError(f"crf: {error}") from error
+    lattice.normalise()
+    s = np.tanh(0.5 * unary)
+    for _ in range(cfg.iterations):
+        spatial = norm * blur(norm * s)
+        bilateral = lattice(s.ravel()).reshape(s.shape)
+        s = np.tanh(0.5 * (unary + cfg.spatial_compat * spatial + cfg.bilateral_compat * bilateral))
+    marginal: Floats = (0.5 + 0.5 * s).astype(np.float32)
+    return marginal
+
+
+@register("crf.backend", "pydensecrf", needs="pydensecrf.densecrf", extra="crf")
+def by_pydensecrf(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
+    """The reference implementation."""
+    densecrf = need_package("pydensecrf.densecrf", "crf", "crf=pydensecrf")
+    height, width = probability.shape
+    clipped = np.clip(probability.astype(np.float32), _CLIP, 1 - _CLIP)
+    unary = -np.log(np.stack([1 - clipped, clipped]).reshape(2, -1))
+    field = densecrf.DenseCRF2D(width, height, 2)
+    field.setUnaryEnergy(np.ascontiguousarray(unary))
+    field.addPairwiseGaussian(sxy=cfg.spatial_sxy, compat=cfg.spatial_compat)
+    field.addPairwiseBilateral(
+        sxy=cfg.bilateral_sxy,
+        srgb=cfg.bilateral_srgb,
+        rgbim=np.ascontiguousarray(frame),
+        compat=cfg.bilateral_compat,
+    )
+    marginal: Floats = np.asarray(field.inference(cfg.iterations), dtype=np.float32)[1].reshape(height, width)
+    return marginal

@@ -1,0 +1,273 @@
+"""``agnn-evaluate``: predict a data set with a trained model, and score the masks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import TimeRemainingColumn
+from rich.table import Table
+
+from agnn_lit.config import (
+    ConfigError,
+    DataConfig,
+    EvaluateConfig,
+    TrainConfig,
+    check_evaluate,
+)
+from agnn_lit.data.open import open_training_videos, open_videos
+from agnn_lit.data.video import DiskVideo, Video
+from agnn_lit.inference.crf import check_backend
+from agnn_lit.inference.evaluation_name import describe, looks_for_objects
+from agnn_lit.inference.load import Trained, count_workers, find_checkpoint, open_trained
+from agnn_lit.inference.postprocess import Finishers, Objects, Task, finishers
+from agnn_lit.instances.candidates import candidates_file
+from agnn_lit.instances.proposals import Proposer, open_proposals
+from agnn_lit.instances.video import link_video
+from agnn_lit.metrics.identity import identity_switches
+from agnn_lit.metrics.mask_files import read_foreground, read_ids
+from agnn_lit.metrics.objects import score_objects
+from agnn_lit.metrics.protocols import Protocol
+from agnn_lit.metrics.sequence import score_sequence
+from agnn_lit.metrics.summary import SequenceScore, write_scores
+from agnn_lit.shared.files import write_bytes, write_text
+from agnn_lit.shared.pictures import draw_overlay, jpeg
+from agnn_lit.shared.terminal import open_console, progress_bar
+
+
+def _videos(cfg: EvaluateConfig, trained: TrainConfig, data: DataConfig) -> Sequence[Video]:
+    if cfg.split != "val":
+        videos = open_videos(data, cfg.split, 1)
+        bare = [v.name for v in videos if isinstance(v, DiskVideo) and not any(v.masks)]
+        if bare:
+            raise ConfigError(f"nothing to score against, no annotation for: {', '.join(bare)}")
+        return videos
+    if data != trained.data:
+        raise ConfigError("split=val is the share held out of the run's own training videos; leave data as trained")
+    held = open_training_videos(trained)[1]
+    if not held:
+        raise ConfigError("split=val: the run held no videos out (clips.val_share=0)")
+    return held
+
+
+def _masks(out: Path, stage: str, final: str) -> Path:
+    """Folder of a stage's masks: the final ones lie in ``masks``, the others in ``stages/<stage>/masks``."""
+    return (out if stage == final else out / "stages" / stage) / "masks"
+
+
+def _predict(
+    trained: Trained,
+    video: Video,
+    cfg: EvaluateConfig,
+    out: Path,
+    stages: Sequence[str],
+    pool: Finishers,
+    propose: Proposer | None,
+) -> None:
+    """Write the masks of one video: of every stage, or with proposals those of its objects."""
+    from agnn_lit.inference.video import predict_video
+
+    out.mkdir(parents=True, exist_ok=True)
+    kept = out / ".candidates"
+    shutil.rmtree(kept, ignore_errors=True)  # of an evaluation that was interrupted
+    for p in predict_video(trained.model, video, trained.settings, scratch=out):
+        name = video.frame_name(p.index)
+        masks, objects = {stage: _masks(out, stage, stages[-1]) / video.name / f"{name}.png" for stage in stages}, None
+        if propose is not None:
+            file = candidates_file(kept, name)
+            masks, objects = {}, Objects(file, p.node, propose(video.name, name, p.frame), cfg.instances)
+        pool.submit(Task(p.frame, p.stages, masks, None, cfg.threshold, cfg.crf, objects))
+    pool.drain()
+    if propose is not None:
+        link_video(video, kept, lambda name: out / "masks" / video.name / f"{name}.png", cfg.instances)
+
+
+def _score(video: Video, masks: Path, protocol: Protocol) -> list[SequenceScore]:
+    names = [video.frame_name(i) for i in range(len(video))]
+    files = [masks / video.name / f"{name}.png" for name in names]
+    if protocol.objects == "foreground":
+        annotations = (video.mask(i) for i in range(len(video)))
+        return [score_sequence(video.name, names, map(read_foreground, files), annotations, protocol)]
+    annotations = (video.objects(i) for i in range(len(video)))
+    return score_objects(video.name, names, map(read_ids, files), annotations, protocol)
+
+
+def _count_switches(video: Video, masks: Path) -> int:
+    annotations = (video.objects(i) for i in range(len(video)))
+    predictions = (read_ids(masks / video.name / f"{video.frame_name(i)}.png") for i in range(len(video)))
+    return identity_switches(predictions, annotations)
+
+
+def _write_overlays(
+    videos: Sequence[Video], scores: Sequence[SequenceScore], out: Path, count: int, *, objects: bool
+) -> None:
+    """Draw the best, median and worst frames by J, and the lowest of each sequence or object.
+
+    Args:
+        videos: of each score.
+        scores: of sequences, or of objects.
+        out: folder.
+        count: pictures of each kind.
+        objects: masks hold object ids.
+    """
+    ranked = sorted(
+        (
+            (float(j), float(f), n, frame)
+            for n, s in enumerate(scores)
+            for j, f, frame in zip(s.J, s.F, s.frames, strict=True)
+        ),
+        key=lambda entry: -entry[0],
+    )
+    count = min(count, len(ranked) // 3)
+    middle = (len(ranked) - count) // 2
+    chosen = {
+        "best": ranked[:count],
+        "median": ranked[middle : middle + count],
+        "worst": ranked[-count:] if count else [],
+        "lowest": [min((e for e in ranked if e[2] == n), key=lambda e: e[0]) for n, s in enumerate(scores) if len(s.J)],
+    }
+    entries = []
+    for kind, frames in chosen.items():
+        for number, (j, f, n, frame) in enumerate(frames):
+            video = videos[n]
+            at = next(i for i in range(len(video)) if video.frame_name(i) == frame)
+            with Image.open(out / "masks" / video.name / f"{frame}.png") as mask:
+                picture = draw_overlay(video.frame(at), np.asarray(mask), video.mask(at), objects=objects)
+            file = f"{kind}_{number:02d}_{scores[n].name.replace('/', '_')}_{frame}.jpg"
+            write_bytes(out / "overlays" / file, jpeg(picture))
+            entries.append({"file": file, "kind": kind, "sequence": scores[n].name, "frame": frame, "J": j, "F": f})
+    write_text(out / "overlays" / "overlays.json", json.dumps(entries, indent=1) + "\n")
+
+
+def _cell(value: Any) -> str:
+    return "–" if value is None or np.isnan(value) else f"{value:.3f}"
+
+
+def _print_table(scores: Sequence[SequenceScore], summary: dict[str, Any], console: Console) -> None:
+    table = Table(title=f"{summary['protocol']}: {summary['sequences']} sequences, {summary['frames']} frames")
+    table.add_column("sequence")
+    for column in ("J", "F", "T"):
+        table.add_column(column, justify="right")
+
+    for score in scores[:40]:
+        table.add_row(score.name, _cell(score.J_mean), _cell(score.F_mean), _cell(score.T))
+    if len(scores) > 40:
+        table.add_row(f"… {len(scores) - 40} more in per_sequence.csv", "", "", "")
+    table.add_section()
+    table.add_row("mean", _cell(summary["J_mean"]), _cell(summary["F_mean"]), _cell(summary["T"]), style="bold")
+    console.print(table)
+
+
+def _home(checkpoint: Path) -> Path:
+    """Folder for what belongs to a checkpoint: its run's, or one of its own name beside it."""
+    if checkpoint.parent.name == "checkpoints":
+        return checkpoint.parent.parent
+    return checkpoint.with_suffix("") if checkpoint.suffix else checkpoint.with_name(f"{checkpoint.name}_evaluated")
+
+
+def _print_stages(summaries: dict[str, dict[str, Any]], console: Console) -> None:
+    table = Table(title="what each stage gives")
+    for column in ("stage", "J", "F", "T"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for stage, summary in summaries.items():
+        table.add_row(stage, *(_cell(summary[key]) for key in ("J_mean", "F_mean", "T")))
+    console.print(table)
+
+
+def _write_scores(
+    out: Path, scores: dict[str, list[SequenceScore]], protocol: Protocol, about: dict[str, float | int | str]
+) -> dict[str, dict[str, Any]]:
+    """Write the scores of every stage, and ``stages.csv``: the final ones into ``out``, the others below it."""
+    final = list(scores)[-1]
+    summaries: dict[str, dict[str, Any]] = {
+        stage: write_scores(_masks(out, stage, final).parent, found, protocol, **about, stage=stage)
+        for stage, found in scores.items()
+    }
+    keys = ("J_mean", "F_mean", "JF_mean", "T")
+    lines = [",".join(("stage", "threshold", *keys))]
+    for stage, summary in summaries.items():
+        values = ("" if (v := summary[key]) is None or np.isnan(v) else f"{v:.6f}" for key in keys)
+        lines.append(",".join((stage, f"{about['threshold']:g}", *values)))
+    write_text(out / "stages.csv", "\n".join(lines) + "\n")
+    return summaries
+
+
+def _clear(out: Path) -> None:
+    """Remove what an earlier evaluation has written to a folder: videos may have gone since, or stages."""
+    summary = out / "summary.json"
+    if summary.is_file() and "checkpoint" in json.loads(summary.read_text()):  # not agnn-score's, of others' masks
+        summary.unlink()
+        for part in ("masks", "stages", "overlays"):
+            shutil.rmtree(out / part, ignore_errors=True)
+
+
+def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
+    """Predict and score as configured.
+
+    Returns:
+        The summary of the final stage, and the folder that everything was written to.
+
+    Raises:
+        ConfigError, DataError: before anything is predicted.
+    """
+    check_evaluate(cfg)
+    check_backend(cfg.crf)
+    trained = open_trained(find_checkpoint(cfg), cfg)
+    data, protocol, label = describe(cfg, trained.cfg)
+    videos = _videos(cfg, trained.cfg, data)
+    out = Path(cfg.out) if cfg.out else _home(trained.checkpoint) / "evaluations" / label
+    _clear(out)
+    console = open_console()
+    console.print(f"{trained.checkpoint} on {len(videos)} videos of {label}\n{protocol.describe()}")
+    no_test_list = (
+        data == trained.cfg.data and data.test_split is None and data.test_range is None and data.name != "synthetic"
+    )
+    if cfg.split == "test" and no_test_list:
+        console.print("note: there is no list of test videos: these are the videos of training", style="yellow")
+    # what is scored, the final stage last
+    stages = (*trained.settings.stages, *(() if cfg.crf.backend == "none" else ("crf",)))
+    propose = None
+    if looks_for_objects(cfg):
+        stages = stages[-1:]  # the others have no objects
+        propose = open_proposals(cfg.instances, next(trained.model.parameters()).device.type)
+    scored: list[Video] = []  # the video of each score
+    switches = 0
+    scores: dict[str, list[SequenceScore]] = {stage: [] for stage in stages}
+    with (
+        finishers(cfg.crf, count_workers(cfg)) as pool,
+        progress_bar(console, TimeRemainingColumn(), shown=cfg.progress) as bar,
+    ):
+        task = bar.add_task("videos", total=len(videos))
+        for video in videos:
+            _predict(trained, video, cfg, out, stages, pool, propose)
+            for stage in stages:
+                found = _score(video, _masks(out, stage, stages[-1]), protocol)
+                scores[stage] += found
+            scored += [video] * len(found)
+            if protocol.objects == "assigned":
+                switches += _count_switches(video, out / "masks")
+            bar.advance(task)
+    about: dict[str, float | int | str] = {
+        "threshold": cfg.threshold,
+        "data": label,
+        "checkpoint": str(trained.checkpoint),
+        "graph_frames": trained.settings.frames,
+        "dtype": trained.dtype,
+    }
+    if protocol.objects == "assigned":
+        about["identity_switches"] = switches
+    summaries = _write_scores(out, scores, protocol, about)
+    _write_overlays(scored, scores[stages[-1]], out, cfg.overlays, objects=looks_for_objects(cfg))
+    _print_table(scores[stages[-1]], summaries[stages[-1]], console)
+    if len(stages) > 1:
+        _print_stages(summaries, console)
+    if protocol.objects == "assigned":
+        console.print(f"J&F {_cell(summaries[stages[-1]]['JF_mean'])}, {switches} identity switches")
+    console.print(f"written to {out}")
+    return summaries[stages[-1]], out

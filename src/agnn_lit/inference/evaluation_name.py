@@ -1,0 +1,138 @@
+"""What an evaluation is of: its data set, its protocol, and the name that tells it from others of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from agnn_lit.config import (
+    CONF_DIR,
+    Changes,
+    ConfigError,
+    DataConfig,
+    EvaluateConfig,
+    EvaluatedData,
+    TrainConfig,
+    check_data,
+    default_protocol,
+    flatten,
+    options,
+    plain,
+    typed,
+)
+from agnn_lit.metrics.protocols import Protocol, get_protocol
+
+_LONGEST = 60  # characters of a folder's name that tell a changed data set
+
+
+def describe(cfg: EvaluateConfig, trained: TrainConfig) -> tuple[DataConfig, Protocol, str]:
+    """Return the data set, the protocol, and the name of an evaluation.
+
+    Raises:
+        ConfigError: a data set that is not complete, or a protocol that it cannot be scored with.
+    """
+    data = resolve_data(cfg.data, trained.data, cfg.split)
+    check_data(data, 1)
+    assert data.name is not None
+    protocol = _protocol(cfg.protocol or default_protocol(data), several=looks_for_objects(cfg))
+    changed = _unusual_data(data, trained.data, cfg.split)
+    name = f"{data.name}-{cfg.split}-{protocol.name}" + (f"-{changed}" if changed else "")
+    return data, protocol, name + _unusual(cfg)
+
+
+def resolve_data(asked: EvaluatedData, trained: DataConfig, split: str) -> DataConfig:
+    """Data set to evaluate on: the trained one with the fields that were asked for, or another one whole.
+
+    The sequences that training was limited to stay in force unless a list of test sequences is evaluated, and the
+    share of each that was left for the test unless such a list is asked for.
+    """
+    same = asked.name is None or asked.name == trained.name
+    data = trained if same else DataConfig(asked.name)
+    paths = ("root", "train_split", "test_split", "sequences", "train_range", "test_range")
+    synthetic = replace(data.synthetic, **_given(asked.synthetic))
+    data = replace(data, **{k: v for k, v in _given(asked).items() if k in paths}, synthetic=synthetic)
+    if same and split == "test" and data.test_split is not None:
+        data = replace(data, sequences=asked.sequences)
+    if same and asked.test_split is not None:
+        data = replace(data, test_range=asked.test_range)
+    return data
+
+
+def _given(changes: Any) -> dict[str, Any]:
+    values = {f.name: getattr(changes, f.name) for f in fields(changes)}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _unusual_data(data: DataConfig, trained: DataConfig, split: str) -> str:
+    """Settings in which a data set differs from the training's, or from what is usual for it; its folder is none."""
+    usual = resolve_data(EvaluatedData(), trained, split)
+    if data.name is not None and data.name != trained.name:
+        usual = typed(OmegaConf.load(Path(CONF_DIR) / "data" / f"{data.name}.yaml"), DataConfig)  # type: ignore[arg-type]
+    other = "test" if split == "train" else "train"
+    now, before = flatten(plain(data)), flatten(plain(usual))
+    changed = {k.removeprefix("synthetic."): v for k, v in now.items() if k not in ("name", "root") and v != before[k]}
+    words = [f"{k}{v}" for k, v in changed.items() if not k.startswith(f"{other}_")]
+    text = re.sub(r"[^A-Za-z0-9_.]+", "_", "_".join(words)).strip("_")
+    return text if len(text) <= _LONGEST else f"data{_short(text)}"
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _protocol(name: str, *, several: bool) -> Protocol:
+    """Protocol of a name; one that tells objects apart needs masks of objects."""
+    kinds = {key: get_protocol(key).objects for key in options("protocol")}
+    possible = [key for key, kind in kinds.items() if kind == "foreground" or (several and kind == "assigned")]
+    if name not in possible:
+        hint = "; it scores objects: instances=parts looks for them" if kinds.get(name) == "assigned" else ""
+        raise ConfigError(f"protocol={name}: must be one of {', '.join(possible)}{hint}")
+    return get_protocol(name)
+
+
+def _unusual(cfg: EvaluateConfig) -> str:
+    """Settings in which an evaluation differs from the usual one, for its folder's name."""
+    words = _changed(cfg, EvaluateConfig())
+    if cfg.references == "random":
+        words[words.index("random")] = f"random{cfg.seed}"
+    if cfg.ckpt is not None and Path(cfg.ckpt).parent.name == "checkpoints" and Path(cfg.ckpt).stem != "best":
+        words.append(Path(cfg.ckpt).stem)
+    return "".join(f"-{word}" for word in words)
+
+
+def _changed(cfg: Any, usual: Any) -> list[str]:
+    """A word for each setting of the result that is not as usual, and one for each such group of settings."""
+    words = []
+    for f in fields(cfg):
+        about, value, before = f.metadata["setting"], getattr(cfg, f.name), getattr(usual, f.name)
+        label = f.name if about.label is None else about.label
+        named = about.changes is Changes.result and f.name not in ("data", "split", "protocol")
+        if value == before or not named:
+            continue
+        if is_dataclass(value):
+            # A group's first setting turns it on; while it is off, the others change nothing.
+            first = fields(value)[0].name
+            if getattr(value, first) != getattr(before, first):
+                words.append("_".join([word for word in (label, *_changed(value, before)) if word]))
+        else:
+            words.append(label + _in_a_name(value, path=about.path) if value is not True else label)
+    return words
+
+
+def _in_a_name(value: Any, *, path: bool) -> str:
+    if path and value is not None:
+        whole = Path(value).resolve()
+        return f"{whole.name}{_short(str(whole))}"
+    if isinstance(value, list | tuple):
+        return "_".join(_in_a_name(v, path=path) for v in value)
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def looks_for_objects(cfg: EvaluateConfig) -> bool:
+    """Whether objects are looked for instead of one foreground."""
+    return cfg.instances.proposals != "none"

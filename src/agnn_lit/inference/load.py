@@ -1,0 +1,155 @@
+"""A trained model taken off disk, and made ready to predict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agnn_lit.config import ConfigError, InferenceConfig, PredictConfig, TrainConfig, option, stored
+from agnn_lit.shared.processes import usable_processors
+from agnn_lit.shared.runs import Run
+
+if TYPE_CHECKING:  # torch is imported where it is used: a wrong setting is refused before
+    import torch
+
+    from agnn_lit.inference.video import PredictionSettings
+    from agnn_lit.model.agnn import AGNN
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model ready to predict.
+
+    Attributes:
+        checkpoint: the file that it was read from.
+        cfg: configuration of its training.
+        model: on its device, in its precision and layout.
+        settings: graphs, views and batches.
+        dtype: precision of the network, fp32, bf16 or fp16.
+    """
+
+    checkpoint: Path
+    cfg: TrainConfig
+    model: AGNN
+    settings: PredictionSettings
+    dtype: str
+
+
+def find_checkpoint(cfg: InferenceConfig) -> Path:
+    """Return the checkpoint that ``run`` or ``ckpt`` names.
+
+    Raises:
+        ConfigError: no such folder, or a folder that is no run.
+    """
+    if cfg.run is None:
+        return Path(cfg.ckpt or "")
+    run = Run(Path(cfg.run))
+    run.load_config()
+    return run.best
+
+
+def count_workers(cfg: InferenceConfig) -> int:
+    """Processes beside the network's: as many as there are processors left, eight at most for their memory."""
+    return max(1, min(8, usable_processors() - 1)) if cfg.workers is None else cfg.workers
+
+
+def load_checkpoint(file: Path) -> tuple[TrainConfig, AGNN]:
+    """Read a checkpoint of ``agnn-train``: its configuration, and the model in evaluation mode on the CPU.
+
+    Raises:
+        ConfigError: no such file, or not a checkpoint of ours.
+    """
+    from agnn_lit.model.build import build_model
+    from agnn_lit.model.weights import list_mismatches, read_tensors
+
+    if not file.is_file():
+        raise ConfigError(f"{file}: no such checkpoint; agnn-train writes checkpoints/best.ckpt into its run folder")
+    content = read_tensors(file)
+    try:
+        config, state = content["hyper_parameters"]["config"], content["state_dict"]
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"{file}: not a checkpoint of agnn-train (no {error}){_meant(content, file)}") from error
+    try:
+        cfg = stored(config)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from error
+    model = build_model(cfg, pretrained=False)
+    named = {key.removeprefix("model."): value for key, value in state.items()}
+    problems = list_mismatches(named, model.state_dict())
+    if problems:
+        raise ConfigError(f"{file}: its tensors are not those of its configuration:\n  {problems}")
+    model.load_state_dict(named, strict=False)  # counters of batches may be missing
+    return cfg, model.eval()
+
+
+def _meant(content: Any, file: Path) -> str:
+    """Say what a file is that is no checkpoint, where it shows, and what takes it."""
+    if isinstance(content, dict) and content.get("agnn_lit") == "encoder":
+        return f"; it holds an encoder's start values: backbone.weights={file} trains from them"
+    if isinstance(content, dict) and "model" in content:
+        return f"; if the released code wrote it, agnn-convert official={file} out=FILE makes a checkpoint of it"
+    return ""
+
+
+def choose_device(accelerator: str) -> torch.device:
+    """Return the device of a name; ``auto`` is the GPU where there is one.
+
+    Raises:
+        ConfigError: gpu without one.
+    """
+    import torch
+
+    if accelerator == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("accelerator=gpu: there is no CUDA device here; use accelerator=cpu or auto")
+    if accelerator == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("accelerator=mps: there is no Apple GPU here; use accelerator=cpu or auto")
+    return torch.device({"gpu": "cuda"}.get(accelerator, accelerator))
+
+
+def open_trained(checkpoint: Path, cfg: InferenceConfig) -> Trained:
+    """Read a checkpoint and make its model ready as configured.
+
+    Raises:
+        ConfigError: see :func:`load_checkpoint`; settings that this model or this machine cannot follow.
+    """
+    import torch
+
+    from agnn_lit.inference.prepare import choose_dtype, prepare
+    from agnn_lit.inference.video import PredictionSettings
+
+    trained, model = load_checkpoint(checkpoint)
+    frames = cfg.frames or trained.model.frames
+    joins = option("model.aggregation", trained.model.aggregation).facts
+    if joins.get("fixed_frames", False) and frames != trained.model.frames:
+        raise ConfigError(
+            f"frames={frames}: model.aggregation={trained.model.aggregation} was trained for {trained.model.frames}"
+        )
+    smallest = min(cfg.scales) * min(trained.clips.size)
+    if smallest < trained.backbone.stride:
+        raise ConfigError(
+            f"scales={list(cfg.scales)}: {min(cfg.scales)} x clips.size={list(trained.clips.size)} leaves no pixels "
+            f"for a feature stride of {trained.backbone.stride}"
+        )
+    device = choose_device(cfg.accelerator)
+    dtype = choose_dtype(cfg.dtype, device)
+    if cfg.threads is not None:
+        torch.set_num_threads(cfg.threads)
+    ready = prepare(model, device, dtype, channels_last=cfg.channels_last, compiled=cfg.compile)
+    settings = PredictionSettings(
+        frames,
+        trained.clips.size,
+        batch_size=cfg.batch_size,
+        scales=cfg.scales,
+        flip=cfg.flip,
+        random=cfg.references == "random",
+        seed=cfg.seed,
+        skip_unreadable=isinstance(cfg, PredictConfig) and cfg.on_error == "skip",
+        preprocessing=trained.backbone.preprocessing,
+        align_corners=cfg.align_corners,
+        features=cfg.instances.proposals != "none",
+    )
+    names = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+    return Trained(checkpoint, trained, ready, settings, names[dtype])

@@ -1,0 +1,281 @@
+"""``agnn-predict``: masks for any footage."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.progress import Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.text import Text
+
+from agnn_lit.config import (
+    ConfigError,
+    PredictConfig,
+    check_predict,
+    plain,
+)
+from agnn_lit.config.setting import Changes, keys
+from agnn_lit.data.footage import Footage, open_footage
+from agnn_lit.data.video import DataError
+from agnn_lit.inference import postprocess as finish
+from agnn_lit.inference.crf import check_backend
+from agnn_lit.inference.load import Trained, count_workers, find_checkpoint, open_trained
+from agnn_lit.inference.prediction_folder import Output
+from agnn_lit.instances.candidates import candidates_file
+from agnn_lit.instances.proposals import Proposer, open_proposals
+from agnn_lit.instances.video import link_video
+from agnn_lit.shared.pictures import draw_overlay
+from agnn_lit.shared.provenance import versions
+from agnn_lit.shared.terminal import open_console, progress_bar
+
+if TYPE_CHECKING:
+    from agnn_lit.inference.video import Prediction
+
+
+DEMO = Path("runs/demo/default")
+
+
+WIDEST = 16384  # pixels of a side of H.264 video
+
+
+#: Settings that do not change a mask, or (accelerator, threads) only in the last digits of its probabilities.
+_FREE = keys(PredictConfig, Changes.command, Changes.extra, Changes.place, Changes.speed)
+
+
+class _Rate(ProgressColumn):
+    """Frames per second since the start."""
+
+    def render(self, task: Task) -> Text:
+        """Show the rate, once there is one."""
+        rate = task.finished_speed or task.speed
+        return Text("" if rate is None else f"{rate:.1f} frames/s")
+
+
+def _checkpoint(cfg: PredictConfig, console: Console) -> Path:
+    """Checkpoint that is asked for, or the demo's."""
+    if cfg.run is not None or cfg.ckpt is not None:
+        return find_checkpoint(cfg)
+    if not (DEMO / "config.yaml").is_file():
+        raise ConfigError(
+            "which model? give run=DIR of agnn-train or ckpt=FILE; `make demo` trains a small one in four minutes, "
+            f"which is taken from {DEMO} when none is given"
+        )
+    console.print(
+        f"note: no run= or ckpt=, so this is {DEMO}, trained for minutes on generated videos of plain coloured "
+        "blobs. It shows that everything works; its masks of real footage are worth next to nothing (J 0.06 on two "
+        "DAVIS sequences). For those, train on DAVIS: AGNN_DAVIS_ROOT=DIR make train",
+        style="yellow",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return find_checkpoint(replace(cfg, run=str(DEMO)))
+
+
+def _identity(cfg: PredictConfig, footage: Footage, trained: Trained) -> dict[str, Any]:
+    """All that masks depend on, so that no folder mixes two kinds of them."""
+    settings = {key: value for key, value in plain(cfg).items() if key not in _FREE}
+    device = next(trained.model.parameters()).device.type
+    source = cfg.instances.source
+    if source is not None and Path(source).exists():
+        settings["proposals"] = _state_of(Path(source))
+    settings |= {"frames": trained.settings.frames, "dtype": trained.dtype, "device": device}
+    with trained.checkpoint.open("rb") as file:
+        digest = _sha256(file)
+    return {
+        "input": footage.name,
+        "length": len(footage),
+        "content": footage.fingerprint(),
+        "checkpoint": digest[:16],
+        **settings,
+    }
+
+
+def _state_of(path: Path) -> str:
+    """Tell a file or folder from what it was before: names, sizes and times of its files."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    about = [f"{p.relative_to(path)}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files]
+    return hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _task(cfg: PredictConfig, p: Prediction, footage: Footage, out: Output, propose: Proposer | None) -> finish.Task:
+    """What is written of a frame: its mask, or with proposals the candidates for objects."""
+    name = footage.frame_name(p.index)
+    last = "raw" if cfg.crf.backend == "none" else "crf"
+    if propose is None:
+        masks, objects = {last: out.mask(name)}, None
+    else:
+        file = candidates_file(out.candidates, name)
+        masks, objects = {}, finish.Objects(file, p.node, propose(footage.name, name, p.frame), cfg.instances)
+    return finish.Task(p.frame, {"raw": p.probability}, masks, out.soft(name), cfg.threshold, cfg.crf, objects)
+
+
+def _predict(
+    trained: Trained,
+    footage: Footage,
+    cfg: PredictConfig,
+    out: Output,
+    done: set[int],
+    bar: Progress,
+    propose: Proposer | None,
+) -> dict[int, str]:
+    """Write what is missing of the masks, all but those that are done.
+
+    Returns:
+        Frames that could not be read, and why.
+    """
+    from agnn_lit.inference.video import predict_video
+
+    skipped = dict(footage.unreadable)
+    task = bar.add_task("frames", total=len(footage), completed=len(done | skipped.keys()))
+    with finish.finishers(cfg.crf, count_workers(cfg)) as pool:
+        for p in predict_video(
+            trained.model,
+            footage,
+            trained.settings,
+            done=done | skipped.keys(),
+            unreadable=lambda i, why: skipped.update({i: why}),
+            scratch=out.folder,
+        ):
+            if p.index in done:  # of a batch that was interrupted half-way
+                continue
+            bar.advance(task, pool.submit(_task(cfg, p, footage, out, propose)))
+        bar.advance(task, pool.drain())
+    return skipped
+
+
+def _link(footage: Footage, cfg: PredictConfig, out: Output, bar: Progress) -> int | None:
+    """Follow the objects through the video and write their masks; None where that was done before."""
+    if not out.candidates.is_dir():
+        return None
+    task = bar.add_task("objects", total=len(footage))
+    return link_video(footage, out.candidates, out.mask, cfg.instances, lambda: bar.advance(task))
+
+
+def _pictures(footage: Footage, out: Output, objects: bool, bar: Progress) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    task = bar.add_task("overlay", total=len(footage))
+    for index, time_stamp in enumerate(footage.clock[0]):
+        bar.advance(task)
+        mask = out.mask(footage.frame_name(index))
+        if not mask.is_file():
+            continue
+        frame = footage.frame(index)
+        with Image.open(mask) as image:
+            yield time_stamp, draw_overlay(frame, np.asarray(image), None, width=frame.shape[1], objects=objects)
+
+
+def _rate(footage: Footage) -> Any:
+    stamps, base = footage.clock
+    return 24 if len(stamps) < 2 else ((len(stamps) - 1) / ((stamps[-1] - stamps[0]) * base)).limit_denominator(1000)
+
+
+def _describe_skipped(skipped: dict[int, str]) -> str:
+    lines = [skipped[i] for i in sorted(skipped)]
+    return "\n  ".join(lines[:20] + ([f"… and {len(lines) - 20} more"] if len(lines) > 20 else []))
+
+
+def _refuse_faults(footage: Footage, cfg: PredictConfig) -> None:
+    """Raise for what is known to be wrong, before anything is predicted."""
+    written = Path(cfg.out).resolve()
+    source = Path(cfg.input).resolve()
+    if source in (written / "masks", written / "soft", written / "overlay.mp4"):
+        raise ConfigError(f"input={cfg.input} lies where out={cfg.out} writes; give another out")
+    if cfg.overlay and max(footage.size) > WIDEST:
+        height, width = footage.size
+        raise ConfigError(f"frames of {width}x{height} are too large for overlay.mp4 ({WIDEST} at most): overlay=false")
+    if cfg.on_error == "skip" or not (footage.unreadable or footage.faults):
+        return
+    problems = [*footage.faults]
+    if footage.unreadable:
+        problems.append(f"{len(footage.unreadable)} of {len(footage)} frames cannot be read:\n  ")
+        problems[-1] += _describe_skipped(footage.unreadable)
+    raise DataError("\n".join(problems) + "\non_error=skip goes on without what cannot be read")
+
+
+def predict(cfg: PredictConfig) -> Path:
+    """Segment footage as configured; continues what an interrupted call of the same settings began.
+
+    Returns:
+        The folder that everything was written to.
+
+    Raises:
+        ConfigError, DataError: before anything is predicted; a DataError of a frame also later. OSError: a file cannot
+            be written. Masks written until then stay.
+    """
+    check_predict(cfg)
+    check_backend(cfg.crf)
+    console = open_console()
+    checkpoint = _checkpoint(cfg, console)
+    with console.status(f"looking through {cfg.input}"):
+        footage = open_footage(Path(cfg.input), cfg.fps)
+    _refuse_faults(footage, cfg)
+    trained = open_trained(checkpoint, cfg)
+    footage.prepare(trained.settings.frames)
+    out = Output(Path(cfg.out), soft=cfg.soft)
+    identity = _identity(cfg, footage, trained)
+    earlier = out.objects
+    several = cfg.instances.proposals != "none"
+    device = next(trained.model.parameters()).device.type
+    propose = open_proposals(cfg.instances, device) if several else None
+    out.begin(identity, overwrite=cfg.overwrite)
+    height, width = footage.size
+    for fault in footage.faults:
+        console.print(f"note: {fault}", style="yellow", highlight=False, soft_wrap=True)
+    crf = "" if cfg.crf.backend == "none" else f", CRF {cfg.crf.backend}"
+    console.print(
+        f"{cfg.input}: {len(footage)} frames of {width}x{height}; {checkpoint} on "
+        f"{device} in {trained.dtype}, N' = {trained.settings.frames}{crf}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    done = {i for i in range(len(footage)) if out.has(footage.frame_name(i))}
+    if several and not out.candidates.is_dir() and len(done | footage.unreadable.keys()) < len(footage):
+        done = set()  # objects are followed through all frames
+        out.candidates.mkdir()
+    if done:
+        console.print(f"{len(done)} frames are there from before", highlight=False)
+    start = time.perf_counter()
+    with closing(footage), progress_bar(console, _Rate(), TimeRemainingColumn(), shown=cfg.progress) as bar:
+        skipped = _predict(trained, footage, cfg, out, done, bar, propose)
+        seconds = time.perf_counter() - start
+        objects = _link(footage, cfg, out, bar)
+        if cfg.overlay:
+            from agnn_lit.inference.overlay_video import write_video
+
+            write_video(out.overlay, _pictures(footage, out, several, bar), footage.clock[1], _rate(footage))
+    fresh = len(footage) - len(skipped) - len(done)
+    if skipped:
+        console.print(
+            f"left out, {len(skipped)} frames:\n  {_describe_skipped(skipped)}", style="yellow", soft_wrap=True
+        )
+    out.write(
+        identity,
+        state="done",
+        command=" ".join(sys.argv),
+        checkpoint=str(checkpoint),
+        frames=len(footage) - len(skipped),
+        objects=earlier if objects is None else objects,
+        skipped={footage.frame_name(i): skipped[i] for i in sorted(skipped)},
+        seconds=round(seconds, 2),
+        versions=versions(),
+    )
+    speed = f", {fresh} of them now in {seconds:.1f} s ({fresh / seconds:.1f} frames/s)" if fresh else ""
+    of = "" if objects is None else f" of {objects} objects"
+    console.print(f"{len(footage) - len(skipped)} masks{of} in {out.folder}{speed}", highlight=False, soft_wrap=True)
+    return out.folder

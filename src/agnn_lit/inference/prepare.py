@@ -1,0 +1,95 @@
+"""Precision, memory layout and form of the network that suit the machine; the maths stays the model's."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+from torch.fx import GraphModule, Tracer
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from agnn_lit.config import ConfigError
+from agnn_lit.model.agnn import AGNN
+from agnn_lit.model.edges import LoopEdge
+from agnn_lit.shared.processes import keep_freed_memory
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
+    """Return the precision of the network: ``auto`` is bf16 where the device has instructions for it, else fp32.
+
+    Raises:
+        ConfigError: fp16 on a CPU.
+    """
+    if asked == "fp16" and device.type == "cpu":
+        raise ConfigError("dtype=fp16 needs a GPU: take bf16, fp32 or auto")
+    if asked != "auto":
+        return _DTYPES[asked]
+    return torch.bfloat16 if _has_bf16(device) else torch.float32
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+class _EdgesWhole(Tracer):
+    """Traces an encoder but for its loop edge, which chooses by the size of the grid how it attends."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, LoopEdge) or super().is_leaf_module(m, module_qualified_name)
+
+
+def fold_norms(module: nn.Module) -> GraphModule:
+    """Fold each batch normalisation in evaluation mode that follows a convolution into it.
+
+    With fixed statistics it is an affine map of each channel, and so is the convolution's output a linear one of its
+    weights. The module must be traceable by torch.fx, an encoder's loop edge aside; it is changed.
+    """
+    traced = GraphModule(module, _EdgesWhole().trace(module))
+    parts = dict(traced.named_modules())
+    for node in traced.graph.nodes:
+        norm = parts.get(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(norm, nn.BatchNorm2d):
+            continue
+        before = node.args[0]
+        convolution = parts.get(str(before.target)) if before.op == "call_module" else None
+        if isinstance(convolution, nn.Conv2d) and len(before.users) == 1:
+            traced.set_submodule(str(before.target), fuse_conv_bn_eval(convolution, norm))
+            traced.set_submodule(str(node.target), nn.Identity())
+    return traced
+
+
+def prepare(
+    model: AGNN, device: torch.device, dtype: torch.dtype, *, channels_last: bool = True, compiled: bool = False
+) -> AGNN:
+    """Return a copy of a model for inference: batch normalisations folded, cast, laid out, perhaps compiled.
+
+    Args:
+        model: any; left as it is.
+        device: where the copy goes.
+        dtype: of its weights and activations; logits are upsampled in fp32.
+        channels_last: keep the channels of a position together in memory.
+        compiled: compile encoder and graph on first use.
+    """
+    if device.type == "cpu":
+        keep_freed_memory()
+    ready = copy.deepcopy(model).eval()
+    ready.encoder = fold_norms(ready.encoder)
+    ready.readout.layers = fold_norms(ready.readout.layers)
+    ready = ready.to(device, dtype).requires_grad_(False)
+    if channels_last:
+        ready.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if compiled:
+        ready.encoder.compile()
+        for part in ("loop_edge", "update"):
+            module = getattr(ready, part, None)
+            if isinstance(module, nn.Module):
+                module.compile()
+    return ready

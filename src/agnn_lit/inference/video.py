@@ -1,0 +1,268 @@
+"""From a whole video to one probability map a frame, each frame encoded once per scale and flip."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agnn_lit.data.sampling import Subset, partition, random_references
+from agnn_lit.data.transforms import to_input
+from agnn_lit.data.video import DataError, Video
+from agnn_lit.inference.schedule import Nodes, Step, plan
+from agnn_lit.model.agnn import AGNN
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Frame = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class PredictionSettings:
+    """How a video is predicted.
+
+    Attributes:
+        frames: N', frames of a graph.
+        size: height and width of the network's input at scale 1.
+        batch_size: graphs at a time.
+        scales: of the input; probabilities are averaged over them.
+        flip: average over the mirrored frames, too.
+        random: each frame with N'-1 others drawn by ``seed``, instead of the partition into subsets.
+        seed: of random references.
+        skip_unreadable: leave frames out that cannot be decoded, instead of raising.
+        preprocessing: of the frames, as in training.
+        align_corners: bring maps to a frame's size with corner pixels on corner pixels.
+        features: predictions come with the node of the first view.
+    """
+
+    frames: int
+    size: tuple[int, int]
+    batch_size: int = 1
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    random: bool = False
+    seed: int = 0
+    skip_unreadable: bool = False
+    preprocessing: str = "imagenet"
+    align_corners: bool = False
+    features: bool = False
+
+    def input_size(self, scale: float) -> tuple[int, int]:
+        """Height and width of the input at a scale, rounded down."""
+        return max(1, int(scale * self.size[0])), max(1, int(scale * self.size[1]))
+
+    @property
+    def views(self) -> list[tuple[float, bool]]:
+        """Scale and flip of each view, the ones as seen first."""
+        return [(scale, flip) for flip in ((False, True) if self.flip else (False,)) for scale in self.scales]
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of a prediction's stages, in their order."""
+        asked = {"raw": True, "scales": len(self.scales) > 1, "flip": self.flip}
+        return tuple(stage for stage, wanted in asked.items() if wanted)
+
+    def graphs(self, length: int) -> list[Subset]:
+        """All graphs of a video of ``length`` frames; each frame is kept in exactly one."""
+        if self.random:
+            return random_references(length, self.frames, seed=self.seed)
+        return partition(length, self.frames)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says of one frame.
+
+    Attributes:
+        index: of the frame in its video.
+        frame: (H, W, 3) RGB.
+        stages: probability of being foreground, (H, W) at the frame's own size, by stage: ``raw`` (scale 1, as
+            seen), ``scales`` (all scales, as seen) and ``flip`` (all views), those that are asked for.
+        node: features h^0 of the frame (C, h, w), where they are asked for.
+    """
+
+    index: int
+    frame: Frame
+    stages: dict[str, NDArray[np.float32]]
+    node: NDArray[np.float32] | None = None
+
+    @property
+    def probability(self) -> NDArray[np.float32]:
+        """The last stage: the mean over all views."""
+        return list(self.stages.values())[-1]
+
+
+@dataclass
+class _Loaded:
+    """Frames of a step by index, and those that could not be decoded with what stands in for them."""
+
+    step: Step
+    frames: dict[int, Frame]
+    unreadable: dict[int, str] = field(default_factory=dict)
+
+
+def predict_video(
+    model: AGNN,
+    video: Video,
+    settings: PredictionSettings,
+    *,
+    done: Container[int] = (),
+    unreadable: Callable[[int, str], None] | None = None,
+    scratch: Path | None = None,
+) -> Iterator[Prediction]:
+    """Segment every frame of a video exactly once (AGNN, section 4.1).
+
+    A frame goes through the encoder once per view, whichever graphs it is part of. Frames are decoded as they are
+    needed, in a thread of their own one step ahead of the network, and predictions come graph by graph, so that
+    memory does not grow with the video.
+
+    Args:
+        model: in evaluation mode, on the device and in the precision to use.
+        video: where the frames come from.
+        settings: graphs, views and batches.
+        done: frames whose predictions are at hand; a batch of graphs that are all done is not computed again.
+            Batches stay the same whatever is done, and so does every prediction.
+        unreadable: told the index of a frame that is skipped, and why.
+        scratch: folder for the nodes of random references, 2 MB a frame and view at 473×473 and bf16; None:
+            the system's.
+
+    Yields:
+        One :class:`Prediction` a frame, those left out that are done or unreadable.
+
+    Raises:
+        DataError: a frame that cannot be decoded, unless they are skipped.
+    """
+    graphs = settings.graphs(len(video))
+    batches = [tuple(graphs[k : k + settings.batch_size]) for k in range(0, len(graphs), settings.batch_size)]
+    left = [batch for batch in batches if not all(i in done for graph in batch for i in graph.frames)]
+    nodes = Nodes(len(settings.views), on_disk=settings.random, folder=scratch)
+    try:
+        for loaded in ahead(
+            plan(batches, left, settings.frames * settings.batch_size if settings.random else None),
+            lambda step: _load(video, step, settings.skip_unreadable),
+        ):
+            for index, reason in loaded.unreadable.items():
+                if unreadable is not None:
+                    unreadable(index, reason)
+            predictions = _run(model, loaded, settings, nodes)
+            yield from (p for p in predictions if p.index not in loaded.unreadable)
+    finally:
+        nodes.close()
+
+
+def ahead(items: Iterable[Item], load: Callable[[Item], Result], depth: int = 1) -> Iterator[Result]:
+    """Map items in a thread, ``depth`` of them ahead of whoever takes the results."""
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(load, item))
+                if len(waiting) > depth:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _load(video: Video, step: Step, skip: bool) -> _Loaded:
+    """Decode the frames of a step: those to encode, and those whose masks it gives."""
+    loaded = _Loaded(step, {})
+    kept = (graph.frames for graph in step.graphs)
+    for index in dict.fromkeys(i for group in (*step.encode, *kept) for i in group):
+        try:
+            loaded.frames[index] = video.frame(index)
+        except DataError as error:
+            if not skip:
+                raise
+            loaded.unreadable[index] = str(error)
+            loaded.frames[index] = _stand_in(video, index)
+    return loaded
+
+
+def _stand_in(video: Video, index: int) -> Frame:
+    """Nearest frame that can be decoded, to complete the graph of one that cannot."""
+    for distance in range(1, len(video)):
+        for other in (index - distance, index + distance):
+            if 0 <= other < len(video):
+                try:
+                    return video.frame(other)
+                except DataError:
+                    continue
+    raise DataError(f"{video.name}: no frame of it can be decoded")
+
+
+@torch.inference_mode()
+def _run(model: AGNN, loaded: _Loaded, settings: PredictionSettings, nodes: Nodes) -> list[Prediction]:
+    step = loaded.step
+    kept = [i for graph in step.graphs for i in graph.frames]
+    stages: list[dict[str, Tensor]] = [{} for _ in kept]
+    sums: list[Tensor] = []
+    for number, (scale, flip) in enumerate(settings.views):
+        size = settings.input_size(scale)
+        _encode(model, loaded, settings, number, nodes)
+        if not kept:
+            continue
+        maps = _probabilities(model, step.graphs, size, flip, number, nodes)
+        own = [_resize(m, loaded.frames[i].shape[:2], settings.align_corners) for i, m in zip(kept, maps, strict=True)]
+        sums = [a + b for a, b in zip(sums, own, strict=True)] if sums else own
+        for stage in _stages_after(settings, number):
+            for entry, total, probability in zip(stages, sums, own, strict=True):
+                entry[stage] = probability if stage == "raw" else total / (number + 1)
+    features = [nodes.get(0, i).float().cpu().numpy() if settings.features else None for i in kept]
+    nodes.forget(step.forget)
+    return [
+        Prediction(i, loaded.frames[i], {k: entry[k].cpu().numpy() for k in settings.stages}, node)
+        for i, entry, node in zip(kept, stages, features, strict=True)
+    ]
+
+
+def _stages_after(settings: PredictionSettings, view: int) -> list[str]:
+    """Stages that are complete with a view: ``raw`` is scale 1 where that is asked for, else the first scale."""
+    raw = settings.scales.index(1.0) if 1.0 in settings.scales else 0
+    found = ["raw"] if view == raw else []
+    if "scales" in settings.stages and view == len(settings.scales) - 1:
+        found.append("scales")
+    if settings.flip and view == len(settings.views) - 1:
+        found.append("flip")
+    return found
+
+
+def _encode(model: AGNN, loaded: _Loaded, settings: PredictionSettings, view: int, nodes: Nodes) -> None:
+    like = next(model.parameters())
+    scale, flip = settings.views[view]
+    for group in loaded.step.encode:
+        frames = [loaded.frames[i] for i in group]
+        images = to_input(frames, settings.input_size(scale), settings.preprocessing)[None].to(like.device, like.dtype)
+        if flip:
+            images = images.flip(-1)
+        for index, node in zip(group, model.encode(images)[0].unbind(), strict=True):  # (C, H', W') each
+            nodes.put(view, index, node)
+
+
+def _probabilities(
+    model: AGNN, graphs: Sequence[Subset], size: tuple[int, int], flip: bool, view: int, nodes: Nodes
+) -> list[Tensor]:
+    """Probability maps (h, w) of the kept frames of some graphs at the size of the input."""
+    first = torch.stack([torch.stack([nodes.get(view, i) for i in graph.nodes]) for graph in graphs])
+    logits = model.read_out(model.propagate(first), first, size)  # (B, N', h, w)
+    maps = torch.sigmoid(logits.float())
+    if flip:
+        maps = maps.flip(-1)
+    return [maps[b, n] for b, graph in enumerate(graphs) for n in range(len(graph.frames))]
+
+
+def _resize(own: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
+    if own.shape == size:
+        return own
+    return F.interpolate(own[None, None], size=size, mode="bilinear", align_corners=align_corners)[0, 0]

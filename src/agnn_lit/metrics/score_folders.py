@@ -1,0 +1,117 @@
+"""Scores of the masks of any method against annotations, sequences in parallel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import TimeRemainingColumn
+from rich.table import Table
+
+from agnn_lit.config import ScoreConfig, check_values
+from agnn_lit.metrics.mask_files import collect, listed_names
+from agnn_lit.metrics.parallel import score_all
+from agnn_lit.metrics.protocols import get_protocol
+from agnn_lit.metrics.summary import SequenceScore, notes, write_scores
+from agnn_lit.shared.processes import usable_processors
+from agnn_lit.shared.terminal import open_console, progress_bar
+
+_COLUMNS = ("J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "T")
+
+
+def wanted_sequences(sequences: Any) -> list[str] | None:
+    """Read the names asked for: None for all, a list, one name, or a text file with a name a line."""
+    if sequences is None or isinstance(sequences, list):
+        return sequences
+    if Path(str(sequences)).is_file():
+        return listed_names(Path(str(sequences)))
+    return [str(sequences)]
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) and value == value else "–"
+
+
+def print_scores(scores: Sequence[SequenceScore], summary: dict[str, Any], console: Console) -> None:
+    """Print a row a sequence or object, and the averages."""
+    title = f"{summary['protocol']}: {summary['sequences']} sequences or objects, {summary['frames']} frames"
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("sequence", overflow="fold", min_width=min(20, max(len(score.name) for score in scores)))
+    for column in _COLUMNS:
+        letter, _, statistic = column.partition("_")
+        table.add_column(letter if statistic in ("", "mean") else statistic, justify="right", no_wrap=True)
+    for score in scores:
+        table.add_row(score.name, *(_cell(getattr(score, column)) for column in _COLUMNS))
+    table.add_section()
+    table.add_row("mean", *(_cell(summary[column]) for column in _COLUMNS), style="bold")
+    console.print(table)
+    for key, value in summary.items():
+        if key not in _COLUMNS and isinstance(value, float):
+            console.print(f"{key} {_cell(value)}", highlight=False)
+
+
+def log_to_wandb(scores: Sequence[SequenceScore], summary: dict[str, Any], cfg: ScoreConfig) -> None:
+    """Log the tables and the summary to a W&B run, with its files in the output folder."""
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
+
+    rows = [[s.name, *(getattr(s, column) for column in _COLUMNS)] for s in scores]
+    frames = [
+        [s.name, frame, float(j), float(f)] for s in scores for frame, j, f in zip(s.frames, s.J, s.F, strict=True)
+    ]
+    config = {"masks": cfg.masks, "annotations": cfg.annotations, "protocol": cfg.protocol}
+    with wandb.init(
+        project=cfg.project,
+        mode="online" if cfg.wandb == "online" else "offline",
+        dir=cfg.out,
+        config=config,
+        job_type="score",
+        name=Path(cfg.out).name,
+    ) as run:
+        run.log(
+            {
+                "per_sequence": wandb.Table(columns=["sequence", *_COLUMNS], data=rows),
+                "per_frame": wandb.Table(columns=["sequence", "frame", "J", "F"], data=frames),
+            }
+        )
+        run.summary.update({key: value for key, value in summary.items() if value is not None})
+
+
+def score(cfg: ScoreConfig) -> tuple[list[SequenceScore], dict[str, Any]]:
+    """Score a folder of masks as configured, and write the three files.
+
+    Returns:
+        the scores in the order of their sequences' names, and the summary.
+
+    Raises:
+        ConfigError: wrong settings. ScoreError: files that cannot be scored.
+    """
+    check_values(cfg)
+    protocol, console = get_protocol(cfg.protocol), open_console()
+    files, aside = collect(Path(cfg.masks), Path(cfg.annotations), protocol, wanted_sequences(cfg.sequences))
+    console.print(protocol.describe(), highlight=False, soft_wrap=True)
+    for line in aside:
+        console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
+    done: dict[str, list[SequenceScore]] = {}
+    with (
+        score_all(files, protocol, cfg.workers or usable_processors()) as results,  # before the bar starts its thread
+        progress_bar(console, TimeRemainingColumn(), shown=cfg.progress) as bar,
+    ):
+        task = bar.add_task("sequences", total=len(files))
+        for result in results:
+            done[result[0].name] = result
+            bar.advance(task)
+    scores = [s for name in sorted(done) for s in done[name]]
+    paths = {"masks": str(Path(cfg.masks).resolve()), "annotations": str(Path(cfg.annotations).resolve())}
+    summary = write_scores(Path(cfg.out), scores, protocol, **paths)
+    for line in notes(scores):
+        console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
+    print_scores(scores, summary, console)
+    if cfg.wandb != "disabled":
+        log_to_wandb(scores, summary, cfg)
+    console.print(f"written to {cfg.out}", highlight=False, soft_wrap=True)
+    return scores, summary

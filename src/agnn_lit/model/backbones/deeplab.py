@@ -1,0 +1,99 @@
+"""DeepLabV3 on dilated torchvision networks: h_i^0 = F_DeepLabV3(I_i) (AGNN, section 3.2)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torchvision.models import mobilenet_v3_large, resnet50, resnet101
+from torchvision.models.segmentation.deeplabv3 import ASPP
+
+from agnn_lit.config.registry import register
+from agnn_lit.model.edges import optional_loop_edge
+
+ASPP_RATES = (6, 12, 18)
+
+
+class DeepLabEncoder(nn.Module):
+    """Dilated network, ASPP with rates 6, 12, 18, and a 3×3 convolution to C channels, at stride 8.
+
+    Args:
+        body: dilated network that maps images (M, 3, H, W) to features (M, width, H/8, W/8).
+        width: of its features, in channels.
+        channels: C.
+        loop_reduction: with a number, attend within the frame after the ASPP, in 256 / loop_reduction channels.
+    """
+
+    def __init__(self, body: nn.Module, width: int, channels: int, loop_reduction: int | None = None) -> None:
+        super().__init__()
+        self.body = body
+        self.aspp = ASPP(width, ASPP_RATES)
+        self.head = nn.Sequential(
+            nn.Conv2d(256, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+        )
+        self.loop_edge = optional_loop_edge(256, loop_reduction)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (M, 3, H, W) to nodes (M, C, ceil(H/8), ceil(W/8))."""
+        features: Tensor = self.aspp(self.body(images))
+        if self.loop_edge is not None:
+            features = self.loop_edge(features)
+        nodes: Tensor = self.head(features)
+        return nodes
+
+
+@register("backbone.name", "deeplabv3_resnet50", weights="DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1")
+def deeplabv3_resnet50(channels: int, stride: int = 8, loop_reduction: int | None = None) -> DeepLabEncoder:  # noqa: ARG001
+    """DeepLabV3 on ResNet-50, at stride 8."""
+    return DeepLabEncoder(dilated_resnet(resnet50), 2048, channels, loop_reduction)
+
+
+@register("backbone.name", "deeplabv3_resnet101", weights="DeepLabV3_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1")
+def deeplabv3_resnet101(channels: int, stride: int = 8, loop_reduction: int | None = None) -> DeepLabEncoder:  # noqa: ARG001
+    """DeepLabV3 on ResNet-101, at stride 8."""
+    return DeepLabEncoder(dilated_resnet(resnet101), 2048, channels, loop_reduction)
+
+
+@register(
+    "backbone.name",
+    "deeplabv3_mobilenet_v3_large",
+    weights="DeepLabV3_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1",
+)
+def deeplabv3_mobilenet_v3_large(
+    channels: int,
+    stride: int = 8,  # noqa: ARG001
+    loop_reduction: int | None = None,
+) -> DeepLabEncoder:
+    """DeepLabV3 on MobileNetV3-large, at stride 8."""
+    return DeepLabEncoder(_mobilenet(), 960, channels, loop_reduction)
+
+
+def dilated_resnet(make: Callable[..., nn.Module]) -> nn.Sequential:
+    """Return a torchvision ResNet without its classifier, whose last two stages are dilated: stride 8."""
+    whole = make(weights=None, replace_stride_with_dilation=[False, True, True])
+    layers = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+    return nn.Sequential(OrderedDict((layer, getattr(whole, layer)) for layer in layers))
+
+
+def _mobilenet() -> nn.Sequential:
+    """MobileNetV3-large at stride 8: torchvision dilates its last stage only and stays at stride 16."""
+    features: nn.Sequential = mobilenet_v3_large(weights=None, dilated=True).features
+    seen = 1  # stride so far
+    dilation = 1  # that the strides taken out so far ask for
+    for layer in features.modules():
+        if not isinstance(layer, nn.Conv2d):
+            continue
+        if layer.stride[0] == 2 and seen == 8:
+            # As in torchvision's ResNet, the convolution that loses its stride keeps its dilation.
+            layer.stride = (1, 1)
+            dilation = 2
+            continue
+        seen *= layer.stride[0]
+        if layer.kernel_size[0] > 1 and dilation > 1:
+            spread = dilation * layer.dilation[0]
+            layer.dilation = (spread, spread)
+            layer.padding = (spread * (layer.kernel_size[0] // 2),) * 2
+    return features

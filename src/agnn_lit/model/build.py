@@ -1,0 +1,51 @@
+"""From settings to the network."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from agnn_lit.config import TrainConfig, option
+from agnn_lit.model import edges
+from agnn_lit.model.agnn import AGNN
+from agnn_lit.model.weights import load_backbone_weights
+
+
+def build_backbone(name: str, channels: int, stride: int = 8, loop_reduction: int | None = None) -> nn.Module:
+    """Return the encoder of a name with a random start, mapping (M, 3, H, W) to (M, C, H/stride, W/stride).
+
+    With ``loop_reduction`` it attends within the frame before its last convolution, in so many times fewer channels.
+    """
+    built: nn.Module = option("backbone.name", name).load()(channels, stride, loop_reduction)
+    return built
+
+
+def build_model(cfg: TrainConfig, *, pretrained: bool = True) -> AGNN:
+    """Return the network; with ``pretrained``, its backbone starts from ``backbone.weights``.
+
+    Raises:
+        WeightsError: start values that cannot be had or do not fit.
+    """
+    m, backbone = cfg.model, cfg.backbone
+    encoder_loop = m.loop_reduction if m.loop_edge == "encoder" else None
+    encoder = build_backbone(backbone.name, m.channels, backbone.stride, encoder_loop)
+    model = AGNN(
+        encoder,
+        m.channels,
+        m.frames,
+        m.rounds,
+        loop_edge=m.loop_edge == "every_round",
+        loop_reduction=m.loop_reduction,
+        line_edge=m.line_edge,
+        gate=m.gate,
+        aggregation=m.aggregation,
+        update=m.update,
+        readout=m.readout,
+        auxiliary=m.auxiliary,
+        checkpoint_rounds=m.checkpoint_rounds,
+    )
+    for part in model.modules():
+        if isinstance(part, (edges.LoopEdge, edges.LineEdge)):
+            part.backend = m.attention
+    if pretrained and backbone.weights not in (None, "default"):
+        load_backbone_weights(encoder, str(backbone.weights), model.auxiliary, backbone.preprocessing)
+    return model

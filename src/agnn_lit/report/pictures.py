@@ -1,0 +1,150 @@
+"""Pictures inside the page: frames of lowest J, and the overlays of agnn-evaluate."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from agnn_lit.shared.pictures import draw_overlay, jpeg
+from agnn_lit.report.collect import FrameScore, Overlay, ReportError, Scores
+from agnn_lit.report.figures import lowest_frame
+from agnn_lit.report.groups import Group
+
+KINDS = ("best", "median", "worst")
+_FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
+_VOID = 255
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An embedded picture of a frame with its scores."""
+
+    uri: str
+    method: str
+    sequence: str
+    frame: str
+    J: float
+    F: float
+
+    @property
+    def description(self) -> str:
+        """What is read out in place of the picture."""
+        return f"{self.method}, {self.sequence} frame {self.frame}: J {self.J:.3f}, F {self.F:.3f}"
+
+
+def data_uri(data: bytes, kind: str = "jpeg") -> str:
+    """Return an image file as a ``data:`` address."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _read_mask(path: Path, object_id: int | None) -> NDArray[np.uint8]:
+    """Mask (H, W) of 0 and 1: one object of a palette file, or everything above 0."""
+    with Image.open(path) as image:
+        values = np.asarray(image if image.mode in ("1", "L", "P", "I") else image.convert("L"))
+    chosen = values == object_id if object_id is not None else values > 0
+    if object_id is not None:
+        chosen &= values != _VOID
+    return np.asarray(chosen, dtype=np.uint8)
+
+
+def _read_frame(root: Path | None, sequence: str, frame: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Colour frame (H, W, 3) at the size of the annotation; grey where there is none."""
+    if root is not None:
+        for suffix in _FRAME_SUFFIXES:
+            path = root / sequence / f"{frame}{suffix}"
+            if path.is_file():
+                with Image.open(path) as image:
+                    rgb = image.convert("RGB")
+                    if rgb.size != shape[::-1]:
+                        rgb = rgb.resize(shape[::-1])
+                    return np.asarray(rgb, dtype=np.uint8)
+    return np.full((*shape, 3), 168, dtype=np.uint8)
+
+
+def _folder(scores: Scores, key: str, fallback: str) -> Path | None:
+    """Folder that ``summary.json`` names, absolute or beside it, else ``fallback`` beside it."""
+    named = scores.summary.get(key)
+    candidates = [Path(str(named)), scores.path / str(named)] if named else []
+    return next((p for p in (*candidates, scores.path / fallback) if p.is_dir()), None)
+
+
+def _split_object(protocol: str, sequence: str) -> tuple[str, int | None]:
+    """Sequence and object of a row: ``name_k`` in the protocols that score objects."""
+    name, _, number = sequence.rpartition("_")
+    if protocol.startswith("davis2017") and name and number.isdecimal():
+        return name, int(number)
+    return sequence, None
+
+
+def draw_frame(scores: Scores, sequence: str, score: FrameScore, frames: Path | None) -> Picture | None:
+    """Draw annotation and prediction of one frame; None where the masks are not at hand or not readable.
+
+    In the protocols that score objects the annotation is the object's, the prediction all proposals.
+    """
+    masks, annotations = _folder(scores, "masks", "masks"), _folder(scores, "annotations", "annotations")
+    if masks is None or annotations is None:
+        return None
+    name, object_id = _split_object(scores.protocol, sequence)
+    try:
+        annotation = _read_mask(annotations / name / f"{score.frame}.png", object_id)
+        prediction = _read_mask(masks / name / f"{score.frame}.png", None)
+    except OSError:
+        return None
+    if prediction.shape != annotation.shape:
+        size = annotation.shape[::-1]
+        prediction = np.asarray(cv2.resize(prediction, size, interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
+    height, width = annotation.shape
+    picture = draw_overlay(_read_frame(frames, name, score.frame, (height, width)), prediction, annotation)
+    return Picture(data_uri(jpeg(picture)), scores.name, sequence, score.frame, score.J, score.F)
+
+
+def lowest_pictures(group: Group, sequence: str, frames: Path | None, limit: int) -> list[Picture]:
+    """Frame of lowest J of each method in a sequence, the lowest first, at most ``limit`` pictures.
+
+    An evaluation without masks at hand falls back on an overlay that it drew of that very frame.
+    """
+    found = []
+    for method in group.methods:
+        scored = method.frames.get(sequence, ())
+        lowest = lowest_frame(scored)
+        if lowest is None:
+            continue
+        score = scored[lowest]
+        picture = draw_frame(method, sequence, score, frames)
+        drawn = (o for o in method.overlays if (o.sequence, o.frame) == (sequence, score.frame))
+        overlay = next(drawn, None) if picture is None else None
+        picture = picture or (None if overlay is None else overlay_picture(method, overlay))
+        if picture is not None:
+            found.append(picture)
+    return sorted(found, key=lambda p: p.J)[:limit]
+
+
+def overlay_picture(scores: Scores, overlay: Overlay, width: int = 480) -> Picture:
+    """Embed an overlay, made smaller where it is wider than ``width`` pixels.
+
+    Raises:
+        ReportError: the file is not an image.
+    """
+    data = np.frombuffer(overlay.file.read_bytes(), np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if image is None:
+        raise ReportError(f"{overlay.file} is not a readable image: it is written by agnn-evaluate")
+    if image.shape[1] > width:
+        height = max(1, round(image.shape[0] * width / image.shape[1]))
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        uri = data_uri(jpeg(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)))
+    else:
+        uri = data_uri(overlay.file.read_bytes(), "png" if overlay.file.suffix.lower() == ".png" else "jpeg")
+    return Picture(uri, scores.name, overlay.sequence, overlay.frame, overlay.J, overlay.F)
+
+
+def overlay_rows(scores: Scores) -> list[tuple[str, list[Picture]]]:
+    """Pictures of a method by kind, best first; kinds without a picture are left out."""
+    rows = [(kind, [overlay_picture(scores, o) for o in scores.overlays if o.kind == kind]) for kind in KINDS]
+    return [(kind, pictures) for kind, pictures in rows if pictures]

@@ -1,0 +1,126 @@
+"""Tables of runs: how each ended, and how each was configured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agnn_lit.config import Changes, TrainConfig, entries, flatten, keys
+from agnn_lit.report.cells import Cell, Column, MISSING, Table, text_cell, value_cell
+from agnn_lit.report.collect import RunRecord, UNFINISHED, number
+
+_SETTINGS = {entry.key: entry.about for entry in entries(TrainConfig())}
+#: Settings that are always shown; others appear when runs differ in them.
+MAIN_SETTINGS = tuple(key for key, about in _SETTINGS.items() if about.shown)
+#: Where and how a run was logged, which changes nothing in its result.
+_IGNORED = keys(TrainConfig, Changes.command, Changes.extra, Changes.place)
+
+
+def title_of(key: str) -> str:
+    """What a setting is called in words."""
+    return (_SETTINGS[key].title if key in _SETTINGS else "") or key
+
+
+def shown(value: Any) -> Cell:
+    """Cell of a setting's value."""
+    if value is None:
+        return Cell(MISSING)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Cell(f"{value:g}" if isinstance(value, float) else str(value), float(value))
+    if isinstance(value, list):
+        return text_cell(" × ".join(map(str, value)) if value else MISSING)
+    return text_cell(str(value))
+
+
+def differing_settings(runs: Sequence[RunRecord]) -> list[str]:
+    """Keys whose values differ between runs, apart from where and how they were logged."""
+    flat = [flatten(run.config) for run in runs]
+    keys = list(dict.fromkeys(key for f in flat for key in f))
+    return [k for k in keys if k not in _IGNORED and len({repr(f.get(k)) for f in flat}) > 1]
+
+
+def duration(seconds: float) -> str:
+    """Return a time as ``12 s``, ``3 min 20 s`` or ``2 h 5 min``."""
+    if math.isnan(seconds):
+        return MISSING
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _state_cell(run: RunRecord) -> Cell:
+    state = run.state
+    symbol = {"done": "✓", "failed": "✕", "interrupted": "‖", "running": "…", "waiting": "·"}.get(state, "?")
+    mark = "state-done" if state not in UNFINISHED else f"state-{state}"
+    return Cell(f"{symbol} {state}", state, mark)
+
+
+def _best(run: RunRecord, key: str) -> float:
+    curve = run.curves.get(key)
+    finite = [v for v in curve.values if not math.isnan(v)] if curve is not None else []
+    return max(finite, default=math.nan)
+
+
+def _last(run: RunRecord, key: str) -> float:
+    curve = run.curves.get(key)
+    return curve.values[-1] if curve is not None and curve.values else math.nan
+
+
+def run_table(runs: Sequence[RunRecord], colours: Mapping[str, int]) -> Table:
+    """One row a run: state, the settings in which runs differ, size, time and how far training came."""
+    differing = differing_settings(runs)
+    columns = [Column("run", numeric=False), Column("state", numeric=False)]
+    columns += [Column(title_of(k), hint=k) for k in differing]
+    columns += [
+        Column("parameters"),
+        Column("time"),
+        Column("best J", hint="highest val/J during training, on held-out training videos"),
+        Column("last loss", hint="last train/loss"),
+    ]
+    rows = []
+    for run in runs:
+        flat = flatten(run.config)
+        parameters, seconds = number(run.status.get("parameters")), number(run.status.get("seconds"))
+        known = not math.isnan(parameters)
+        rows.append(
+            (
+                text_cell(run.name, colour=colours.get(run.name)),
+                _state_cell(run),
+                *(shown(flat.get(k)) for k in differing),
+                Cell(f"{int(parameters):,}".replace(",", "\u2009"), parameters) if known else Cell(MISSING),
+                Cell(duration(seconds), None if math.isnan(seconds) else seconds),
+                value_cell(_best(run, "val/J")),
+                value_cell(_last(run, "train/loss")),
+            )
+        )
+    return Table("Runs", tuple(columns), tuple(rows))
+
+
+def config_table(runs: Sequence[RunRecord]) -> Table:
+    """One row a setting, one column a run; settings in which runs differ are marked."""
+    flat = [flatten(run.config) for run in runs]
+    differing = differing_settings(runs)
+    present = [k for k in MAIN_SETTINGS if any(k in f for f in flat)]
+    rows = []
+    for key in [*present, *(k for k in differing if k not in present)]:
+        mark = "differs" if key in differing else ""
+        label = Cell(key, key, mark, tag=_SETTINGS[key].title if key in _SETTINGS else "")
+        cells = (shown(f[key]) if key in f else Cell(MISSING) for f in flat)
+        rows.append((label, *(Cell(c.text, c.sort, mark) for c in cells)))
+    for title, key in (("code revision", "git"), ("torch", "torch"), ("agnn-lit", "agnn-lit")):
+        found = [run.status.get(key) or (run.status.get("versions") or {}).get(key) for run in runs]
+        if any(found):
+            rows.append((Cell(title, title), *(text_cell(_short(v)) if v else Cell(MISSING) for v in found)))
+    columns = (Column("setting", numeric=False), *(Column(run.name, numeric=False) for run in runs))
+    return Table("Configuration", columns, tuple(rows), kind="config")
+
+
+def _short(revision: str) -> str:
+    """Shorten a git revision to twelve digits, with what follows a ``+`` set apart."""
+    head, plus, rest = str(revision).partition("+")
+    is_hash = len(head) == 40 and all(c in "0123456789abcdef" for c in head)
+    return head[:12] + (f" + {rest}" if plus else "") if is_hash else str(revision)

@@ -1,0 +1,1 @@
+"""What several rooms need: run folders, files, processes, pictures."""

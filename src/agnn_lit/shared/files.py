@@ -1,0 +1,63 @@
+"""Writing files whole or not at all: the one way in which this package writes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from agnn_lit.shared.pictures import colour_of
+
+
+@contextmanager
+def atomic_path(path: Path, *, sync: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` to write to; it replaces ``path`` when the ``with`` block ends.
+
+    On an error the temporary file is removed and ``path`` stays as it was. Writing nothing leaves ``path`` as it was.
+
+    Args:
+        path: of the file; its folder is made if needed.
+        sync: wait until the content is on the disk, so that it survives a power failure.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        if temporary.exists():
+            if sync:
+                with temporary.open("rb") as stream:
+                    os.fsync(stream.fileno())
+            temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file (UTF-8), whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_image(path: Path, image: Image.Image) -> None:
+    """Write a PNG, whole or not at all."""
+    with atomic_path(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
+def write_mask(path: Path, mask: NDArray[np.uint8]) -> None:
+    """Write a mask (H, W) of foreground or object ids as a palette PNG in DAVIS's colours."""
+    image = Image.fromarray(mask, mode="P")
+    image.putpalette([part for number in range(max(2, int(mask.max()) + 1)) for part in colour_of(number)])
+    write_image(path, image)

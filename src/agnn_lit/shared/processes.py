@@ -1,0 +1,137 @@
+"""Processes: signals that ask them to end, workers that end with their parent, and their memory."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
+from pathlib import Path
+from types import FrameType
+
+import cv2
+
+from agnn_lit.config import import_plugins
+
+_STATUS = Path("/proc/self/status")
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process so far, in MB (10^6 bytes)."""
+    if _STATUS.is_file():  # getrusage counts what the parent had when it forked
+        (line,) = (line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+@contextmanager
+def receiving(receive: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Take over SIGINT and SIGTERM; in the main thread, which alone can.
+
+    Args:
+        receive: called with the signal's number and the interrupted frame.
+    """
+    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def begin_worker(plugins: Sequence[str] = ()) -> None:
+    """Leave interruptions to the main process and other processors to the other workers; end when it does.
+
+    Args:
+        plugins: modules to import, as the main process has.
+    """
+    import_plugins(list(plugins))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+@contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Keep SIGINT and SIGTERM back until the end of the ``with`` block, in which processes are forked.
+
+    Python runs hooks around a fork and drops whatever is raised in them: an interruption at that moment would be lost.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only the main thread is interrupted
+        yield
+        return
+    main = os.getpid()
+    received: list[int] = []
+
+    def defer(signum: int, frame: object) -> None:  # noqa: ARG001 - called by the interpreter
+        if os.getpid() != main:  # a forked process that is stopped before it has begun
+            os._exit(128 + signum)
+        received.append(signum)
+
+    handlers = {signum: signal.signal(signum, defer) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
+        if received:
+            signal.raise_signal(received[0])
+
+
+@contextmanager
+def stopped_on_error(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Wait for a pool's processes at the end of the ``with`` block, and stop them at once when anything is raised."""
+    others = multiprocessing.active_children()
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            if child not in others:
+                child.terminate()
+        raise
+    pool.shutdown()
+
+
+def _end_with_parent() -> None:
+    """A main process that is killed cannot stop its workers: they would wait for tasks for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to keep large freed blocks instead of returning them to the system.
+
+    A network on the CPU frees and allocates the same score matrices again and again; handed back, each
+    costs a page fault every 4 KiB. Without glibc nothing happens.
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-4, 0)  # M_MMAP_MAX: no block gets a mapping of its own
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: keep the top of the heap
+
+
+def is_first_process() -> bool:
+    """Tell whether this is the process that writes, where several train together; by what launchers set."""
+    for key in ("RANK", "SLURM_PROCID"):
+        if key in os.environ:
+            return os.environ[key] == "0"
+    return os.environ.get("NODE_RANK", "0") == "0" and os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def usable_processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,229 @@
+"""What a run is on disk: its folder's name, its state, where it came from, and how it is resumed.
+
+A run folder holds ``config.yaml`` (resolved), ``status.json``, ``metrics.csv``, ``checkpoints/best.ckpt``
+and ``checkpoints/last.ckpt``, ``overlays/`` (validation frames), ``wandb/`` and ``evaluations/``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import re
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from agnn_lit.config import Changes, ConfigError, TrainConfig, keys, plain, stored
+from agnn_lit.shared.files import write_text
+from agnn_lit.shared.processes import is_first_process
+from agnn_lit.shared.provenance import git_revision, versions
+
+#: Settings that are not part of a run's name and do not make it another run.
+_FREE = keys(TrainConfig, Changes.command, Changes.place)
+_LOCK = ".lock"
+
+
+#: Code that agnn-train ends with where another process trains the run.
+BUSY = 75
+
+
+_LONGEST = 150  # characters of a folder name; file systems allow 255 bytes
+
+
+def run_name(overrides: list[str]) -> str:
+    """Name a run by its overrides, as ``model.rounds-3+seed-1``: sorted, without those that change no result.
+
+    Only characters remain that need no quoting in a shell or in a Hydra override such as ``run=DIR``.
+    No overrides give ``default``.
+    """
+    kept = sorted(o.lstrip("+~") for o in overrides if o.lstrip("+~").split("=")[0] not in {"experiment", *_FREE})
+    words = (re.sub(r"[^A-Za-z0-9_.]+", "-", o).strip("-") for o in kept)
+    name = "+".join(words) or "default"
+    if len(name) > _LONGEST:
+        name = f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name
+
+
+def run_dir(root: str, name: str, overrides: list[str]) -> str:
+    """Folder of a run: ``<root>/<name>/<overrides>``, or the folder that ``run=`` names."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key == "run" and value not in ("", "null"):
+            return value.strip("'\"")
+    return str(Path(root) / name / run_name(overrides))
+
+
+def register_resolvers() -> None:
+    """Make ``${agnn.run_name:…}`` and ``${agnn.run_dir:…}`` known to OmegaConf, for ``conf/hydra``."""
+    OmegaConf.register_new_resolver("agnn.run_name", lambda overrides: run_name(list(overrides)), replace=True)
+    OmegaConf.register_new_resolver(
+        "agnn.run_dir", lambda root, name, overrides: run_dir(root, name, list(overrides)), replace=True
+    )
+
+
+class RunError(RuntimeError):
+    """A run that cannot go on as it is; what it has written stays."""
+
+
+class BusyError(ConfigError):
+    """A run that another process trains."""
+
+
+@contextmanager
+def exclusive(file: Path, said: str) -> Iterator[None]:
+    """Keep other processes out meanwhile; the lock is this process's own and ends with it, however it ends.
+
+    Args:
+        file: of the lock, made where there is none.
+        said: where another process holds it.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    with file.open("w") as stream:
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise BusyError(said) from error
+        except OSError as error:
+            print(f"{file.parent}: not kept from other processes: {error}", file=sys.stderr)
+        yield
+
+
+class Run:
+    """A run folder.
+
+    Args:
+        folder: where it is, or is to be.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._started = time.monotonic()
+        self._earlier = float(self.status.get("seconds", 0.0))
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint of the best validation; without validation, of the last epoch."""
+        best = self.folder / "checkpoints" / "best.ckpt"
+        return self.last if self.last.is_file() and not best.is_file() else best
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint of the last epoch."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """Contents of status.json; empty where there is none yet."""
+        file = self.folder / "status.json"
+        return json.loads(file.read_text()) if file.is_file() else {}
+
+    def update(self, **changes: Any) -> None:
+        """Change entries of status.json; the time spent is added up over resumes.
+
+        Of several processes the first one writes, and one that fails.
+        """
+        if not is_first_process() and changes.get("state") != "failed":
+            return
+        seconds = round(self._earlier + time.monotonic() - self._started, 1)
+        status = {**self.status, **changes, "seconds": seconds}
+        write_text(self.folder / "status.json", json.dumps(status, indent=2) + "\n")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in this folder meanwhile; of several processes the first one does.
+
+        Raises:
+            BusyError: another process is training in it.
+        """
+        if not is_first_process():
+            yield
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with exclusive(self.folder / _LOCK, f"{self.folder}: another process is training this run"):
+            yield
+
+    def unlock(self) -> None:
+        """Remove the file of :meth:`locked`, so that an empty folder can go."""
+        (self.folder / _LOCK).unlink(missing_ok=True)
+
+    def _write_config(self, cfg: TrainConfig) -> None:
+        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain(cfg))))
+
+    def wait(self, cfg: TrainConfig, command: str) -> None:
+        """Write the configuration of a run that is to be trained later, and the command that would train it alone."""
+        self._write_config(cfg)
+        self.update(state="waiting", command=command)
+
+    def begin(self, cfg: TrainConfig) -> None:
+        """Write the resolved config and where the code came from; of several processes the first one does."""
+        if not is_first_process():
+            return
+        self._write_config(cfg)
+        command = self.status.get("command") or shlex.join(["agnn-train", *sys.argv[1:]])
+        about = {"git": git_revision(), "versions": versions(), "command": command}
+        self.update(state="running", error=None, **about)
+
+    def load_config(self) -> TrainConfig:
+        """Read back the configuration.
+
+        Raises:
+            ConfigError: the folder is not a run.
+        """
+        file = self.folder / "config.yaml"
+        if self._is_empty():  # Hydra makes the folder that is named
+            raise ConfigError(f"run={self.folder}: no such run; expected a folder made by agnn-train")
+        if not file.is_file():
+            raise ConfigError(f"run={self.folder}: no {file.name} in it; expected a folder made by agnn-train")
+        return stored(OmegaConf.load(file))  # type: ignore[arg-type]
+
+    def clear(self) -> None:
+        """Remove what an earlier run left in the folder.
+
+        Raises:
+            ConfigError: the folder holds files, and they are not a run's.
+        """
+        if self._is_empty():
+            return
+        if not (self.folder / "status.json").is_file():
+            raise ConfigError(f"overwrite=true: {self.folder} holds files that no run has written; left alone")
+        for path in self.folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != _LOCK:  # which this process may hold
+                path.unlink()
+        self._earlier = 0.0
+
+    def check_same(self, cfg: TrainConfig) -> None:
+        """Raise ConfigError when the run has another configuration, but for settings that change no result."""
+        free = tuple(f"{key}:" for key in (*_FREE, "separate_streams"))  # a run keeps the streams that it began with
+        changed = [line for line in differences(plain(self.load_config()), plain(cfg)) if not line.startswith(free)]
+        if changed:
+            raise ConfigError(
+                f"{self.folder} holds a run with another configuration:\n  " + "\n  ".join(changed) + "\n"
+                "continue that one with run=DIR, train anew with overwrite=true, or give this one another name=…"
+            )
+
+    def _is_empty(self) -> bool:
+        return not self.folder.is_dir() or all(path.name == _LOCK for path in self.folder.iterdir())
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """List the keys whose values differ between two plain configs, as ``key: old -> new``."""
+    found: list[str] = []
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {a} -> {b}")
+    return found

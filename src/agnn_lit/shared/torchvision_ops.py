@@ -1,0 +1,72 @@
+"""Lets torchvision be imported beside a torch that its compiled operators were not built for.
+
+The torchvision wheel of PyPI is built for CUDA. Next to a CPU-only torch its operators do not load, and
+``import torchvision`` stops at "operator torchvision::nms does not exist"; so does pytorch_lightning, which imports it.
+Nothing here calls a compiled operator, so the missing schemas are declared just before torchvision is imported, by
+whoever imports it. The package's ``__init__`` installs this; torch itself is not imported for it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+_declared: list[Any] = []  # the library that holds the declarations, kept alive here
+
+
+def _compiled_operators_load(package: Path) -> bool:
+    import torch
+
+    for file in package.glob("_C.*"):
+        try:
+            torch.ops.load_library(str(file))  # type: ignore[no-untyped-call]
+        except (OSError, RuntimeError):
+            return False
+        return True
+    return False
+
+
+def operators_are_missing() -> bool:
+    """Tell whether torchvision runs on declarations alone, so that its compiled operators cannot be called."""
+    import torchvision  # noqa: F401 - declares them where they are missing
+
+    return bool(_declared)
+
+
+class _BeforeTorchvision(MetaPathFinder):
+    """Is asked for every module that is imported, and acts once: for torchvision."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002 - called by the import system
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> ModuleSpec | None:
+        if fullname != "torchvision":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec("torchvision")
+        if spec is not None and spec.origin is not None and not _compiled_operators_load(Path(spec.origin).parent):
+            import torch
+
+            library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+            for schema in _SCHEMAS:
+                library.define(schema)  # type: ignore[no-untyped-call]
+            _declared.append(library)
+        return None
+
+
+def install() -> None:
+    """Have missing operators declared when torchvision is imported."""
+    if "torchvision" not in sys.modules:
+        sys.meta_path.insert(0, _BeforeTorchvision())

@@ -1,0 +1,1 @@
+"""Training: the LightningModule, losses, callbacks, checkpoints, several devices, loggers."""

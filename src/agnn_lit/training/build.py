@@ -1,0 +1,81 @@
+"""From settings to what Lightning trains: the module, the data module, and what the batches of an epoch hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agnn_lit.config import ConfigError, TrainConfig, default_protocol, option, plain
+from agnn_lit.data.datamodule import VideoDataModule
+from agnn_lit.data.dataset import ClipDataset, EpochPlan, MixedClips
+from agnn_lit.data.open import run_seed
+from agnn_lit.data.transforms import ClipTransform
+from agnn_lit.data.video import Video
+from agnn_lit.inference.video import PredictionSettings
+from agnn_lit.model.build import build_model
+from agnn_lit.training.module import AGNNModule, Validation
+
+
+def plan_epochs(cfg: TrainConfig, videos: int, static: int = 0) -> EpochPlan:
+    """Say what the batches of an epoch hold.
+
+    Args:
+        cfg: of the run.
+        videos: number of training videos.
+        static: number of static images.
+
+    Raises:
+        ConfigError: not a clip for each process and batch of a step.
+    """
+    c, s = cfg.clips, cfg.static
+    processes, clips = cfg.trainer.devices * cfg.trainer.nodes, videos * cfg.clips.clips_per_video
+    if processes > 1 and clips < c.batch_size * processes:
+        raise ConfigError(
+            f"trainer.devices={cfg.trainer.devices} x trainer.nodes={cfg.trainer.nodes} x clips.batch_size="
+            f"{c.batch_size} clips a step, but an epoch has {clips}: raise clips.clips_per_video={c.clips_per_video}"
+        )
+    plan = EpochPlan(
+        clips,
+        c.batch_size,
+        run_seed(cfg),
+        static,
+        s.batch_size or c.batch_size,
+        s.every,
+        cfg.trainer.accumulate,
+        processes,
+    )
+    if plan.accumulate > plan.available:
+        raise ConfigError(
+            f"trainer.accumulate={plan.accumulate}: an epoch has {plan.available} batches, fewer than a step is to "
+            f"have: lower it, or raise clips.clips_per_video={c.clips_per_video}"
+        )
+    return plan
+
+
+def build_module(cfg: TrainConfig, plan: EpochPlan | None = None, *, pretrained: bool = True) -> AGNNModule:
+    """Return the LightningModule; the learning rate follows the plan of the epochs."""
+    size, batch_size = cfg.clips.size, cfg.clips.batch_size
+    settings = PredictionSettings(cfg.model.frames, size, batch_size, preprocessing=cfg.backbone.preprocessing)
+    return AGNNModule(
+        build_model(cfg, pretrained=pretrained),
+        option("loss.name", cfg.loss.name).load()(cfg.loss),
+        cfg.optim,
+        cfg.trainer.max_epochs,
+        Validation(settings, protocol=default_protocol(cfg.data)),
+        plain(cfg),
+        run_seed(cfg),
+        overlays=cfg.logger.overlays,
+        auxiliary=cfg.loss.auxiliary,
+        static=cfg.static,
+        step_kinds=plan.step_kinds if plan else [False],
+    )
+
+
+def build_datamodule(
+    cfg: TrainConfig, train: Sequence[Video], held_out: Sequence[Video], static: Sequence[Video] = ()
+) -> VideoDataModule:
+    """Return the LightningDataModule over opened videos and static images."""
+    c = cfg.clips
+    transform = ClipTransform(c.size, c.flip, c.scale, cfg.backbone.preprocessing, c.crop)
+    clips = ClipDataset(train, cfg.model.frames, transform, run_seed(cfg), c.clips_per_video)
+    mixed = MixedClips(clips, ClipDataset(static, 1, transform, run_seed(cfg))) if static else clips
+    return VideoDataModule(mixed, held_out, plan_epochs(cfg, len(train), len(static)), c.workers)

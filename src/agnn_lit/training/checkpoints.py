@@ -1,0 +1,131 @@
+"""When a run writes its checkpoints, and how it ends when it is asked to stop."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.io import TorchCheckpointIO
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+
+from agnn_lit.shared.files import atomic_path
+from agnn_lit.shared.processes import receiving
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """A class of its own, since Lightning tells the states of two checkpoint callbacks apart by it."""
+
+
+class WithinEpochs(ModelCheckpoint):
+    """Writes ``last.ckpt`` within an epoch; at its end :class:`LastCheckpoint` does, once the epoch is validated."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Save after a step, if it is time to and the epoch goes on."""
+        if may_stop_here(trainer):
+            super().on_train_batch_end(trainer, *args)
+
+
+def may_stop_here(trainer: pl.Trainer) -> bool:
+    """Tell whether a checkpoint at the end of this batch continues exactly: after a step, and not the epoch's last."""
+    loop = trainer.fit_loop.epoch_loop
+    return not (loop.batch_progress.is_last_batch or loop._should_accumulate())
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there: a half-written one never replaces a whole one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ARG002
+        """Write ``checkpoint`` to ``path``; OSError where the disk is full, with the earlier file still there."""
+        with atomic_path(Path(path), sync=True) as temporary, temporary.open("wb") as stream:
+            torch.save(checkpoint, stream)
+
+
+def checkpoints(folder: Path, *, validated: bool, minutes: float | None = None) -> list[ModelCheckpoint]:
+    """Keep ``best.ckpt`` (highest val/J; the latest without validation) and ``last.ckpt`` in a folder.
+
+    Args:
+        folder: of the checkpoints.
+        validated: whether there is a val/J.
+        minutes: between two writings of ``last.ckpt`` within an epoch; None: at its end only.
+    """
+    common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_top_k": 1}
+    monitored: dict[str, Any] = (
+        {"monitor": "val/J", "mode": "max"} if validated else {"monitor": None, "save_on_train_epoch_end": True}
+    )
+    found = [
+        ModelCheckpoint(filename="best", **monitored, **common),
+        LastCheckpoint(filename="last", save_on_train_epoch_end=True, every_n_epochs=1, **common),
+    ]
+    if minutes is not None:
+        found.append(WithinEpochs(filename="last", train_time_interval=timedelta(minutes=minutes), **common))
+    return found
+
+
+class Interruption(Callback):
+    """Ends training cleanly on SIGINT (Ctrl-C) and SIGTERM (schedulers): after the step, with a checkpoint of it.
+
+    A second signal ends it at once; the last checkpoint is then an earlier one, and a continued run goes on from there
+    to the same result.
+
+    Args:
+        last: checkpoint to write.
+    """
+
+    def __init__(self, last: Path) -> None:
+        self.last = last
+        self.received: int | None = None
+        self._written = False
+
+    @contextmanager
+    def listening(self, trainer: pl.Trainer) -> Iterator[None]:
+        """Take over the two signals, where this is the main thread; only that one can.
+
+        Lightning's own answer to SIGTERM is left out: it sends to the other processes from within the signal's
+        handler, and two processes that wait for each other in different calls wait for ever. Here they agree after
+        a step. Its requeueing of SLURM jobs goes with it; a continued run needs none.
+        """
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        with receiving(self._receive):
+            yield
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - called by the interpreter
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = number
+        print("stopping after this step; once more stops at once", file=sys.stderr, flush=True)
+
+    def _asked(self, trainer: pl.Trainer) -> bool:
+        """Tell whether any of the processes has received a signal."""
+        return trainer.strategy.reduce_boolean_decision(self.received is not None, all=False)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:  # noqa: ARG002 - Lightning's call
+        """Write the checkpoint; the step's numbers are logged after this."""
+        if self._asked(trainer) and may_stop_here(trainer):
+            trainer.save_checkpoint(self.last)
+            self._written = True
+
+    def on_train_batch_start(self, *args: Any) -> None:  # noqa: ARG002 - Lightning's call
+        """Stop before the next step."""
+        if self._written:
+            raise KeyboardInterrupt
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:  # noqa: ARG002 - Lightning's call
+        """Stop between two videos; the epoch is validated anew when the run continues."""
+        if self._asked(trainer):
+            raise KeyboardInterrupt
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:  # noqa: ARG002 - Lightning's call
+        """Stop between two epochs: the checkpoint of the last one is written."""
+        if self._asked(trainer):
+            raise KeyboardInterrupt

@@ -1,0 +1,276 @@
+"""Where a run's numbers go: a CSV file always, Weights & Biases when wanted."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+from agnn_lit.config import LoggerConfig, plain
+from agnn_lit.shared.files import write_text
+from agnn_lit.shared.processes import is_first_process
+from agnn_lit.shared.runs import Run
+from agnn_lit.training.wandb_files import history
+
+_STEP = "trainer/global_step"  # Lightning's name of it in W&B
+_HEADER = 7  # bytes that a file of W&B begins with
+
+
+class CsvLogger(Logger):
+    """All metrics in one ``metrics.csv``, a row a step; a continued run goes on in the file that is there.
+
+    Steps that a continued run does again replace their rows.
+
+    The header is the union of the metrics logged so far; a metric that was not logged at a step leaves its
+    cell empty. The file is replaced as a whole, never half written.
+
+    Args:
+        folder: run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.file = folder / "metrics.csv"
+        self._rows: dict[int, dict[str, Any]] = {}
+        self._columns: list[str] = ["step", "epoch"]
+        if self.file.is_file():
+            with self.file.open(newline="") as file:
+                for row in csv.DictReader(file):
+                    self._add({k: v for k, v in row.items() if v != ""}, int(row["step"]))
+
+    @property
+    def rows(self) -> dict[int, dict[str, Any]]:
+        """Metrics of each step so far."""
+        return self._rows
+
+    @property
+    def name(self) -> str:
+        """Part of Lightning's paths; unused."""
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        """Part of Lightning's paths; unused."""
+        return ""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the configuration is in ``config.yaml``."""
+
+    def _add(self, metrics: dict[str, Any], step: int) -> None:
+        self._rows.setdefault(step, {}).update({**metrics, "step": step})
+        self._columns += [name for name in metrics if name not in self._columns]
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Note metrics at a step."""
+        self._add(dict(metrics), int(step or 0))
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the file."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows[step] for step in sorted(self._rows))
+        write_text(self.file, text.getvalue())
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:  # noqa: ARG002 - Lightning's call
+        """Write the file at the end of training."""
+        self.save()
+
+
+class _WandbOnce(WandbLogger):
+    """Logs to a W&B run that has each step once, also where the process is killed and the run continued.
+
+    What W&B had not yet on disk then is logged again from ``metrics.csv``, and what the continued run does again, to
+    the same numbers, is left out.
+
+    Args:
+        experiment: the W&B run.
+        folder: with its files.
+        rows: steps of metrics.csv so far.
+    """
+
+    def __init__(self, experiment: Any, folder: Path, rows: dict[int, dict[str, Any]]) -> None:
+        super().__init__(experiment=experiment)
+        self._logged: dict[int, set[str]] = {}
+        for row in history(folder) if rows else []:
+            if _STEP in row:
+                self._logged.setdefault(int(row[_STEP]), set()).update(row)
+        for step, row in sorted(rows.items()):
+            lost = row.keys() - self._logged.get(step, set()) - {"step", "epoch"}
+            if lost:
+                self.log_metrics({k: float(row[k]) for k in (*sorted(lost), "epoch") if k in row}, step)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log what is new at a step."""
+        if step is not None:
+            new = metrics.keys() - self._logged.setdefault(step, set())
+            if not new - {"epoch"}:
+                return
+            self._logged[step] |= new
+            metrics = {k: v for k, v in metrics.items() if k in new or k == "epoch"}
+        super().log_metrics(metrics, step)
+
+
+def wandb_is_online(mode: str) -> bool:
+    """Decide between online and offline without ever asking: online when asked for, or with a key at hand."""
+    if mode != "auto":
+        return mode == "online"
+    if os.environ.get("WANDB_MODE"):
+        return os.environ["WANDB_MODE"] == "online"
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    import requests  # a dependency of wandb
+
+    netrc = os.environ.get("NETRC") or "~/.netrc"
+    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    return Path(netrc).expanduser().is_file() and requests.utils.get_netrc_auth(host) is not None
+
+
+def build_loggers(
+    cfg: LoggerConfig, folder: Path, name: str, config: dict[str, Any], wandb_id: str | None
+) -> tuple[CsvLogger, WandbLogger | None]:
+    """Return the CSV logger, and the W&B one unless it is disabled.
+
+    Args:
+        cfg: W&B settings.
+        folder: run folder; W&B's files go into ``wandb/`` there.
+        name: of the run.
+        config: resolved, stored with the W&B run.
+        wandb_id: of the W&B run to continue; None starts one.
+    """
+    csv_logger = CsvLogger(folder)
+    if cfg.mode == "disabled":
+        return csv_logger, None
+    os.environ.setdefault("WANDB_SILENT", "true")
+    if not is_first_process():  # that one writes
+        return csv_logger, None
+    if wandb_id is not None:
+        _drop_empty(folder / "wandb")
+    # Begun here rather than by WandbLogger, which passes an option that W&B has retired and warns of.
+    experiment = _begin(cfg, "train", name=name, dir=folder, id=wandb_id, config=config, resume="allow")
+    return csv_logger, _WandbOnce(experiment, folder / "wandb", csv_logger.rows)
+
+
+def _begin(cfg: LoggerConfig, job_type: str, **about: Any) -> Any:
+    """Begin or continue a W&B run."""
+    # W&B's own process, which one that started this command may have left here: it has its own idea of relative
+    # paths, and lives on with a run when this process is killed, so that nobody could continue that run.
+    os.environ.pop("WANDB_SERVICE", None)
+    import wandb
+
+    return wandb.init(
+        mode="online" if wandb_is_online(cfg.mode) else "offline",
+        project=cfg.project,
+        entity=cfg.entity,
+        group=cfg.group,
+        job_type=job_type,
+        tags=cfg.tags or None,
+        **about,
+    )
+
+
+def _drop_empty(folder: Path) -> None:
+    """Remove offline parts of a W&B run that was killed before it had written anything; `wandb sync` fails on them."""
+    for file in folder.glob("offline-run-*/run-*.wandb"):
+        if file.stat().st_size <= _HEADER:
+            shutil.rmtree(file.parent)
+
+
+def log_evaluation(run: Run, folder: Path) -> None:
+    """Log an evaluation of a trained run as a W&B run of its own, of job type ``evaluate`` in the run's group.
+
+    Nothing is logged where the training was not.
+
+    Args:
+        run: that was trained.
+        folder: of agnn-evaluate.
+    """
+    cfg = run.load_config()
+    if cfg.logger.mode == "disabled" or run.status.get("wandb_id") is None:
+        return
+    os.environ.setdefault("WANDB_SILENT", "true")
+    summary = json.loads((folder / "summary.json").read_text())
+    config = {**plain(cfg), "evaluation": summary["data"], "trained_in": run.status["wandb_id"]}
+    experiment = _begin(
+        cfg.logger, "evaluate", name=f"{cfg.name}/{run.folder.name}/{folder.name}", dir=folder, config=config
+    )
+    log_scores(experiment, folder, str(summary["data"]))
+    experiment.finish()
+
+
+def log_scores(experiment: Any, folder: Path, name: str) -> None:
+    """Log what agnn-evaluate has written to a W&B run.
+
+    The summary gets ``<name>/<stage>/J``, F, JF and T; tables hold the sequences and, where there are several, the
+    stages (raw, +scales, +flip, +CRF); pictures are the best, median and worst frames.
+
+    Args:
+        experiment: a W&B run.
+        folder: of agnn-evaluate.
+        name: ``test/<protocol>`` of a training's own test; the evaluation's name of another one, so that no mean over
+            a group takes the two together.
+    """
+    import wandb
+
+    found: dict[str, Any] = {}
+    tables = {"sequences": _read_table(folder / "per_sequence.csv"), "stages": _read_table(folder / "stages.csv")}
+    for row in tables["stages"]:
+        scores = {k.removesuffix("_mean"): v for k, v in row.items() if k not in ("stage", "threshold")}
+        found |= {f"{name}/{row['stage']}/{key}": value for key, value in scores.items() if value is not None}
+    experiment.summary.update(found)
+    shown: dict[str, Any] = {
+        f"{name}/{key}": wandb.Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
+        for key, rows in tables.items()
+        if rows
+    }
+    index = folder / "overlays" / "overlays.json"
+    pictures = [e for e in json.loads(index.read_text()) if e["kind"] != "lowest"] if index.is_file() else []
+    if pictures:
+        shown[f"{name}/overlays"] = [
+            wandb.Image(
+                str(folder / "overlays" / e["file"]),
+                caption=f"{e['kind']}: {e['sequence']} {e['frame']}, J {e['J']:.3f}, F {e['F']:.3f}",
+            )
+            for e in pictures
+        ]
+    experiment.log(shown)
+
+
+def _read_table(file: Path) -> list[dict[str, Any]]:
+    """Rows of a CSV file; numbers as numbers, empty cells as None."""
+
+    def value(text: str) -> Any:
+        try:
+            return float(text)
+        except ValueError:
+            return text or None
+
+    with file.open(newline="") as stream:
+        return [{k: value(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+
+
+def log_checkpoint(experiment: Any, file: Path, metrics: dict[str, float]) -> None:
+    """Keep a checkpoint as an artifact of a W&B run, under the run's identity, with the scores that it has.
+
+    Args:
+        experiment: a W&B run.
+        file: the checkpoint, which does not change any more.
+        metrics: of the run.
+    """
+    import wandb
+
+    artifact = wandb.Artifact(f"agnn-{experiment.id}", type="model", metadata=metrics)
+    artifact.add_file(str(file), name=file.name, policy="immutable", skip_cache=True)
+    experiment.log_artifact(artifact, aliases=["best"])

@@ -1,0 +1,255 @@
+"""The LightningModule: model, loss and scores wired into Lightning; no maths of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from agnn_lit.config import OptimConfig, StaticConfig
+from agnn_lit.data.dataset import Clip, StaticClip
+from agnn_lit.data.sampling import Purpose, Seed
+from agnn_lit.data.video import DataError, Video
+from agnn_lit.inference.video import PredictionSettings, predict_video
+from agnn_lit.metrics.protocols import get_protocol
+from agnn_lit.metrics.sequence import score_sequence
+from agnn_lit.metrics.summary import SequenceScore, summarise
+from agnn_lit.model.agnn import AGNN
+from agnn_lit.shared.pictures import draw_overlay
+from agnn_lit.shared.runs import RunError
+
+#: Optimiser groups: the encoder with the auxiliary mask, and everything else.
+GROUPS = ("backbone", "graph")
+
+
+class NonFiniteLossError(RunError):
+    """A loss that is no number any more; the run stops before its weights are none either."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How held-out videos are predicted and scored.
+
+    Attributes:
+        settings: graphs and batches.
+        threshold: a pixel is foreground above this probability.
+        protocol: name of the scores' protocol.
+    """
+
+    settings: PredictionSettings
+    threshold: float = 0.5
+    protocol: str = "simple"
+
+
+class AGNNModule(pl.LightningModule):
+    """Trains an :class:`AGNN` and validates it on whole videos.
+
+    Logs ``train/loss`` (and ``train/loss_auxiliary`` where the model has that mask) each step of clips,
+    ``train/loss_static`` each step of static images, ``val/J``, ``val/F``, ``val/T`` (means over held-out videos) and
+    ``lr/<group>``; means over all processes.
+
+    Args:
+        model: the network.
+        loss: maps logits and masks, both (B, N', H, W), to a scalar.
+        optim: optimiser settings.
+        epochs: of the run, which with ``step_kinds`` gives the steps that the schedule runs over.
+        validation: how held-out videos are scored.
+        config: the resolved configuration as plain containers, kept in the checkpoint.
+        seed: of what is random in a step.
+        overlays: number of held-out videos whose middle frame is drawn at each validation.
+        auxiliary: weight of the loss of the auxiliary mask, where the model has one.
+        static: weight and learning rates of steps of static images.
+        step_kinds: for each step of an epoch whether it is one of those.
+    """
+
+    def __init__(
+        self,
+        model: AGNN,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        optim: OptimConfig,
+        epochs: int,
+        validation: Validation,
+        config: dict[str, Any],
+        seed: Seed,
+        overlays: int = 0,
+        auxiliary: float = 0.0,
+        static: StaticConfig | None = None,
+        step_kinds: Sequence[bool] = (False,),
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters({"config": config})
+        self.model = model
+        self.seed = seed
+        self.loss = loss
+        self.optim = optim
+        self.epochs = epochs
+        self.validation = validation
+        self.overlays = overlays
+        self.auxiliary = auxiliary
+        self.static = static or StaticConfig()
+        self.step_kinds = step_kinds
+        self.pictures: dict[str, np.ndarray] = {}  # of the last validation: name -> (H, W, 3) RGB
+        self._scores: list[SequenceScore] = []
+        self._losses: dict[str, Tensor] = {}  # of the batches of a step so far
+
+    def on_train_batch_start(self, batch: Clip, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's call
+        """Make what is random in a step (dropout) a function of the seed and the step, also after a resume."""
+        place = self.seed.key(Purpose.dropout, self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+
+    def training_step(self, batch: Clip, batch_idx: int) -> Tensor:
+        """Loss of a batch of clips, or of static images.
+
+        Raises:
+            NonFiniteLossError: it is infinite or no number, here or in another process.
+        """
+        images, masks = batch
+        # The loss is taken in fp32 whatever the precision of the network.
+        if isinstance(batch, StaticClip):
+            loss = self.static.loss * self.loss(self.model.forward_static(images).float(), masks)
+            losses = {"train/loss_static": loss}
+        else:
+            logits, straight = self.model.forward_with_auxiliary(images)
+            loss = self.loss(logits.float(), masks)
+            losses = {}
+            if straight is not None and self.auxiliary:
+                losses["train/loss_auxiliary"] = self.loss(straight.float(), masks)
+                loss = loss + self.auxiliary * losses["train/loss_auxiliary"]
+            losses["train/loss"] = loss
+            self.log("train/loss", loss, prog_bar=True, logger=False, batch_size=len(images), sync_dist=True)
+        finite = bool(torch.isfinite(loss))
+        if not self.trainer.strategy.reduce_boolean_decision(finite):  # all processes stop, or none
+            raise NonFiniteLossError(self._describe(float(loss.detach()), batch_idx))
+        self._log_step(losses, batch_idx)
+        return loss
+
+    def _log_step(self, losses: dict[str, Tensor], batch_idx: int) -> None:
+        """Log losses, means over the batches of a step, and learning rates.
+
+        Lightning's log() would repeat them in steps of another kind.
+        """
+        batches = self.trainer.accumulate_grad_batches
+        for name, loss in losses.items():
+            self._losses[name] = self._losses.get(name, 0.0) + loss.detach() / batches
+        if (batch_idx + 1) % batches:
+            return
+        losses, self._losses = self._losses, {}
+        if (self.global_step + 1) % self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            return
+        row = {name: float(self.trainer.strategy.reduce(loss, reduce_op="mean")) for name, loss in losses.items()}
+        groups = self.optimizers(use_pl_optimizer=False).param_groups  # type: ignore[union-attr]
+        row.update({f"lr/{group['name']}": group["lr"] for group in groups})
+        for logger in self.loggers:
+            logger.log_metrics({**row, "epoch": self.current_epoch}, self.global_step)
+            logger.save()
+
+    def _describe(self, loss: float, batch_idx: int) -> str:
+        """Say where a loss went wrong, and what may help."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        clips = [] if data is None else data.describe(self.current_epoch, batch_idx)
+        return (
+            f"the loss is {loss} at step {self.global_step} (epoch {self.current_epoch}, batch {batch_idx}), of clips:"
+            + "".join(f"\n  {clip}" for clip in clips)
+            + "\nThe run stops; its checkpoints are from before. A lower optim.lr, trainer.gradient_clip=1.0, "
+            "optim.warmup_steps, or precision=fp32 may help; overwrite=true trains anew"
+        )
+
+    def validation_step(self, batch: Video | None, batch_idx: int) -> None:
+        """Predict one whole video and score it; None is nothing to do while other processes have a video."""
+        if batch is None:
+            return
+        validation = self.validation
+        masks = predict_masks(self.model, batch, validation.settings, validation.threshold)
+        if batch_idx < self.overlays:
+            middle = len(batch) // 2
+            picture = draw_overlay(batch.frame(middle), masks[middle], batch.mask(middle))
+            self.pictures[f"{batch.name}/{batch.frame_name(middle)}"] = picture
+        names = [batch.frame_name(i) for i in range(len(batch))]
+        annotations = (batch.mask(i) for i in range(len(batch)))
+        self._scores.append(score_sequence(batch.name, names, masks, annotations, get_protocol(validation.protocol)))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over the videos of all processes."""
+        scores = self._gathered_scores()
+        self._scores.clear()
+        if not scores:
+            return
+        summary = summarise(scores, get_protocol(self.validation.protocol))
+        if math.isnan(float(summary["J_mean"])):
+            raise DataError(
+                "no val/J: not a frame of the held-out videos has an annotated object "
+                f"({', '.join(s.name for s in scores)}); another seed holds others out, clips.val_share=0 none"
+            )
+        for key, name in (("J_mean", "val/J"), ("F_mean", "val/F"), ("T", "val/T")):
+            value = summary[key]
+            if isinstance(value, float) and not math.isnan(value):
+                self.log(name, value, prog_bar=name == "val/J", batch_size=1)
+
+    def _gathered_scores(self) -> list[SequenceScore]:
+        """Scores of this validation, in the order of the held-out videos."""
+        if self.trainer.world_size == 1:
+            return list(self._scores)
+        shares: list[list[SequenceScore]] = [[] for _ in range(self.trainer.world_size)]
+        torch.distributed.all_gather_object(shares, self._scores)
+        return [score for turn in zip_longest(*shares) for score in turn if score is not None]
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Two groups, backbone and graph, with one schedule over the planned steps; their rates differ by its kind."""
+        cfg = self.optim
+        groups = parameter_groups(self.model, cfg)
+        optimiser: torch.optim.Optimizer
+        if cfg.name == "sgd":
+            optimiser = torch.optim.SGD(groups, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
+        else:
+            optimiser = torch.optim.AdamW(groups, lr=cfg.lr, weight_decay=cfg.weight_decay)
+        # Not trainer.estimated_stepping_batches: it opens the loaders before a checkpoint is restored.
+        schedule = LambdaLR(optimiser, [partial(self._rate, str(group["name"])) for group in groups])
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate(self, group: str, step: int) -> float:
+        """Factor on optim.lr at a step for a group."""
+        usual = learning_rate_factor(step, self.epochs * len(self.step_kinds), self.optim)
+        settings = self.static if self.step_kinds[step % len(self.step_kinds)] else self.optim
+        return float(getattr(settings, f"{group}_lr_factor")) * usual
+
+
+def predict_masks(model: AGNN, video: Video, settings: PredictionSettings, threshold: float) -> list[np.ndarray]:
+    """Masks (H, W) of a whole video in the order of its frames, 0 or 1."""
+    masks = {p.index: (p.probability > threshold).astype(np.uint8) for p in predict_video(model, video, settings)}
+    return [masks[i] for i in range(len(video))]
+
+
+def parameter_groups(model: AGNN, cfg: OptimConfig) -> list[dict[str, Any]]:
+    """Split parameters into the groups "backbone" (auxiliary mask included) and "graph"."""
+    parts: dict[str, list[torch.nn.Parameter]] = {group: [] for group in GROUPS}
+    for name, parameter in model.named_parameters():
+        parts["backbone" if name.startswith(("encoder.", "auxiliary.")) else "graph"].append(parameter)
+    return [{"name": group, "params": found, "lr": cfg.lr} for group, found in parts.items()]
+
+
+def describe_groups(model: AGNN, cfg: OptimConfig) -> dict[str, dict[str, float | int]]:
+    """Number of parameters and of tensors that each optimiser group trains, and its learning rate at its highest."""
+    found: dict[str, dict[str, float | int]] = {}
+    for group in parameter_groups(model, cfg):
+        trained = [p for p in group["params"] if p.requires_grad]
+        rate = cfg.lr * getattr(cfg, f"{group['name']}_lr_factor")
+        found[group["name"]] = {"parameters": sum(p.numel() for p in trained), "tensors": len(trained), "lr": rate}
+    return found
+
+
+def learning_rate_factor(step: int, total: int, cfg: OptimConfig) -> float:
+    """Factor on the learning rate at a step: linear warm-up, then constant or (1 − step/total)^power."""
+    warm = min(1.0, (step + 1) / (cfg.warmup_steps + 1))
+    if cfg.schedule == "constant":
+        return warm
+    return float(warm * max(0.0, 1 - step / max(1, total)) ** cfg.power)

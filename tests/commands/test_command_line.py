@@ -1,0 +1,85 @@
+"""Wrong words on a command line: one sentence, code 2, and what may have been meant."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from agnn_lit.config import TrainConfig, keys_of
+from tests.configs import SMALL
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("train modle.rounds=3", "agnn-train: there is no setting modle.rounds; did you mean model.rounds?"),
+        ("train model.round=3", "agnn-train: there is no setting model.round; did you mean model.rounds?"),
+        ("train experiment=demo +trainer.max_epoch=1", "trainer.max_epoch; did you mean trainer.max_epochs?"),
+        ("train rounds=3", "agnn-train: there is no setting rounds; did you mean model.rounds?"),
+        ("train xyzzy=3", "agnn-train: there is no setting xyzzy; --help lists all settings"),
+        ("train model.rounds=abc", "agnn-train: model.rounds=abc: Value 'abc' of type 'str' could not be converted"),
+        ("train model.gate=chanel", "model.gate=chanel: must be one of channel, spatial, none; did you mean channel?"),
+        ("train backbone=foo", "deeplabv3_resnet50"),
+        ("train experiment=demoo", "demo"),
+        (
+            "train experiment=official_test",
+            "experiment=official_test is for another command: this one has no group crf",
+        ),
+        ("convert ofical=x out=y", "agnn-convert: there is no setting ofical; did you mean official?"),
+        ("train run=nowhere", "agnn-train: run=nowhere: no such run"),
+        ("evaluate tresh=1", "agnn-evaluate: there is no setting tresh; did you mean threshold?"),
+        ("evaluate run=nowhere", "agnn-evaluate: run=nowhere: no such run"),
+        ("predict foo", "agnn-predict: Error parsing override 'foo'"),
+        ("predict input=a out=b crf=quick", "pydensecrf"),
+        ("score masks=nowhere annotations=nowhere protocol=simple out=o", "agnn-score: annotations=nowhere"),
+        ("report socres=x", "agnn-report: there is no setting socres; did you mean scores?"),
+        ("benchmark topic=crf repeat=2", "agnn-benchmark: there is no setting repeat; did you mean repeats?"),
+    ],
+)
+def test_wrong_words(tmp_path, words, said):
+    command, *rest = words.split()
+    done = subprocess.run(
+        [sys.executable, "-m", f"agnn_lit.{command}", *rest], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    for foreign in ("Traceback", "HYDRA_FULL_ERROR", "+model", "Config search path"):
+        assert foreign not in done.stderr
+    assert done.stdout == ""
+    assert not list(tmp_path.rglob("*")), "a refused command leaves nothing behind"
+
+
+@pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"]], ids=["run", "sweep"])
+def test_a_name_that_no_folder_can_have(tmp_path, more):
+    command = [sys.executable, "-m", "agnn_lit.commands.train", *more, *SMALL, f"name={'a' * 300}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("agnn-train: File name too long, give a shorter one: runs/aaa")
+
+
+def test_a_refused_job_of_a_sweep_does_not_stop_the_others(tmp_path):
+    words = ["-m", *SMALL, "trainer.max_epochs=1", "model.rounds=-1,0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "agnn_lit.commands.train", *words],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    found = [json.loads(file.read_text()) for file in (tmp_path / "runs").rglob("status.json")]
+    assert sorted((status["state"], status.get("error")) for status in found) == [
+        ("done", None),
+        ("failed", "model.rounds=-1: must be 0 or more"),
+    ]
+    assert done.returncode == 1
+    assert "agnn-train: 1 failed of 2" in done.stderr
+    assert "must be 0 or more" in done.stdout.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+
+
+def test_keys_are_all_of_them():
+    keys = keys_of(TrainConfig)
+    assert {"model.rounds", "backbone.name", "data.synthetic.size", "trainer.max_epochs", "seed"} <= set(keys)

@@ -1,0 +1,161 @@
+"""Dense CRF: the filters against their definitions, our backend against pydensecrf."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from agnn_lit.config import ConfigError, CrfConfig
+from agnn_lit.inference.crf import bilateral_features, check_backend, gaussian, refine
+from agnn_lit.inference.lattice import Lattice
+
+FAST = CrfConfig("fast")
+REFERENCE = CrfConfig("pydensecrf")
+
+
+def scene(height=60, width=80, seed=0):
+    """A picture of two colours with noise, and a blurred, shifted mask of its object."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((height, width), np.uint8)
+    cv2.ellipse(mask, (width // 2, height // 2), (width // 4, height // 3), 20, 0, 360, 1, -1)
+    frame = np.where(mask[..., None] > 0, (200, 60, 40), (60, 120, 160)) + rng.normal(0, 6, (height, width, 3))
+    soft = cv2.GaussianBlur(np.roll(mask, 3, axis=1).astype(np.float32), (0, 0), 4)
+    return frame.clip(0, 255).astype(np.uint8), soft, mask
+
+
+def iou(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+def test_gaussian_is_its_definition():
+    image = np.random.default_rng(0).random((9, 12)).astype(np.float32)
+    ys, xs = np.mgrid[:9, :12]
+    expected = np.zeros((9, 12))
+    for y in range(9):
+        for x in range(12):
+            expected[y, x] = (np.exp(-((ys - y) ** 2 + (xs - x) ** 2) / (2 * 1.5**2)) * image).sum()
+    np.testing.assert_allclose(gaussian(1.5)(image), expected, rtol=1e-4)
+
+
+def exact(features, values):
+    distance = ((features[:, None] - features[None]) ** 2).sum(axis=-1)
+    kernel = np.exp(-0.5 * distance)
+    norm = 1 / np.sqrt(kernel.sum(axis=1))
+    return norm * (kernel @ (norm * values))
+
+
+def test_lattice_approximates_the_gaussian_kernel():
+    frame, _, _ = scene(30, 40)
+    features = bilateral_features(frame, 30, 20)
+    values = np.random.default_rng(1).standard_normal(len(features)).astype(np.float32)
+    values = cv2.GaussianBlur(values.reshape(30, 40), (0, 0), 3).ravel()
+    lattice = Lattice(features)
+    lattice.normalise()
+    found, expected = lattice(values), exact(features, values)
+    assert np.corrcoef(found, expected)[0, 1] > 0.97
+    assert np.abs(found - expected).mean() < 0.1 * np.abs(expected).mean()
+    # a constant stays what it is, up to the border effects of the symmetric normalisation
+    ones = lattice(np.ones(len(features), np.float32))
+    assert 0.5 < ones.min() <= ones.max() < 1.5
+
+
+def test_lattice_is_linear_and_symmetric():
+    rng = np.random.default_rng(2)
+    lattice = Lattice(rng.uniform(0, 6, (500, 5)).astype(np.float32))
+    a, b = rng.standard_normal((2, 500)).astype(np.float32)
+    np.testing.assert_allclose(lattice(a + 2 * b), lattice(a) + 2 * lattice(b), atol=1e-4)
+    # The blurs along the directions do not commute where vertices are missing: symmetric only nearly
+    assert float(lattice(a) @ b) == pytest.approx(float(a @ lattice(b)), rel=0.15, abs=2.0)
+    assert 500 < len(lattice) <= 500 * 6
+
+
+def test_more_vertices_than_the_first_table_holds():
+    features = np.random.default_rng(3).uniform(0, 60, (20000, 5)).astype(np.float32)
+    lattice = Lattice(features)
+    assert len(lattice) > 2**15
+    alone = lattice(np.eye(1, 20000, 7, dtype=np.float32)[0])
+    assert alone[7] == alone.max() > 0
+    assert (alone > 1e-6).sum() < 20
+
+
+def test_features_too_far_apart_are_refused():
+    frame, soft, _ = scene(20, 30)
+    with pytest.raises(ConfigError, match="larger sxy or srgb"):
+        refine(soft, frame, CrfConfig("fast", bilateral_srgb=0.1))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"spatial_sxy": 3.0, "spatial_compat": 2.0},
+        {"bilateral_sxy": 12.0, "bilateral_srgb": 15.0, "bilateral_compat": 4.0},
+        {"iterations": 1},
+        {"bilateral_compat": 0.0},
+    ],
+)
+def test_fast_equals_pydensecrf(changes):
+    frame, soft, mask = scene(90, 120)
+    fast = refine(soft, frame, CrfConfig("fast", **changes))
+    reference = refine(soft, frame, CrfConfig("pydensecrf", **changes))
+    assert fast.shape == reference.shape == (90, 120)
+    assert np.abs(fast - reference).mean() < 0.01
+    assert iou(fast > 0.5, reference > 0.5) > 0.99
+    if not changes:
+        assert iou(fast > 0.5, mask > 0) > iou(soft > 0.5, mask > 0) + 0.05
+
+
+def test_certain_and_empty_maps_stay():
+    frame, _, _ = scene(20, 30)
+    for value in (0.0, 1.0):
+        for cfg in (FAST, REFERENCE):
+            out = refine(np.full((20, 30), value, np.float32), frame, cfg)
+            assert np.isfinite(out).all()
+            assert ((out > 0.5) == (value > 0.5)).all()
+
+
+def test_a_single_pixel():
+    out = refine(np.full((1, 1), 0.7, np.float32), np.zeros((1, 1, 3), np.uint8), FAST)
+    assert out.shape == (1, 1)
+    assert out[0, 0] > 0.5
+
+
+def test_none_changes_nothing_and_sizes_must_agree():
+    frame, soft, _ = scene()
+    assert refine(soft, frame, CrfConfig()) is soft
+    with pytest.raises(ValueError, match="differ in size"):
+        refine(soft[1:], frame, FAST)
+
+
+def test_a_missing_package_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
+    monkeypatch.setitem(sys.modules, "pydensecrf", None)
+    check_backend(FAST)
+    with pytest.raises(
+        ConfigError, match=r"crf=pydensecrf needs the package pydensecrf: .*agnn-lit\[crf\]"
+    ):
+        check_backend(REFERENCE)
+
+
+def test_the_lattice_gives_what_its_source_says(tmp_path):
+    """The same mask from the same code run by the interpreter, in a process without the compiler."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import numpy as np\n"
+        "from tests.inference.test_crf import FAST, refine, scene\n"
+        "frame, soft, _ = scene(24, 32)\n"
+        "np.save(sys.argv[2], refine(soft, frame, FAST))"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run(
+        [sys.executable, "-c", code, str(root), str(tmp_path / "out.npy")],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, cwd=root, check=True,
+    )  # fmt: skip
+    frame, soft, _ = scene(24, 32)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), refine(soft, frame, FAST), atol=1e-3)

@@ -1,0 +1,355 @@
+"""Sweeps, with real processes: what is done, failed, killed and stopped, and what the same command does next."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from agnn_lit.config import ConfigError
+from agnn_lit.shared.runs import BusyError, Run
+from agnn_lit.sweeps.launcher import prepare_job, settle, start
+from agnn_lit.sweeps.local import make_slots, visible_gpus
+from agnn_lit.training.fit import train
+from tests.configs import SMALL, train_config
+
+WORDS = [*SMALL, "trainer.threads=1", "trainer.max_epochs=1", "name=s", "hydra.launcher.jobs=2"]
+PARALLEL = ["-m", "hydra/launcher=parallel", *WORDS]
+
+
+def begin(folder: Path, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "agnn_lit.commands.train", *words]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def sweep(folder: Path, *words: str) -> tuple[int, str]:
+    with begin(folder, *words) as child:
+        out, err = child.communicate(timeout=300)
+    return child.returncode, out + err
+
+
+def runs_of(folder: Path) -> dict[tuple[float, int], Run]:
+    """Runs by their learning rate and seed."""
+    found = {}
+    for file in folder.rglob("config.yaml"):
+        run = Run(file.parent)
+        cfg = run.load_config()
+        found[cfg.optim.lr, cfg.seed] = run
+    return found
+
+
+def process_of(run: Path) -> int:
+    """Process that trains a run."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(w.startswith(b"run=") and w.decode().endswith(str(run)) for w in words):
+            return int(folder.name)
+    raise AssertionError(f"no process trains {run}")
+
+
+def wait_for(condition, seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def unfolded(table: str) -> str:
+    """What a table of one column of words says, without the borders and line breaks between them."""
+    return re.sub(r"[\s│]+", " ", table)
+
+
+RATES = ("0.001", "0.002", "0.003", "0.004", "0.005", "1e+30")
+
+
+@pytest.mark.xdist_group("sweep")
+def test_six_jobs_of_which_one_fails_and_one_is_killed(tmp_path):
+    words = [*PARALLEL, f"optim.lr={','.join(RATES)}", "trainer.max_epochs=3", "trainer.checkpoint_minutes=0"]
+    child = begin(tmp_path, *words)
+    wait_for(lambda: len(runs_of(tmp_path)) == len(RATES))
+    runs = {rate: run for (rate, _), run in runs_of(tmp_path).items()}
+    victim = runs[0.004]
+    wait_for(victim.last.is_file)
+    os.kill(process_of(victim.folder.relative_to(tmp_path)), signal.SIGKILL)
+    out, err = child.communicate(timeout=300)
+    assert child.returncode == 1, out + err
+    assert "1 interrupted, 1 failed of 6" in err or "1 failed, 1 interrupted of 6" in err
+    found = {rate: run.status for rate, run in runs.items()}
+    assert {rate: status["state"] for rate, status in found.items()} == {
+        **dict.fromkeys((0.001, 0.002, 0.003, 0.005), "done"),
+        0.004: "interrupted",
+        1e30: "failed",
+    }
+    assert found[0.004]["error"] == "ended by SIGKILL"
+    assert "Traceback" in found[1e30]["error"]
+    assert "NonFiniteLossError" in found[1e30]["error"]
+
+    # the same command does what is missing, and only that
+    code, said = sweep(tmp_path, *words)
+    assert code == 1
+    assert "6 runs, 1 to train" in said
+    assert victim.status["state"] == "done"
+    assert {rate: run.status for rate, run in runs.items() if run is not victim} == {
+        rate: status for rate, status in found.items() if rate != 0.004
+    }
+    assert "continued from" in (victim.folder / "output.log").read_text()
+
+    # what failed only when asked
+    code, said = sweep(tmp_path, *words, "retry_failed=true")
+    assert code == 1
+    assert "6 runs, 1 to train" in said
+    assert runs[1e30].status["seconds"] > found[1e30]["seconds"]
+
+
+@pytest.mark.xdist_group("sweep")
+def test_a_job_that_cannot_go_on_says_why(tmp_path):
+    words = ["-m", *WORDS, "seed=0"]
+    assert sweep(tmp_path, *words)[0] == 0
+    (run,) = runs_of(tmp_path).values()
+    run.last.write_bytes(run.last.read_bytes()[:1000])
+    run.update(state="interrupted", error="ended by SIGKILL")
+    code, said = sweep(tmp_path, *words)
+    assert code == 1
+    assert "1 failed of 1" in said
+    assert run.status["state"] == "failed"
+    assert "last.ckpt" in run.status["error"]
+    code, said = sweep(tmp_path, *words)
+    assert "failed before; " in unfolded(said)
+    assert "cannot be continued from" in unfolded(said), "and why, again"
+
+
+@pytest.mark.xdist_group("sweep")
+def test_values_in_brackets_are_words_like_others(tmp_path):
+    words = ["-m", *(w for w in WORDS if "jobs" not in w), "trainer.max_epochs=0", "logger.tags=[ab],['/c']"]
+    code, said = sweep(tmp_path, *words)
+    assert code == 1
+    assert "2 failed of 2" in said
+    assert "logger.tags=[ab]" in unfolded(said)
+    assert "logger.tags=['/c']" in unfolded(said)
+
+
+@pytest.mark.xdist_group("sweep")
+def test_each_launcher_gives_the_same_numbers_and_a_job_alone_does(tmp_path):
+    rows = {}
+    for way in ("sequential", "parallel"):
+        folder = tmp_path / way
+        folder.mkdir()
+        code, said = sweep(folder, "-m", f"hydra/launcher={way}", *WORDS, "seed=0,1")
+        assert code == 0, said
+        rows[way] = {seed: (r.folder / "metrics.csv").read_text() for (_, seed), r in runs_of(folder).items()}
+    assert rows["parallel"].keys() == {0, 1}
+    assert rows["parallel"] == rows["sequential"]
+    assert rows["parallel"][0] != rows["parallel"][1]
+    in_sweep = runs_of(tmp_path / "parallel")[1e-3, 1]
+    command = shlex.split(in_sweep.status["command"])
+    assert "seed=1" in command
+    code, said = sweep(tmp_path, *command[1:])
+    assert code == 0, said
+    (alone,) = runs_of(tmp_path / "runs").values()
+    assert (alone.folder / "metrics.csv").read_text() == rows["parallel"][1]
+    assert alone.folder.name == in_sweep.folder.name
+
+
+@pytest.mark.xdist_group("sweep")
+def test_a_signal_ends_the_running_jobs_cleanly_and_begins_no_more(tmp_path):
+    words = ["-m", *(w for w in WORDS if "jobs" not in w), "trainer.max_epochs=500", "seed=0,1"]
+    child = begin(tmp_path, *words)
+    wait_for(lambda: list(tmp_path.rglob("last.ckpt")))
+    child.send_signal(signal.SIGTERM)
+    out, err = child.communicate(timeout=120)
+    assert child.returncode == 1, out + err
+    assert {seed: run.status["state"] for (_, seed), run in runs_of(tmp_path).items()} == {
+        0: "interrupted",
+        1: "waiting",
+    }
+    assert "1 runs were not begun" in err
+    assert "1 interrupted, 1 waiting of 2" in err
+
+
+@pytest.mark.xdist_group("sweep")
+def test_waiting_jobs_are_what_they_were_when_the_sweep_began(tmp_path, monkeypatch):
+    """With the configs broken since then, a job still trains as it was composed."""
+    run = Run(tmp_path / "runs/s/seed-3")
+    prepare_job(run, train_config("seed=3", "trainer.max_epochs=1"), ["seed=3"])
+    assert run.status["state"] == "waiting"
+    code = "import agnn_lit.config as c; c.CONF_DIR = '/nowhere'; from agnn_lit.commands.train import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"run={run.folder}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert run.status["state"] == "done"
+    assert run.load_config().seed == 3
+
+
+def test_what_a_folder_holds_decides(tmp_path):
+    run, cfg = Run(tmp_path / "a"), train_config()
+    assert prepare_job(run, cfg, ["seed=0"]).skipped is None
+    assert run.status["command"] == "agnn-train seed=0"
+    for state, retried in (("waiting", True), ("interrupted", True), ("running", True), ("done", False)):
+        run.update(state=state)
+        assert (prepare_job(run, cfg, []).skipped is None) is retried
+    run.update(state="failed")
+    assert "retry_failed=true" in prepare_job(run, cfg, []).skipped
+    assert prepare_job(run, train_config("retry_failed=true"), []).skipped is None
+    with pytest.raises(ConfigError, match=r"another configuration:\n  seed: 0 -> 5"):
+        prepare_job(run, train_config("seed=5"), [])
+    assert run.load_config().seed == 0
+    (tmp_path / "a" / "metrics.csv").write_text("")
+    assert prepare_job(run, train_config("seed=5", "overwrite=true"), []).skipped is None
+    assert not (tmp_path / "a" / "metrics.csv").exists()
+    assert run.load_config().seed == 5
+
+
+def test_a_run_is_trained_by_one_process(tmp_path):
+    run = Run(tmp_path / "a")
+    with run.locked():
+        code = "import sys; from pathlib import Path; from agnn_lit.shared.runs import Run\n"
+        code += "with Run(Path(sys.argv[1])).locked(): pass"
+        command = [sys.executable, "-c", code, str(run.folder)]
+        busy = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert BusyError.__name__ in busy.stderr
+        assert "another process is training this run" in busy.stderr
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "said"),
+    [
+        (-signal.SIGKILL, "interrupted", "ended by SIGKILL"),
+        (-signal.SIGSEGV, "failed", "SIGSEGV"),
+        (3, "failed", "code 3"),
+    ],
+)
+def test_a_process_that_could_not_say_how_it_ended(tmp_path, code, state, said):
+    run = Run(tmp_path / "a")
+    run.update(state="running")
+    (run.folder / "output.log").write_text("step 1\nstep 2\n")
+    assert settle(run, code) == state
+    assert said in run.status["error"]
+    assert ("step 2" in run.status["error"]) is (state == "failed")
+    assert settle(run, 0) == state
+
+
+def test_the_name_of_one_wandb_run_is_not_that_of_all(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *words, env, **more: given.append(env))
+    start(tmp_path, {"WANDB_RUN_ID": "one", "WANDB_API_KEY": "key"})
+    assert given == [{"WANDB_API_KEY": "key"}]
+
+
+def test_a_machine_is_divided():
+    def shares(*words):
+        return [(slot.get("CUDA_VISIBLE_DEVICES"), slot["OMP_NUM_THREADS"]) for slot in make_slots(*words)]
+
+    assert shares(1, None, 8, [], 1) == [(None, "8")]
+    assert shares(None, None, 8, [], 1) == [(None, "2")] * 4
+    assert shares(3, 1, 8, [], 1) == [(None, "1")] * 3
+    assert shares(None, None, 8, ["0", "1", "5", "7"], 1) == [(g, "2") for g in "0157"]
+    assert shares(None, None, 8, ["0", "1", "5", "7"], 2) == [("0,1", "4"), ("5,7", "4")]
+    assert shares(1, None, 8, ["0", "1"], 1) == [("0", "8")]
+    with pytest.raises(ConfigError, match="2 GPUs are enough for 1 jobs at a time"):
+        make_slots(2, None, 8, ["0", "1"], 2)
+    with pytest.raises(ConfigError, match=r"trainer.devices=2: a run needs more GPUs than are seen here, 5$"):
+        make_slots(None, None, 8, ["5"], 2)
+
+
+def test_gpus_are_those_that_may_be_seen(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-1a2b")
+    assert visible_gpus() == ["2", "GPU-1a2b"]
+    for none in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
+        assert visible_gpus() == []
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA X (UUID: GPU-1)'\necho 'GPU 1: NVIDIA X (UUID: GPU-2)'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert visible_gpus() == ["0", "1"]
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert visible_gpus() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["hydra/launcher=basic", "seed=0,1"], "hydra/launcher=basic: must be one of sequential, parallel, slurm, ray"),
+        (["hydra.launcher.jobs=0", "seed=0,1"], "hydra.launcher.jobs=0: must be 1 or more"),
+        (["seed=0,0"], "several jobs would share a folder"),
+        (["seed=range(0,0)"], "the sweep has no jobs: a list or range of values is empty"),
+        (["seed=0,1", "hydra.sweeper.max_batch_size=1"], "hydra.sweeper.max_batch_size=1: all jobs of a sweep are one"),
+        (
+            ["experiment=rounds,gate"],
+            "which is lost where several experiments are given; one command for each keeps it",
+        ),
+    ],
+)
+def test_refused_sweeps(tmp_path, words, said):
+    code, text = sweep(tmp_path, "-m", *SMALL, *words)
+    assert code == 2, text
+    assert said in text
+    assert "Traceback" not in text
+    assert not list(tmp_path.rglob("status.json"))
+
+
+ABLATIONS = ("rounds", "frames", "gate", "loop_edge", "line_edge", "aggregation", "update", "backbone", "precision")
+EXPERIMENTS = sorted(p.stem for p in (Path(__file__).parents[2] / "conf/experiment").glob("*.yaml"))
+
+
+def test_ablations_are_there():
+    assert set(ABLATIONS) <= set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_the_jobs_of_an_ablation_are_folders_of_its_name(tmp_path, name):
+    """Composed by the real command; each job is refused for its length, so that nothing is trained."""
+    words = ["-m", f"experiment={name}", "seed=0,1", "trainer.max_epochs=0"]
+    assert sweep(tmp_path, *words)[0] == 1
+    folders = [p.parent for p in tmp_path.rglob("config.yaml")]
+    assert folders
+    for folder in folders:
+        cfg = Run(folder).load_config()
+        assert folder.parent == tmp_path / "runs" / name
+        assert cfg.logger.group is None or cfg.logger.group == name
+        assert cfg.test
+        assert cfg.trainer.threads == 1
+        assert re.search(r"seed-[01]\b", folder.name)
+        assert Run(folder).status["state"] == "failed"
+        assert "trainer.max_epochs=0" in Run(folder).status["error"]
+
+
+def test_a_sweep_is_evaluated_as_a_whole(tmp_path):
+    """Stage by stage, and nothing is trained; what has been evaluated is left, what was not trained is named."""
+    for seed in (0, 1):
+        train(train_config(f"seed={seed}", "trainer.max_epochs=1", "logger=none"), Run(tmp_path / f"seed-{seed}"))
+    prepare_job(Run(tmp_path / "seed-2"), train_config("seed=2"), ["seed=2"])
+    command = [
+        sys.executable,
+        "-m",
+        "agnn_lit.inference.evaluation",
+        f"run={tmp_path}",
+        "experiment=stages",
+        "progress=false",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"{tmp_path}/seed-2: waiting, not trained to its end" in done.stderr
+    tables = {p: p.read_text() for p in tmp_path.glob("seed-*/evaluations/*/stages.csv")}
+    assert {p.parents[2].name for p in tables} == {"seed-0", "seed-1"}
+    for table in tables.values():
+        assert [row.split(",")[0] for row in table.splitlines()[1:]] == ["raw", "scales", "flip", "crf"]
+    times = {p: p.stat().st_mtime_ns for p in tables}
+    again = subprocess.run([*command[:-2], "experiment=stages"], capture_output=True, text=True, check=False)
+    assert again.stdout.count("evaluated before") == 2
+    assert {p: p.stat().st_mtime_ns for p in tables} == times
+    refused = subprocess.run([*command, "out=x"], capture_output=True, text=True, check=False)
+    assert "out=x: several runs are evaluated" in refused.stderr
