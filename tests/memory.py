@@ -9,7 +9,7 @@ from pathlib import Path
 CALL = """
 import sys
 from pathlib import Path
-from agnn_lit.predict import predict
+from agnn_lit.inference.prediction import predict
 from tests.configs import predict_config
 predict(predict_config(*sys.argv[1:], "threads=1", "soft=true"))
 print([line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")][0])

@@ -53,9 +53,9 @@ logger: {mode: disabled}
 #: What is changed in the copy, for the most part sizes that scripts and benchmarks have built in.
 SIZES = {
     "conf/train.yaml": (("experiment: null\n", "experiment: null\n  - miniature\n"),),
-    "src/agnn_lit/benchmark_graph.py": (("grid: tuple[int, int] = (60, 60)", "grid: tuple[int, int] = (9, 9)"),),
-    "src/agnn_lit/benchmark_data.py": (("= (473, 473)", "= (65, 65)"), ("= (480, 854)", "= (96, 128)")),
-    "src/agnn_lit/benchmark_inference.py": (("= (473, 473)", "= (65, 65)"), ("= (480, 854)", "= (96, 128)")),
+    "src/agnn_lit/benchmarks/graph.py": (("grid: tuple[int, int] = (60, 60)", "grid: tuple[int, int] = (9, 9)"),),
+    "src/agnn_lit/benchmarks/data.py": (("= (473, 473)", "= (65, 65)"), ("= (480, 854)", "= (96, 128)")),
+    "src/agnn_lit/benchmarks/inference.py": (("= (473, 473)", "= (65, 65)"), ("= (480, 854)", "= (96, 128)")),
     "experiments/graph_or_not/picture.py": (
         ('("test-0004", "test-0012"), (0, 4, 8)', '("test-0000", "test-0001"), (0, 2, 4)'),
     ),

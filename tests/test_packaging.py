@@ -59,15 +59,13 @@ def test_the_demo_trains_evaluates_reports_and_predicts_in_an_empty_folder(insta
     (folder,) = (p.parent for p in tmp_path.rglob("status.json"))
     assert folder.parent == tmp_path / "runs" / "demo"
     assert json.loads((folder / "status.json").read_text())["git"] == "unknown"
-    done = run(installed, tmp_path, "agnn_lit.inference.evaluation", f"run={folder}")
+    done = run(installed, tmp_path, "agnn_lit.evaluate", f"run={folder}")
     assert done.returncode == 0, done.stderr
-    done = run(installed, tmp_path, "agnn_lit.report.report", f"runs={folder}")
+    done = run(installed, tmp_path, "agnn_lit.commands.report", f"runs={folder}")
     assert done.returncode == 0, done.stderr
     assert "<svg" in (tmp_path / "report" / "index.html").read_text()
     video = write_video(tmp_path / "walk.mp4")
-    done = run(
-        installed, tmp_path, "agnn_lit.inference.prediction", f"input={video}", "out=walk", f"run={folder}", "crf=fast"
-    )
+    done = run(installed, tmp_path, "agnn_lit.predict", f"input={video}", "out=walk", f"run={folder}", "crf=fast")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "walk" / "masks").glob("*.png"))) == 12
     assert (tmp_path / "walk" / "overlay.mp4").is_file()

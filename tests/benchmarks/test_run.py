@@ -56,7 +56,7 @@ def test_memory_where_the_system_keeps_no_status_file(monkeypatch: pytest.Monkey
 
 
 def test_wrong_settings_say_what_was_given(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="topic=speed: must be one of scoring, inference, crf"):
+    with pytest.raises(ConfigError, match="topic=speed: must be one of crf, data, graph"):
         benchmark(BenchmarkConfig("speed"))
     with pytest.raises(ConfigError, match="repeats=0"):
         benchmark(BenchmarkConfig("scoring", repeats=0))

@@ -137,9 +137,7 @@ def test_a_missing_package_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
     monkeypatch.setitem(sys.modules, "pydensecrf", None)
     check_backend(FAST)
-    with pytest.raises(
-        ConfigError, match=r"crf=pydensecrf needs the package pydensecrf: .*agnn-lit\[crf\]"
-    ):
+    with pytest.raises(ConfigError, match=r"crf=pydensecrf needs pydensecrf: .*agnn-lit\[crf\]"):
         check_backend(REFERENCE)
 
 

@@ -149,7 +149,7 @@ def test_a_broken_file_in_a_worker_is_named(folders: Path) -> None:
 def test_workers_start_after_opencv_has_used_its_threads(folders: Path) -> None:
     code = """
 import cv2, numpy as np, sys
-from agnn_lit.score import main
+from agnn_lit.commands.score import main
 cv2.setNumThreads(4)
 cv2.GaussianBlur(np.zeros((2000, 2000), np.float32), (0, 0), 5)
 main()

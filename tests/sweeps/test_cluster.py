@@ -55,7 +55,7 @@ def is_trained(run: Run) -> bool:
 
 PREEMPTED = """
 import signal, sys
-from agnn_lit.sweep_cluster import ClusterJob
+from agnn_lit.sweeps.cluster import ClusterJob
 job = ClusterJob(sys.argv[1], alone=True)
 def receive(*args):
     again = job.checkpoint()

@@ -335,7 +335,7 @@ def test_a_sweep_is_evaluated_as_a_whole(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "agnn_lit.inference.evaluation",
+        "agnn_lit.evaluate",
         f"run={tmp_path}",
         "experiment=stages",
         "progress=false",

@@ -256,7 +256,7 @@ def test_a_search_belongs_to_one_process(tmp_path):
 HOLDS = """
 import sys
 from pathlib import Path
-from agnn_lit.runs import exclusive
+from agnn_lit.shared.runs import exclusive
 with exclusive(Path(sys.argv[1]), ""):
     print(flush=True)
     sys.stdin.read()

@@ -16,7 +16,8 @@ import pytest
 import torch
 import wandb
 
-from agnn_lit.model.backbones import deeplab as backbone
+from agnn_lit.config import registry
+from agnn_lit.model.backbones import tiny
 from agnn_lit.shared.runs import Run, RunError
 from agnn_lit.training import losses
 from agnn_lit.training.fit import train
@@ -86,14 +87,14 @@ def only_run(folder: Path) -> Run:
 #: A site module that ends the process at a step, as kill -9 would: nothing is cleaned up.
 KILLER = """
 import os, signal
-import agnn_lit.module as m
+import agnn_lit.training.module as m
 step = m.AGNNModule.training_step
 def training_step(self, batch, batch_idx):
     if self.global_step == int(os.environ["KILL_AT"]):
         os.kill(os.getpid(), int(os.environ["KILL_BY"]))
     return step(self, batch, batch_idx)
 m.AGNNModule.training_step = training_step
-from agnn_lit.train import main
+from agnn_lit.commands.train import main
 main()
 """
 
@@ -186,11 +187,11 @@ def test_a_signal_ends_the_run_after_its_step(whole, tmp_path, by):
 def test_dropout_is_a_function_of_seed_and_step(tmp_path, monkeypatch):
     """A network with dropout continues to the same bits, too."""
 
-    class Dropping(backbone.TinyEncoder):
+    class Dropping(tiny.TinyEncoder):
         def forward(self, images):
             return torch.nn.functional.dropout2d(super().forward(images), 0.3, self.training)
 
-    monkeypatch.setattr(backbone, "TinyEncoder", Dropping)
+    monkeypatch.setitem(registry._parts, ("backbone.name", "tiny"), Dropping)
     runs = [Run(tmp_path / name) for name in ("whole", "parts")]
     cfg = train_config("trainer.max_epochs=2", "trainer.checkpoint_minutes=0")
     train(cfg, runs[0])
@@ -323,7 +324,7 @@ def test_out_of_memory_says_what_takes_less(tmp_path, monkeypatch):
 DAMAGER = """
 import sys
 from pathlib import Path
-import agnn_lit.train as t
+import agnn_lit.training.fit as t
 check = t.open_training_videos
 def open_training_videos(cfg):
     found = check(cfg)
@@ -331,7 +332,8 @@ def open_training_videos(cfg):
         file.write_bytes(file.read_bytes()[:200])
     return found
 t.open_training_videos = open_training_videos
-t.main()
+from agnn_lit.commands.train import main
+main()
 """
 
 

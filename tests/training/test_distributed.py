@@ -152,15 +152,15 @@ def test_a_signal_to_one_process_ends_all_and_the_run_continues(alone, tmp_path)
 
 #: A site module whose second process fails at a step, alone.
 BROKEN = """
-import agnn_lit.module as m
-from agnn_lit.data.index import DataError
+import agnn_lit.training.module as m
+from agnn_lit.data.video import DataError
 step = m.AGNNModule.training_step
 def training_step(self, batch, batch_idx):
     if self.global_step == 2 and self.global_rank == 1:
         raise DataError("/data/00007.jpg: cannot be read as an image")
     return step(self, batch, batch_idx)
 m.AGNNModule.training_step = training_step
-from agnn_lit.train import main
+from agnn_lit.commands.train import main
 main()
 """
 

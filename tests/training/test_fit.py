@@ -170,7 +170,7 @@ def test_videos_without_masks_cannot_be_trained_on(tmp_path):
 
 
 def test_a_failure_is_written_down(tmp_path, monkeypatch):
-    monkeypatch.setattr("agnn_lit.training.fit.build_module", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("agnn_lit.training.build.build_module", lambda *a, **k: 1 / 0)
     run = Run(tmp_path)
     with pytest.raises(ZeroDivisionError):
         train(train_config(), run)
@@ -337,7 +337,7 @@ def test_youtube_objects_trains_with_its_own_protocol(tmp_path):
 def test_a_wrong_setting_is_one_line_and_leaves_no_folder(tmp_path):
     done = command("backbone=tiny", "data=synthetic", "model.rounds=-2", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.strip() == "agnn-train: model.rounds=-2: K must be 0 or more"
+    assert done.stderr.strip() == "agnn-train: model.rounds=-2: must be 0 or more"
     assert not list(tmp_path.glob("runs/*/*"))
 
 

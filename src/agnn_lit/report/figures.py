@@ -72,7 +72,9 @@ def training_plots(runs: Sequence[RunRecord], colours: Mapping[str, int]) -> lis
     return [_training_plot(panel, panels[panel], runs, colours, f"t{n}") for n, panel in enumerate(ordered)]
 
 
-def _training_plot(panel: str, metrics: list[str], runs: Sequence[RunRecord], colours: Mapping[str, int], name: str) -> Plot:
+def _training_plot(
+    panel: str, metrics: list[str], runs: Sequence[RunRecord], colours: Mapping[str, int], name: str
+) -> Plot:
     figure, (axes,) = new_figure(4.6, 2.5)
     both = panel == "loss" and {m.partition("/")[0] for m in metrics} >= {"train", "val"}
     for run in runs:
