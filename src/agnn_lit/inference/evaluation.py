@@ -25,7 +25,7 @@ from agnn_lit.data.open import open_training_videos, open_videos
 from agnn_lit.data.video import DiskVideo, Video
 from agnn_lit.inference.crf import check_backend
 from agnn_lit.inference.evaluation_name import describe, looks_for_objects
-from agnn_lit.inference.load import Trained, count_workers, find_checkpoint, open_trained
+from agnn_lit.inference.load import Trained, count_workers, find_checkpoint, import_plugins_of_run, open_trained
 from agnn_lit.inference.postprocess import Finishers, Objects, Task, finishers
 from agnn_lit.instances.candidates import candidates_file
 from agnn_lit.instances.proposals import Proposer, open_proposals
@@ -216,6 +216,7 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     Raises:
         ConfigError, DataError: before anything is predicted.
     """
+    import_plugins_of_run(cfg)
     check_evaluate(cfg)
     check_backend(cfg.crf)
     trained = open_trained(find_checkpoint(cfg), cfg)

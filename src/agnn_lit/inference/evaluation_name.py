@@ -72,7 +72,8 @@ def _unusual_data(data: DataConfig, trained: DataConfig, split: str) -> str:
     """Settings in which a data set differs from the training's, or from what is usual for it; its folder is none."""
     usual = resolve_data(EvaluatedData(), trained, split)
     if data.name is not None and data.name != trained.name:
-        usual = typed(OmegaConf.load(Path(CONF_DIR) / "data" / f"{data.name}.yaml"), DataConfig)  # type: ignore[arg-type]
+        file = Path(CONF_DIR) / "data" / f"{data.name}.yaml"
+        usual = typed(OmegaConf.load(file), DataConfig) if file.is_file() else DataConfig(data.name)  # type: ignore[arg-type]
     other = "test" if split == "train" else "train"
     now, before = flatten(plain(data)), flatten(plain(usual))
     changed = {k.removeprefix("synthetic."): v for k, v in now.items() if k not in ("name", "root") and v != before[k]}

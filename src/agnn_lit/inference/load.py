@@ -49,6 +49,16 @@ def find_checkpoint(cfg: InferenceConfig) -> Path:
     return run.best
 
 
+def import_plugins_of_run(cfg: InferenceConfig) -> None:
+    """Import the plugins that a run was trained with, whose parts settings may name before the run is opened.
+
+    Raises:
+        ConfigError: one of them is missing.
+    """
+    if cfg.run is not None and (Path(cfg.run) / "config.yaml").is_file():
+        Run(Path(cfg.run)).load_config()
+
+
 def count_workers(cfg: InferenceConfig) -> int:
     """Processes beside the network's: as many as there are processors left, eight at most for their memory."""
     return max(1, min(8, usable_processors() - 1)) if cfg.workers is None else cfg.workers

@@ -29,7 +29,7 @@ from agnn_lit.data.footage import Footage, open_footage
 from agnn_lit.data.video import DataError
 from agnn_lit.inference import postprocess as finish
 from agnn_lit.inference.crf import check_backend
-from agnn_lit.inference.load import Trained, count_workers, find_checkpoint, open_trained
+from agnn_lit.inference.load import Trained, count_workers, find_checkpoint, import_plugins_of_run, open_trained
 from agnn_lit.inference.prediction_folder import Output
 from agnn_lit.instances.candidates import candidates_file
 from agnn_lit.instances.proposals import Proposer, open_proposals
@@ -218,6 +218,7 @@ def predict(cfg: PredictConfig) -> Path:
         ConfigError, DataError: before anything is predicted; a DataError of a frame also later. OSError: a file cannot
             be written. Masks written until then stay.
     """
+    import_plugins_of_run(cfg)
     check_predict(cfg)
     check_backend(cfg.crf)
     console = open_console()
