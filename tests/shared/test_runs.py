@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -22,6 +27,21 @@ from agnn_lit.shared import provenance, runs
 )
 def test_runs_are_named_by_their_overrides(overrides, name):
     assert runs.run_name(overrides) == name
+
+
+#: Takes the lock, forks a process that lives on, and prints its id.
+HOLDS = """
+import os, sys, time
+from pathlib import Path
+from agnn_lit.shared.runs import Run
+with Run(Path(sys.argv[1])).locked():
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    print(child, flush=True)
+    time.sleep(60)
+"""
 
 
 @given(st.lists(st.text(min_size=1, max_size=60), max_size=8))
@@ -73,3 +93,57 @@ def test_differences_name_the_keys():
     old, new = {"a": 1, "b": {"c": 2, "d": 3}}, {"a": 1, "b": {"c": 5, "d": 3}, "e": None}
     assert runs.differences(old, new) == ["b.c: 2 -> 5"]
     assert runs.differences({"a": 1}, {}) == ["a: 1 -> None"]
+
+
+def test_a_run_is_locked_until_its_process_is_killed_whatever_the_process_has_forked(tmp_path):
+    run = runs.Run(tmp_path / "run")
+    with subprocess.Popen([sys.executable, "-c", HOLDS, str(run.folder)], stdout=subprocess.PIPE) as holder:
+        forked = int(holder.stdout.readline())
+        try:
+            said = f"{run.folder}: another process is training this run"
+            with pytest.raises(runs.BusyError, match=said), run.locked():
+                pass
+            holder.kill()
+            holder.wait()
+            os.kill(forked, 0)  # as a data worker, which notices only after seconds
+            begun = time.monotonic()
+            with run.locked():
+                assert time.monotonic() - begun < 1
+        finally:
+            os.kill(forked, signal.SIGKILL)
+
+
+def test_the_lock_file_is_not_a_file_of_the_run(tmp_path):
+    run = runs.Run(tmp_path / "run")
+    with run.locked():
+        assert [path.name for path in run.folder.iterdir()] == [".lock"]
+        run.clear()  # nothing to remove, and nothing of somebody else's
+        with pytest.raises(runs.ConfigError, match="no such run"):
+            run.load_config()
+        run.update(state="failed")
+        (run.folder / "metrics.csv").touch()
+        run.clear()
+        assert [path.name for path in run.folder.iterdir()] == [".lock"]
+        with pytest.raises(runs.BusyError), runs.Run(run.folder).locked():
+            pass
+    run.unlock()
+    run.folder.rmdir()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP], ids=errno.errorcode.get)
+def test_a_file_system_that_cannot_lock_is_warned_of(tmp_path, monkeypatch, capsys, number):
+    def refusing(*args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refusing)
+    run = runs.Run(tmp_path / "run")
+    with run.locked():
+        run.update(state="running")
+    said = capsys.readouterr().err
+    assert said.startswith(f"{run.folder}: cannot be locked against other processes: ")
+    assert os.strerror(number) in said
+
+
+def test_a_lock_that_cannot_be_written_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError), runs.exclusive(tmp_path / "none" / "lock", ""):
+        pass

@@ -6,7 +6,6 @@ and ``checkpoints/last.ckpt``, ``overlays/`` (validation frames), ``wandb/`` and
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import re
@@ -15,7 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,12 @@ from agnn_lit.shared.files import write_text
 from agnn_lit.shared.processes import is_first_process
 from agnn_lit.shared.provenance import git_revision, versions
 
-#: Settings that are not part of a run's name and do not make it another run.
+#: Settings that do not change the result: they are not part of a run's name and may change when it continues.
 _FREE = keys(TrainConfig, Changes.command, Changes.place)
 _LOCK = ".lock"
 
-
-#: Code that agnn-train ends with where another process trains the run.
+#: Exit code of agnn-train when another process is training the run.
 BUSY = 75
-
 
 _LONGEST = 150  # characters of a folder name; file systems allow 255 bytes
 
@@ -79,22 +76,29 @@ class BusyError(ConfigError):
 
 @contextmanager
 def exclusive(file: Path, said: str) -> Iterator[None]:
-    """Keep other processes out meanwhile; the lock is this process's own and ends with it, however it ends.
+    """Hold a lock file during the ``with`` block; the system frees it when this process ends, however it ends.
+
+    On a file system that cannot lock, a warning is printed and the block runs without the lock.
 
     Args:
-        file: of the lock, made where there is none.
-        said: where another process holds it.
+        file: the lock file; created if missing, in a folder that exists.
+        said: message of the error when another process holds the lock.
 
     Raises:
-        BusyError: another process holds it.
+        BusyError: another process holds the lock.
+        OSError: the file cannot be written.
     """
-    with file.open("w") as stream:
+    from filelock import FileLock, Timeout  # imported here: most commands take no lock
+
+    file.touch()  # so that an OSError below means that the file system cannot lock
+    with ExitStack() as held:
         try:
-            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
+            # Its soft lock, a marker file, would outlive a process that is killed.
+            held.enter_context(FileLock(file, timeout=0, fallback_to_soft=False))
+        except Timeout as error:
             raise BusyError(said) from error
         except OSError as error:
-            print(f"{file.parent}: not kept from other processes: {error}", file=sys.stderr)
+            print(f"{file.parent}: cannot be locked against other processes: {error}", file=sys.stderr)
         yield
 
 
