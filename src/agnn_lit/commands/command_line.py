@@ -7,63 +7,49 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from functools import wraps
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
+import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from agnn_lit.config import SCHEMAS, ConfigError, entries, register_schemas, unknown_key
+from agnn_lit.config import CONF_DIR, SCHEMAS, ConfigError, entries, register_schemas, typed, unknown_key
 from agnn_lit.shared.runs import register_resolvers
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 
-
-def refuse(name: str, *errors: type[Exception]) -> Callable[[Function], Function]:
-    """Decorate the body of a Hydra main: errors that a user can put right are shown as their text alone.
+def run_command(command: str, work: Callable[[Any], Any], *errors: type[Exception]) -> None:
+    """Compose the settings of a command and do its work; errors that a user can put right are shown as their text.
 
     Args:
-        name: of the command.
-        errors: exceptions that end it with code 2, besides ConfigError.
-    """
-
-    caught: tuple[type[Exception], ...] = (ConfigError, *errors)
-
-    def decorate(function: Function) -> Function:
-        @wraps(function)
-        def guarded(*args: Any) -> Any:
-            try:
-                return function(*args)
-            except caught as error:
-                if HydraConfig.get().mode is RunMode.MULTIRUN:
-                    raise  # the other jobs of a sweep go on; run_command says it at the end
-                print(f"{name}: {error}", file=sys.stderr)
-                raise SystemExit(2) from error
-
-        return cast(Function, guarded)
-
-    return decorate
-
-
-def run_command(command: str, main: Callable[[], None], *errors: type[Exception]) -> None:
-    """Call a Hydra main, and say in a sentence what is wrong with its overrides.
-
-    Args:
-        command: such as ``train``.
-        main: the function that Hydra decorated.
-        errors: exceptions that a job of a sweep may end with, besides ConfigError.
+        command: such as ``train``: the file in ``conf/``, and the schema of its settings.
+        work: called with the settings; what it returns is what Hydra's sweepers optimise.
+        errors: exceptions of the work that end with code 2, besides ConfigError.
 
     Raises:
-        SystemExit: 2 when the overrides cannot be composed, and for the errors; otherwise what ``main`` ends with.
+        SystemExit: 2 when the settings cannot be composed, and for the errors.
     """
     register_schemas()
     register_resolvers()
     name, schema = f"agnn-{command}", SCHEMAS[command]
     caught: tuple[type[Exception], ...] = (ConfigError, *errors)
+
+    @hydra.main(config_path=CONF_DIR, config_name=command, version_base="1.3")
+    def task(cfg: DictConfig) -> Any:
+        try:
+            _need_settings(command, cfg)
+            return work(typed(cfg, schema))
+        except caught as error:
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                raise  # the other jobs of a sweep go on; it is said at the end
+            print(f"{name}: {error}", file=sys.stderr)
+            remove_empty(Path(HydraConfig.get().runtime.output_dir))
+            raise SystemExit(2) from error
+
     full = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print
     try:
@@ -74,7 +60,7 @@ def run_command(command: str, main: Callable[[], None], *errors: type[Exception]
 
             print(help_text(command, [word for word in sys.argv[1:] if not word.startswith("-")]))
             return
-        main()
+        task()
     except (HydraException, OmegaConfBaseException) as error:
         if full == "1":
             raise
@@ -95,7 +81,15 @@ def run_command(command: str, main: Callable[[], None], *errors: type[Exception]
             os.environ["HYDRA_FULL_ERROR"] = full
 
 
-def need_settings(command: str, cfg: DictConfig) -> None:
+def remove_empty(folder: Path) -> None:
+    """Remove a run folder that Hydra made, and the two above it, where they hold nothing."""
+    with suppress(OSError):
+        for made in (folder, folder.parent, folder.parent.parent):
+            if made.resolve() != Path.cwd():
+                made.rmdir()
+
+
+def _need_settings(command: str, cfg: DictConfig) -> None:
     """Raise ConfigError where a setting that must be given is not."""
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:

@@ -1,15 +1,10 @@
 """``agnn-predict``: masks for any footage."""
 
-from __future__ import annotations
-
 import signal
 import sys
 
-import hydra
-from omegaconf import DictConfig
-
-from agnn_lit.commands.command_line import need_settings, refuse, run_command
-from agnn_lit.config import CONF_DIR, PredictConfig, typed
+from agnn_lit.commands.command_line import run_command
+from agnn_lit.config import PredictConfig
 from agnn_lit.data.video import DataError
 from agnn_lit.inference.prediction import predict
 
@@ -18,13 +13,10 @@ def _stop(signum: int, frame: object) -> None:  # noqa: ARG001 - called by the i
     raise KeyboardInterrupt
 
 
-@hydra.main(config_path=CONF_DIR, config_name="predict", version_base="1.3")
-@refuse("agnn-predict", DataError)
-def _main(cfg: DictConfig) -> None:
+def _predict(cfg: PredictConfig) -> None:
     signal.signal(signal.SIGTERM, _stop)
     try:
-        need_settings("predict", cfg)
-        predict(typed(cfg, PredictConfig))
+        predict(cfg)
     except OSError as error:
         print(
             f"agnn-predict: {error}\nwhat is written stays; once that is mended, the same command goes on",
@@ -38,7 +30,7 @@ def _main(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Entry point of the command."""
-    run_command("predict", _main, DataError)
+    run_command("predict", _predict, DataError)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
 
-from agnn_lit.commands.command_line import refuse, run_command
-from agnn_lit.config import CONF_DIR, ConfigError, TrainConfig, check_train, typed
+from agnn_lit.commands.command_line import remove_empty, run_command
+from agnn_lit.config import ConfigError, TrainConfig, check_train
 from agnn_lit.data.video import DataError
 from agnn_lit.shared.processes import is_first_process
 from agnn_lit.shared.runs import BUSY, BusyError, Run, RunError
@@ -71,10 +69,9 @@ def _attempt(run: Run, prepare: Callable[[], TrainConfig | None]) -> float | Non
         # A job of a sweep, or a run that cannot go on: its last process's words would stand for good.
         if run.status.get("state") in ("waiting", *(() if cfg is None else ("interrupted", "running"))):
             run.update(state="failed", error=str(error))
-        with suppress(OSError):  # what was made for it; folders stay that hold anything
+        with suppress(OSError):
             run.unlock()
-            for made in (run.folder, run.folder.parent, run.folder.parent.parent):
-                made.rmdir()
+        remove_empty(run.folder)
         raise
     except KeyboardInterrupt as error:
         if not is_first_process():
@@ -90,9 +87,7 @@ def _attempt(run: Run, prepare: Callable[[], TrainConfig | None]) -> float | Non
     return None if value is None else float(value)
 
 
-@hydra.main(config_path=CONF_DIR, config_name="train", version_base="1.3")
-@refuse("agnn-train", DataError)
-def _main(cfg: DictConfig) -> float | None:
+def _train(cfg: TrainConfig) -> float | None:
     hydra_cfg = HydraConfig.get()
     if hydra_cfg.mode is RunMode.MULTIRUN:
         raise ConfigError(
@@ -100,7 +95,7 @@ def _main(cfg: DictConfig) -> float | None:
             "others train several runs in one process"
         )
     run = Run(_shortest(Path(hydra_cfg.runtime.output_dir)))
-    return _attempt(run, lambda: _prepare(typed(cfg, TrainConfig), run, list(hydra_cfg.overrides.task)))
+    return _attempt(run, lambda: _prepare(cfg, run, list(hydra_cfg.overrides.task)))
 
 
 def _shortest(folder: Path) -> Path:
@@ -126,7 +121,7 @@ def main() -> None:
             print(f"agnn-train: {error}", file=sys.stderr)
             raise SystemExit(2) from error
         return
-    run_command("train", _main, DataError)
+    run_command("train", _train, DataError)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``agnn-evaluate``: predict a data set with a trained model, and score the masks."""
+"""Evaluation of one run, or of all runs of a sweep one after another."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ from agnn_lit.inference.evaluation_name import describe
 from agnn_lit.metrics.protocols import ScoreError
 from agnn_lit.report.collect import find_folders
 from agnn_lit.shared.runs import Run
+
+
+def evaluate_runs(cfg: EvaluateConfig) -> None:
+    """Evaluate the run, the checkpoint, or all runs of the sweep that the settings name."""
+    members = sweep_members(cfg.run)
+    if members:
+        evaluate_all(cfg, members)
+    else:
+        evaluate_run(cfg)
 
 
 def evaluate_run(cfg: EvaluateConfig) -> None:
