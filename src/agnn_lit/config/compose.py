@@ -16,6 +16,7 @@ from agnn_lit.config.commands import BenchmarkConfig, ConvertConfig, DashboardCo
 from agnn_lit.config.inference import EvaluateConfig, PredictConfig
 from agnn_lit.config.model import default_weights, released_model
 from agnn_lit.config.registry import ConfigError, import_plugins
+from agnn_lit.config.setting import entries, groups
 from agnn_lit.config.training import TrainConfig
 
 _PACKAGED = Path(__file__).parents[1] / "conf"
@@ -88,19 +89,8 @@ def stored(config: DictConfig | Mapping[str, Any]) -> TrainConfig:
 
 
 def keys_of(schema: type[Any]) -> list[str]:
-    """All keys of a schema, nested ones with dots."""
-
-    def walk(node: Any, prefix: str) -> list[str]:
-        found = []
-        for key in node:
-            name = f"{prefix}{key}"
-            found.append(name)
-            missing = OmegaConf.is_missing(node, key)
-            if not missing and OmegaConf.is_dict(node[key]):
-                found += walk(node[key], f"{name}.")
-        return found
-
-    return walk(OmegaConf.structured(schema), "")
+    """All keys of a schema, groups included, nested ones with dots."""
+    return [key for key, _ in groups(schema()) if key] + [entry.key for entry in entries(schema())]
 
 
 def unknown_key(key: str, schema: type[Any]) -> str:

@@ -9,6 +9,7 @@ from agnn_lit.config.registry import option
 from agnn_lit.config.setting import SHARE, Changes, Range, above, at_least, group, require, setting
 
 
+# fmt: off
 @dataclass
 class SyntheticConfig:
     """The generated videos; one frame alone does not tell which object is the primary."""
@@ -54,12 +55,10 @@ class DataConfig:
     train_split: str | None = setting(None, "list of training sequences, as the data set names it")
     test_split: str | None = setting(None, "list of the sequences that results are reported on")
     sequences: list[str] | None = setting(None, "only these sequences of a split")
-    train_range: tuple[float, float] | None = setting(
-        None, "share of every sequence that training is limited to, such as [0.0,0.67]", within=SHARE
-    )
-    test_range: tuple[float, float] | None = setting(
-        None, "share of every sequence that the test is limited to, such as [0.67,1.0]", within=SHARE
-    )
+    train_range: tuple[float, float] | None = setting(None, "share of every sequence that training is limited to, such "
+        "as [0.0,0.67]", within=SHARE)
+    test_range: tuple[float, float] | None = setting(None, "share of every sequence that the test is limited to, such "
+        "as [0.67,1.0]", within=SHARE)
     synthetic: SyntheticConfig = group(SyntheticConfig, "the generated videos, for data=synthetic")
 
 
@@ -74,29 +73,19 @@ class EvaluatedData(DataConfig):
 class ClipsConfig:
     """How clips are drawn from training videos and made into input."""
 
-    size: tuple[int, int] = setting(
-        (473, 473), "network input: height and width", unit="pixels", shown=True, title="input, height × width",
-        within=at_least(1),
-    )  # fmt: skip
+    size: tuple[int, int] = setting((473, 473), "network input: height and width", unit="pixels", shown=True,
+        title="input, height × width", within=at_least(1))
     batch_size: int = setting(2, "clips a step and device", within=at_least(1), shown=True)
     clips_per_video: int = setting(1, "clips drawn from each video in an epoch", within=at_least(1))
-    workers: int = setting(
-        2, "loader processes; 0 loads in the training process", within=at_least(0), changes=Changes.speed
-    )
-    val_share: float = setting(
-        0.1,
-        "share of the training videos held out for model selection; 0 turns validation off",
-        within=Range(0.0, 1.0, open_high=True),
-    )
+    workers: int = setting(2, "loader processes; 0 loads in the training process", within=at_least(0),
+        changes=Changes.speed)
+    val_share: float = setting(0.1, "share of the training videos held out for model selection; 0 turns validation off",
+        within=Range(0.0, 1.0, open_high=True))
     flip: float = setting(0.5, "probability of a horizontal flip of all frames of a clip", within=SHARE)
-    crop: float = setting(
-        1.0,
-        "side of a random window that is cut out first, relative to the frame's; 1: the whole frame",
-        within=Range(0.0, 1.0, open_low=True),
-    )
-    scale: tuple[float, float] = setting(
-        (0.7, 1.3), "range of the random zoom, which is followed by a crop to clips.size", within=above(0)
-    )
+    crop: float = setting(1.0, "side of a random window that is cut out first, relative to the frame's; 1: the whole "
+        "frame", within=Range(0.0, 1.0, open_low=True))
+    scale: tuple[float, float] = setting((0.7, 1.3), "range of the random zoom, which is followed by a crop to "
+        "clips.size", within=above(0))
 
 
 @dataclass
@@ -104,19 +93,15 @@ class StaticConfig:
     """Steps of static images between those of clips: they train the encoder through the auxiliary mask."""
 
     every: int = setting(0, "one step in so many, the first of an epoch included; 0: none", within=at_least(0))
-    roots: list[str] = setting(
-        [],
-        "folders of images and masks: MSRA10K, DUT-OMRON or DUTS as they are published, or with images/ and masks/",
-        path=True,
-    )
+    roots: list[str] = setting([], "folders of images and masks: MSRA10K, DUT-OMRON or DUTS as they are published, or "
+        "with images/ and masks/", path=True)
     batch_size: int | None = setting(None, "images a step and device; null: clips.batch_size", within=at_least(1))
     loss: float = setting(0.1, "weight of the loss in these steps", within=above(0))
-    backbone_lr_factor: float = setting(
-        1.0, "learning rate of the backbone in these steps, relative to optim.lr", within=at_least(0)
-    )
-    graph_lr_factor: float = setting(
-        0.0, "learning rate of the graph in these steps, relative to optim.lr", within=at_least(0)
-    )
+    backbone_lr_factor: float = setting(1.0, "learning rate of the backbone in these steps, relative to optim.lr",
+        within=at_least(0))
+    graph_lr_factor: float = setting(0.0, "learning rate of the graph in these steps, relative to optim.lr",
+        within=at_least(0))
+# fmt: on
 
 
 def check_clips(clips: ClipsConfig, stride: int) -> None:

@@ -12,6 +12,7 @@ from agnn_lit.config.setting import Changes, Range, above, at_least, check_value
 ACCELERATORS = ("auto", "cpu", "gpu", "mps")
 
 
+# fmt: off
 @dataclass
 class LossConfig:
     """Of the masks.
@@ -20,21 +21,14 @@ class LossConfig:
     scalar.
     """
 
-    name: str = setting(
-        "paper",
-        "paper: weighted binary cross-entropy (AGNN, eq. 12); official: the released code's, one weight a batch, and "
-        "L1",
-        options="loss.name",
-    )
-    eta: str = setting(
-        "share", "class weight η of the paper's loss: share is |fg| / all pixels, literal is |fg| / |bg|",
-        choices=("share", "literal"), shown=True,
-    )  # fmt: skip
+    name: str = setting("paper", "paper: weighted binary cross-entropy (AGNN, eq. 12); official: the released code's, "
+        "one weight a batch, and L1", options="loss.name")
+    eta: str = setting("share", "class weight η of the paper's loss: share is |fg| / all pixels, literal is |fg| / "
+        "|bg|", choices=("share", "literal"), shown=True)
     reduction: str = setting("mean", "over pixels", choices=("mean", "sum"))
     l1: float = setting(0.8, "weight of the official loss's L1 part", within=at_least(0))
-    auxiliary: float = setting(
-        0.1, "weight of the same loss on the auxiliary mask, where the model has one", within=at_least(0)
-    )
+    auxiliary: float = setting(0.1, "weight of the same loss on the auxiliary mask, where the model has one",
+        within=at_least(0))
 
 
 @dataclass
@@ -48,12 +42,10 @@ class OptimConfig:
     schedule: str = setting("poly", "learning rate over the run", choices=("constant", "poly"), shown=True)
     power: float = setting(0.9, "of the poly decay", within=at_least(0))
     warmup_steps: int = setting(0, "steps of linear rise of the learning rate", within=at_least(0))
-    backbone_lr_factor: float = setting(
-        1.0, "learning rate of the backbone and the auxiliary mask, relative to optim.lr", within=at_least(0)
-    )
-    graph_lr_factor: float = setting(
-        1.0, "learning rate of edges, gate, aggregation, update and read-out, relative to optim.lr", within=at_least(0)
-    )
+    backbone_lr_factor: float = setting(1.0, "learning rate of the backbone and the auxiliary mask, relative to "
+        "optim.lr", within=at_least(0))
+    graph_lr_factor: float = setting(1.0, "learning rate of edges, gate, aggregation, update and read-out, relative to "
+        "optim.lr", within=at_least(0))
 
 
 @dataclass
@@ -61,35 +53,25 @@ class TrainerConfig:
     """Devices, precision and length of a run; passed to Lightning's Trainer."""
 
     max_epochs: int = setting(100, "epochs", within=at_least(1), shown=True)
-    max_minutes: float | None = setting(
-        None, "stop training after so long", unit="minutes", within=above(0), shown=True
-    )
+    max_minutes: float | None = setting(None, "stop training after so long", unit="minutes", within=above(0),
+        shown=True)
     accelerator: str = setting("auto", "kind of device", choices=ACCELERATORS, shown=True)
-    devices: int = setting(
-        1, "of a node; several train together (DDP), CPU processes with accelerator=cpu", within=at_least(1)
-    )
-    nodes: int = setting(
-        1, "started by SLURM, torchrun, or by hand with MASTER_ADDR, MASTER_PORT and NODE_RANK", within=at_least(1)
-    )
+    devices: int = setting(1, "of a node; several train together (DDP), CPU processes with accelerator=cpu",
+        within=at_least(1))
+    nodes: int = setting(1, "started by SLURM, torchrun, or by hand with MASTER_ADDR, MASTER_PORT and NODE_RANK",
+        within=at_least(1))
     strategy: str = setting("auto", "of Lightning, for several devices")
     sync_batchnorm: bool = setting(True, "compute the statistics of batch normalisation over all devices")
-    precision: str = setting(
-        "32-true", "of the computation; bf16 and fp16 are mixed precision",
-        choices=("32-true", "16-mixed", "bf16-mixed"), shown=True,
-    )  # fmt: skip
+    precision: str = setting("32-true", "of the computation; bf16 and fp16 are mixed precision",
+        choices=("32-true", "16-mixed", "bf16-mixed"), shown=True)
     gradient_clip: float | None = setting(None, "largest norm of the gradient; null: no limit", within=above(0))
     accumulate: int = setting(1, "batches a step of the optimiser", within=at_least(1))
     check_val_every: int = setting(1, "epochs between validations; the last epoch is validated too", within=at_least(1))
     log_every: int = setting(10, "steps between logged values", within=at_least(1))
-    checkpoint_minutes: float | None = setting(
-        10.0,
-        "time between checkpoints within an epoch; 0: after every step; null: at its end only",
-        unit="minutes",
-        within=at_least(0),
-    )
-    threads: int | None = setting(
-        None, "CPU threads; null leaves torch's choice", within=at_least(1), changes=Changes.speed
-    )
+    checkpoint_minutes: float | None = setting(10.0, "time between checkpoints within an epoch; 0: after every step; "
+        "null: at its end only", unit="minutes", within=at_least(0))
+    threads: int | None = setting(None, "CPU threads; null leaves torch's choice", within=at_least(1),
+        changes=Changes.speed)
     deterministic: bool = setting(True, "use deterministic algorithms where there are any")
     progress: bool = setting(True, "show progress", changes=Changes.command)
 
@@ -98,10 +80,8 @@ class TrainerConfig:
 class LoggerConfig:
     """Weights & Biases; metrics.csv is always written."""
 
-    mode: str = setting(
-        "auto", "auto is online with an API key and offline without",
-        choices=("auto", "online", "offline", "disabled"), changes=Changes.extra,
-    )  # fmt: skip
+    mode: str = setting("auto", "auto is online with an API key and offline without",
+        choices=("auto", "online", "offline", "disabled"), changes=Changes.extra)
     project: str = setting("agnn_lit", "W&B project", changes=Changes.extra)
     entity: str | None = setting(None, "W&B user or team", changes=Changes.extra)
     group: str | None = setting(None, "W&B group; the runs of a sweep share one", changes=Changes.extra)
@@ -123,28 +103,21 @@ class TrainConfig:
     optim: OptimConfig = group(OptimConfig, "optimiser and schedule")
     trainer: TrainerConfig = group(TrainerConfig, "devices, precision and length")
     logger: LoggerConfig = group(LoggerConfig, "Weights & Biases")
-    plugins: list[str] = setting(
-        [], "modules of your own, imported first, that register parts of yours", changes=Changes.place
-    )
+    plugins: list[str] = setting([], "modules of your own, imported first, that register parts of yours",
+        changes=Changes.place)
     name: str = setting("agnn", "first part of the run folder", changes=Changes.place)
-    test: bool = setting(
-        False, "once trained, score the test videos with the best checkpoint, as agnn-evaluate run=DIR does",
-        changes=Changes.extra,
-    )  # fmt: skip
+    test: bool = setting(False, "once trained, score the test videos with the best checkpoint, as agnn-evaluate "
+        "run=DIR does", changes=Changes.extra)
     seed: int = setting(0, "of every random choice", within=Range(0, (1 << 32) - 1), changes=Changes.seed, shown=True)
-    separate_streams: bool = setting(
-        True,
-        "each purpose (held-out videos, clip order, clips, augmentation, dropout) draws from a random stream of its "
-        "own; false reproduces runs of version 0.1, where some shared one",
-    )
+    separate_streams: bool = setting(True, "each purpose (held-out videos, clip order, clips, augmentation, dropout) "
+        "draws from a random stream of its own; false reproduces runs of version 0.1, where some shared one")
     runs_dir: str = setting("runs", "run folders are <runs_dir>/<name>/<overrides>", changes=Changes.place, path=True)
-    run: str | None = setting(
-        None, "folder of an interrupted run to continue; takes no other settings", changes=Changes.place, path=True
-    )
+    run: str | None = setting(None, "folder of an interrupted run to continue; takes no other settings",
+        changes=Changes.place, path=True)
     overwrite: bool = setting(False, "train again although the folder holds a run", changes=Changes.command)
-    retry_failed: bool = setting(
-        False, "in a sweep: train again what failed; a single run is trained again anyway", changes=Changes.command
-    )
+    retry_failed: bool = setting(False, "in a sweep: train again what failed; a single run is trained again anyway",
+        changes=Changes.command)
+# fmt: on
 
 
 def check_train(cfg: TrainConfig) -> None:

@@ -177,38 +177,17 @@ class MaskRcnn:
         return [Proposal(mask, float(score)) for mask, score in zip(masks, found["scores"], strict=True)]
 
 
-@register("instances.proposals", "parts")
-def parts(cfg: InstancesConfig, device: str) -> Proposer:  # noqa: ARG001 - called as the others
-    """Connected parts of the foreground; see :func:`agnn_lit.instances.parts.find_parts`."""
-    return parts_of_the_foreground
-
-
-@register("instances.proposals", "masks", source="the folder of index masks")
-def masks(cfg: InstancesConfig, device: str) -> Proposer:  # noqa: ARG001 - called as the others
-    """Open a folder of index masks."""
-    return MaskFolder(Path(cfg.source or "").expanduser())
-
-
-@register("instances.proposals", "coco", source="the JSON file")
-def coco(cfg: InstancesConfig, device: str) -> Proposer:  # noqa: ARG001 - called as the others
-    """Open COCO-style results."""
-    return CocoFile(Path(cfg.source or "").expanduser())
-
-
-@register("instances.proposals", "maskrcnn", source="the name or file of its weights")
-def maskrcnn(cfg: InstancesConfig, device: str) -> Proposer:
-    """Load torchvision's Mask R-CNN."""
-    return MaskRcnn(cfg.source or "", device)
-
-
-@register("instances.proposals", "none")
-def no_proposals(cfg: InstancesConfig, device: str) -> Proposer:  # noqa: ARG001 - called as the others
-    """Refuse: one foreground has no proposals.
-
-    Raises:
-        ConfigError: always.
-    """
-    raise ConfigError(f"instances.proposals={cfg.proposals}: there is one foreground, without proposals")
+register("instances.proposals", "none")(lambda *_: parts_of_the_foreground)  # never called
+register("instances.proposals", "parts")(lambda *_: parts_of_the_foreground)
+register("instances.proposals", "masks", source="the folder of index masks")(
+    lambda cfg, _: MaskFolder(Path(cfg.source or "").expanduser())
+)
+register("instances.proposals", "coco", source="the JSON file")(
+    lambda cfg, _: CocoFile(Path(cfg.source or "").expanduser())
+)
+register("instances.proposals", "maskrcnn", source="the name or file of its weights")(
+    lambda cfg, device: MaskRcnn(cfg.source or "", device)
+)
 
 
 def open_proposals(cfg: InstancesConfig, device: str) -> Proposer:

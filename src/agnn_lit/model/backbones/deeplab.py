@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v3_large, resnet50, resnet101
@@ -19,15 +20,24 @@ class DeepLabEncoder(nn.Module):
     """Dilated network, ASPP with rates 6, 12, 18, and a 3×3 convolution to C channels, at stride 8.
 
     Args:
-        body: dilated network that maps images (M, 3, H, W) to features (M, width, H/8, W/8).
-        width: of its features, in channels.
         channels: C.
+        stride: 8.
         loop_reduction: with a number, attend within the frame after the ASPP, in 256 / loop_reduction channels.
+        body: makes the dilated network, which maps images (M, 3, H, W) to features (M, width, H/8, W/8).
+        width: of its features, in channels.
     """
 
-    def __init__(self, body: nn.Module, width: int, channels: int, loop_reduction: int | None = None) -> None:
+    def __init__(
+        self,
+        channels: int,
+        stride: int = 8,  # noqa: ARG002 - called as the others
+        loop_reduction: int | None = None,
+        *,
+        body: Callable[[], nn.Module],
+        width: int,
+    ) -> None:
         super().__init__()
-        self.body = body
+        self.body = body()
         self.aspp = ASPP(width, ASPP_RATES)
         self.head = nn.Sequential(
             nn.Conv2d(256, channels, 3, padding=1, bias=False),
@@ -43,32 +53,6 @@ class DeepLabEncoder(nn.Module):
             features = self.loop_edge(features)
         nodes: Tensor = self.head(features)
         return nodes
-
-
-@register("backbone.name", "deeplabv3_resnet50", weights="DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1")
-def deeplabv3_resnet50(channels: int, stride: int = 8, loop_reduction: int | None = None) -> DeepLabEncoder:  # noqa: ARG001
-    """DeepLabV3 on ResNet-50, at stride 8."""
-    return DeepLabEncoder(dilated_resnet(resnet50), 2048, channels, loop_reduction)
-
-
-@register("backbone.name", "deeplabv3_resnet101", weights="DeepLabV3_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1")
-def deeplabv3_resnet101(channels: int, stride: int = 8, loop_reduction: int | None = None) -> DeepLabEncoder:  # noqa: ARG001
-    """DeepLabV3 on ResNet-101, at stride 8."""
-    return DeepLabEncoder(dilated_resnet(resnet101), 2048, channels, loop_reduction)
-
-
-@register(
-    "backbone.name",
-    "deeplabv3_mobilenet_v3_large",
-    weights="DeepLabV3_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1",
-)
-def deeplabv3_mobilenet_v3_large(
-    channels: int,
-    stride: int = 8,  # noqa: ARG001
-    loop_reduction: int | None = None,
-) -> DeepLabEncoder:
-    """DeepLabV3 on MobileNetV3-large, at stride 8."""
-    return DeepLabEncoder(_mobilenet(), 960, channels, loop_reduction)
 
 
 def dilated_resnet(make: Callable[..., nn.Module]) -> nn.Sequential:
@@ -97,3 +81,16 @@ def _mobilenet() -> nn.Sequential:
             layer.dilation = (spread, spread)
             layer.padding = (spread * (layer.kernel_size[0] // 2),) * 2
     return features
+
+
+register("backbone.name", "deeplabv3_resnet50", weights="DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1")(
+    partial(DeepLabEncoder, body=partial(dilated_resnet, resnet50), width=2048)
+)
+register("backbone.name", "deeplabv3_resnet101", weights="DeepLabV3_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1")(
+    partial(DeepLabEncoder, body=partial(dilated_resnet, resnet101), width=2048)
+)
+register(
+    "backbone.name",
+    "deeplabv3_mobilenet_v3_large",
+    weights="DeepLabV3_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1",
+)(partial(DeepLabEncoder, body=_mobilenet, width=960))
