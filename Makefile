@@ -5,9 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 RUN    ?= runs/demo/default
 ARGS   ?=
+TWO    := -n 2 --dist loadgroup --cov-report=term:skip-covered
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train eval predict sweep report benchmark test test-slow test-gpu lint clean
+.PHONY: help setup demo train eval predict sweep report benchmark test test-all test-slow test-gpu lint clean
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*##"} /^[a-z-]+:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,11 +47,14 @@ report: $(STAMP)  ## one page: make report RUN=runs/NAME/SETTINGS, or EXP=rounds
 benchmark: $(STAMP)  ## speed and memory beside plain code: make benchmark ARGS='topic=inference out=FILE.json' (also crf, data, graph, objects, scoring)
 	$(BIN)/agnn-benchmark $(or $(ARGS),topic=scoring)
 
-test: $(STAMP)  ## lint and run the tests; set AGNN_DAVIS_ROOT to include those on real footage
+test: $(STAMP)  ## lint, check types, run the quick tests (5 minutes); set AGNN_DAVIS_ROOT to include those on real footage
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadgroup -m 'not slow and not gpu' --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+	$(BIN)/pytest $(TWO) -m 'not long and not slow and not gpu' --cov --cov-fail-under=80 $(ARGS)
+
+test-all: $(STAMP)  ## after `make test`: sweeps, kills, launchers, several processes, packaging (25 minutes)
+	$(BIN)/pytest $(TWO) -m 'long and not slow and not gpu' $(if $(wildcard .coverage),--cov --cov-append --cov-fail-under=95) $(ARGS)
 
 test-slow: $(STAMP)  ## the tests that train for minutes
 	$(BIN)/pytest -m slow $(ARGS)

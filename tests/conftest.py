@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 import torch
+
+from agnn_lit.shared.runs import Run
+from tests.configs import train_config
 
 # A shell starts what it runs in the background with Ctrl-C ignored, which the commands under test would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -23,6 +27,23 @@ def davis_root() -> Path:
     if not root:
         pytest.skip("AGNN_DAVIS_ROOT is not set: needs DAVIS footage")
     return Path(root)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The run of ``train_config()``, trained once in a test process. For reading: what writes takes ``run``."""
+    from agnn_lit.training.fit import train
+
+    run = Run(tmp_path_factory.mktemp("trained") / "runs" / "demo" / "default")
+    train(train_config(), run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A copy of ``trained`` for the tests of a module, at ``runs/demo/default`` of a folder of its own."""
+    folder = tmp_path_factory.mktemp("copy") / "runs" / "demo" / "default"
+    return Run(shutil.copytree(trained.folder, folder))
 
 
 @pytest.fixture(autouse=True)

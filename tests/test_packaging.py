@@ -15,6 +15,7 @@ import pytest
 from tests.configs import SMALL
 from tests.data.videos import write_video
 
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[1]
 
 

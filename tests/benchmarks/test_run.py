@@ -21,6 +21,7 @@ from agnn_lit.config.commands import BenchmarkConfig
 from agnn_lit.config.registry import options
 from agnn_lit.model.build import build_model
 from agnn_lit.shared import processes as memory
+from tests.command import call_command
 from tests.configs import train_config
 
 
@@ -32,7 +33,9 @@ def test_scoring_writes_rows_and_ratios(
     result = benchmark(BenchmarkConfig("scoring", str(tmp_path / "new" / "scoring.json"), repeats=1))
     assert json.loads((tmp_path / "new" / "scoring.json").read_text()) == result
     assert set(result["ratios"]) == {"plain_over_ours", "t_plain_over_ours", "two_processes"}
-    assert all(ratio > 0 for ratio in result["ratios"].values())
+    seconds = [row["seconds"] for row in result["rows"]]
+    pairs = zip(seconds[::2], seconds[1::2], strict=True)
+    assert list(result["ratios"].values()) == pytest.approx([first / second for first, second in pairs])
     assert len(result["rows"]) == 6
     for row in result["rows"]:
         assert row.keys() == {"name", "seconds", "memory_mb"}
@@ -103,11 +106,15 @@ def test_the_sides_are_what_they_are_called() -> None:
     benchmark_inference._READY.clear()
 
 
-def test_crf_writes_rows_and_the_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crf_writes_rows_and_the_ratio(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(benchmark_crf, "_SIZE", (120, 214))
     monkeypatch.setattr(benchmark_crf, "peak_mb", lambda function, backend: function(backend).nbytes / 1e6)
-    result = benchmark(BenchmarkConfig("crf", repeats=1))
-    assert result["ratios"]["pydensecrf_over_fast"] > 0
+    done = call_command("benchmark", "topic=crf", "repeats=1", "out=new/crf.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "new/crf.json").read_text())
+    slow, fast = (row["seconds"] for row in result["rows"])
+    assert result["ratios"]["pydensecrf_over_fast"] == pytest.approx(slow / fast)
+    assert fast > 0
     assert [row["memory_mb"] for row in result["rows"]] == [120 * 214 * 4 / 1e6] * 2
     threads = cv2.getNumThreads()
     monkeypatch.setattr(benchmark_crf, "refine", lambda soft, frame, cfg: soft * (cfg.backend == "fast"))

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from agnn_lit.config import TrainConfig, keys_of
+from tests.command import call_command, run_command
 from tests.configs import SMALL
+
+
+@pytest.mark.parametrize("run", [call_command, run_command], ids=["called", "process"])
+def test_a_misspelt_setting_is_one_sentence(tmp_path, run):
+    done = run("train", "modle.rounds=3", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.strip() == "agnn-train: there is no setting modle.rounds; did you mean model.rounds?"
+    assert done.stdout == ""
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("train modle.rounds=3", "agnn-train: there is no setting modle.rounds; did you mean model.rounds?"),
         ("train model.round=3", "agnn-train: there is no setting model.round; did you mean model.rounds?"),
         ("train experiment=demo +trainer.max_epoch=1", "trainer.max_epoch; did you mean trainer.max_epochs?"),
         ("train rounds=3", "agnn-train: there is no setting rounds; did you mean model.rounds?"),
@@ -41,9 +47,7 @@ from tests.configs import SMALL
 )
 def test_wrong_words(tmp_path, words, said):
     command, *rest = words.split()
-    done = subprocess.run(
-        [sys.executable, "-m", f"agnn_lit.{command}", *rest], capture_output=True, text=True, cwd=tmp_path, check=False
-    )
+    done = call_command(command, *rest, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     for foreign in ("Traceback", "HYDRA_FULL_ERROR", "+model", "Config search path"):
@@ -54,21 +58,13 @@ def test_wrong_words(tmp_path, words, said):
 
 @pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"]], ids=["run", "sweep"])
 def test_a_name_that_no_folder_can_have(tmp_path, more):
-    command = [sys.executable, "-m", "agnn_lit.commands.train", *more, *SMALL, f"name={'a' * 300}"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = call_command("train", *more, *SMALL, f"name={'a' * 300}", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("agnn-train: File name too long, give a shorter one: runs/aaa")
 
 
 def test_a_refused_job_of_a_sweep_does_not_stop_the_others(tmp_path):
-    words = ["-m", *SMALL, "trainer.max_epochs=1", "model.rounds=-1,0"]
-    done = subprocess.run(
-        [sys.executable, "-m", "agnn_lit.commands.train", *words],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-    )
+    done = run_command("train", "-m", *SMALL, "trainer.max_epochs=1", "model.rounds=-1,0", cwd=tmp_path)
     found = [json.loads(file.read_text()) for file in (tmp_path / "runs").rglob("status.json")]
     assert sorted((status["state"], status.get("error")) for status in found) == [
         ("done", None),

@@ -24,13 +24,6 @@ from tests.configs import evaluate_config, train_config
 from tests.data.disk import make_davis, make_folder
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    run = Run(tmp_path_factory.mktemp("evaluated"))
-    train(train_config("trainer.max_epochs=1"), run)
-    return run
-
-
 def evaluated(run: Run, *overrides: str):
     return ev.evaluate(evaluate_config(f"run={run.folder}", *overrides))
 
@@ -229,8 +222,8 @@ def test_other_data_and_other_checkpoints_are_other_evaluations(run):
     assert (others / "masks/mine.png").exists()
 
 
-def test_a_run_is_not_taken_for_evaluated_on_other_data(tmp_path, capsys):
-    train(train_config("trainer.max_epochs=1"), Run(tmp_path / "seed-0"))
+def test_a_run_is_not_taken_for_evaluated_on_other_data(trained, tmp_path, capsys):
+    shutil.copytree(trained.folder, tmp_path / "seed-0")
     for words, said in (
         ((), "1/1 seed-0\n"),
         (("data.synthetic.length=12",), "1/1 seed-0\n"),

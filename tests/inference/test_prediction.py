@@ -28,18 +28,10 @@ from agnn_lit.data.video import DataError
 from agnn_lit.inference import postprocess as finish
 from agnn_lit.inference.prediction import predict
 from agnn_lit.shared.pictures import draw_overlay
-from agnn_lit.shared.runs import Run
-from agnn_lit.training.fit import train
-from tests.configs import predict_config, train_config
+from tests.command import call_command
+from tests.configs import predict_config
 from tests.data.videos import picture, turn, write_video
 from tests.memory import peak_of_prediction
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    run = Run(tmp_path_factory.mktemp("runs") / "demo" / "default")
-    train(train_config("trainer.max_epochs=1"), run)
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +93,7 @@ def test_any_number_of_workers_and_any_interruption_give_the_same_bytes(run, vid
         assert files(predict(settings(run, video, tmp_path / "two", "workers=2", *words))) == whole
 
 
+@pytest.mark.long
 def test_a_killed_command_goes_on_where_it_stopped(run, tmp_path):
     source = write_video(tmp_path / "long.mp4", frames=60, size=(96, 128))
     whole = files(predict(settings(run, source, tmp_path / "whole", "crf=fast", "workers=0", "threads=1")))
@@ -321,7 +314,6 @@ def test_without_a_checkpoint_the_demo_is_taken_and_said_to_be_worthless(run, vi
     with pytest.raises(ConfigError, match=r"run=DIR[\s\S]*make demo"):
         predict(cfg)
     monkeypatch.chdir(run.folder.parents[2])
-    (Path("runs")).exists() or Path("runs").symlink_to(run.folder.parents[1])
     predict(cfg)
     assert "worth next to nothing" in " ".join(capsys.readouterr().out.split())
 
@@ -338,9 +330,7 @@ def test_without_a_checkpoint_the_demo_is_taken_and_said_to_be_worthless(run, vi
     ],
 )
 def test_wrong_calls_end_with_a_sentence(run, tmp_path, words, message):
-    words = [word.format(run=run.folder) for word in words]
-    command = [sys.executable, "-m", "agnn_lit.commands.predict", *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = call_command("predict", *(word.format(run=run.folder) for word in words), cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -373,6 +363,7 @@ def test_a_soft_map_is_written_before_its_mask(tmp_path):
     assert not (tmp_path / "masks").exists()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read from /proc")
 def test_memory_does_not_grow_with_the_video(run, tmp_path):
     short, long = (

@@ -136,6 +136,7 @@ def test_one_frame_and_an_empty_foreground(run, tmp_path):
     assert json.loads((out / "predict.json").read_text())["objects"] == 0
 
 
+@pytest.mark.long
 def test_a_command_killed_at_any_time_gives_the_same_masks(run, tmp_path):
     frames, masks, _ = footage(tmp_path, 60)
     whole = predict(settings(run, frames, tmp_path / "whole", *given(masks), "threads=1"))
@@ -159,6 +160,7 @@ def test_a_command_killed_at_any_time_gives_the_same_masks(run, tmp_path):
     assert json.loads((out / "predict.json").read_text())["objects"] == 2
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_video(run, tmp_path):
     """Objects are followed in the memory of a frame: 200 frames take what 20 take."""
     more = {}

@@ -15,6 +15,7 @@ from agnn_lit.metrics.summary import SequenceScore
 
 METHODS = ("pdb", "fseg", "cut", "osvos")
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(
         not os.environ.get("AGNN_SHARED"),
         reason="AGNN_SHARED is not set: needs published mask sets and official values",

@@ -187,6 +187,7 @@ def gone(pid: int) -> bool:
         return True
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
 @pytest.mark.parametrize("wait", [0.0, 0.1])
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
@@ -243,6 +244,7 @@ def test_tables_are_logged_to_wandb(folders: Path) -> None:
     assert len(list((folders / "out").rglob("media/table/*.table.json"))) == 2
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_length_of_a_sequence(tmp_path: Path) -> None:
     """A sequence of 10,000 frames, made of links to two files, in a process of its own."""
     mask = np.zeros((480, 854), np.uint8)

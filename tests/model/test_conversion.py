@@ -20,6 +20,7 @@ from agnn_lit.shared.runs import Run
 from agnn_lit.training.build import build_datamodule, build_module
 from agnn_lit.training.fit import train
 from agnn_lit.training.warm_start import start_from
+from tests.command import call_command
 from tests.configs import evaluate_config, train_config
 from tests.model import released
 
@@ -90,15 +91,14 @@ def test_the_checkpoint_knows_its_switches_and_its_preprocessing(files):
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
-def test_what_cannot_be_converted_is_refused_in_a_sentence(words, message, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_what_cannot_be_converted_is_refused_in_a_sentence(words, message, tmp_path):
     torch.save([1, 2], tmp_path / "list.pth")
     torch.save({"model": {"module.encoder.conv1.weight": torch.zeros(64, 3, 7, 7)}}, tmp_path / "short.pth")
     torch.save({"model": {}}, tmp_path / "theirs.pth")
     bare = {"state_dict": {"model.gate.w_g.weight": torch.zeros(1, 256, 1, 1)}}
     torch.save(bare, tmp_path / "bare.ckpt")
     torch.save({**bare, "hyper_parameters": {"config": plain(official_config())}}, tmp_path / "short.ckpt")
-    done = command(*words)
+    done = call_command("convert", *words, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("agnn-convert: ")
     assert message in done.stderr

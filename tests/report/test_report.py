@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from agnn_lit.commands.command_line import quote_paths
-from agnn_lit.config import ConfigError, ReportConfig
 from agnn_lit.commands.report import main
-from agnn_lit.report.report import ReportConfig, make_report
+from agnn_lit.config import ConfigError, ReportConfig
 from agnn_lit.report.cells import Cell, Column, Table, markdown_table
 from agnn_lit.report.collect import ReportError
+from agnn_lit.report.report import make_report
 from agnn_lit.report.runtable import duration
 from tests.report.folders import overlays, run_folder, score_folder
 

@@ -30,6 +30,7 @@ def rows(tmp_path_factory) -> str:
     return (runs_of(folder)[0.001, 0].folder / "metrics.csv").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("cluster")
 @pytest.mark.parametrize(
     ("name", "words"), [("slurm", ["hydra.launcher.cluster=local", "hydra.launcher.cpus=1"]), ("ray", [])]
@@ -66,6 +67,7 @@ job()
 """
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("cluster")
 def test_a_job_whose_time_is_up_is_queued_again_and_goes_on(tmp_path):
     """The scheduler's warning reaches the process while it waits for the training, as under submitit."""
@@ -82,6 +84,7 @@ def test_a_job_whose_time_is_up_is_queued_again_and_goes_on(tmp_path):
     assert run.status["state"] == "interrupted"
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("cluster")
 @pytest.mark.parametrize(
     ("name", "words"), [("slurm", ["hydra.launcher.cluster=local", "hydra.launcher.cpus=1"]), ("ray", [])]
@@ -105,6 +108,7 @@ def test_a_signal_ends_the_runs_and_none_is_left_running(tmp_path, name, words, 
     assert not list(tmp_path.rglob(".stop"))
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("cluster")
 def test_a_run_of_several_tasks_ends_as_the_first_one_says(tmp_path):
     submitit = pytest.importorskip("submitit")
@@ -122,6 +126,7 @@ def said_by_task() -> str:
     return "done" if os.environ["SUBMITIT_LOCAL_LOCALID"] == "0" else ""
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("cluster")
 @pytest.mark.parametrize(
     ("launcher", "package"),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from agnn_lit.sweeps.dashboard import (
     read_sweep,
     specification,
 )
+from tests.command import call_command
 from tests.report.folders import run_folder, score_folder
 
 ws = pytest.importorskip("wandb_workspaces.workspaces")
@@ -130,8 +129,7 @@ def test_what_is_no_sweep_is_refused(sweep: Path, tmp_path: Path) -> None:
     (sweep / "0-0" / "config.yaml").write_text(yaml.safe_dump({**config, "logger": {"project": "other"}}))
     with pytest.raises(ConfigError, match=r"several of logger.project: \['other', 'zvos'\]"):
         read_sweep(DashboardConfig(sweep=str(sweep)))
-    words = [sys.executable, "-m", "agnn_lit.commands.dashboard", "sweep=nowhere"]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = call_command("dashboard", "sweep=nowhere", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.strip() == "agnn-dashboard: nowhere is not a folder"
 

@@ -18,6 +18,7 @@ from agnn_lit.shared.runs import BusyError, Run
 from agnn_lit.sweeps.launcher import prepare_job, settle, start
 from agnn_lit.sweeps.local import make_slots, visible_gpus
 from agnn_lit.training.fit import train
+from tests.command import call_command
 from tests.configs import SMALL, train_config
 
 WORDS = [*SMALL, "trainer.threads=1", "trainer.max_epochs=1", "name=s", "hydra.launcher.jobs=2"]
@@ -72,6 +73,7 @@ def unfolded(table: str) -> str:
 RATES = ("0.001", "0.002", "0.003", "0.004", "0.005", "1e+30")
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("sweep")
 def test_six_jobs_of_which_one_fails_and_one_is_killed(tmp_path):
     words = [*PARALLEL, f"optim.lr={','.join(RATES)}", "trainer.max_epochs=3", "trainer.checkpoint_minutes=0"]
@@ -111,6 +113,7 @@ def test_six_jobs_of_which_one_fails_and_one_is_killed(tmp_path):
     assert runs[1e30].status["seconds"] > found[1e30]["seconds"]
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("sweep")
 def test_a_job_that_cannot_go_on_says_why(tmp_path):
     words = ["-m", *WORDS, "seed=0"]
@@ -128,6 +131,7 @@ def test_a_job_that_cannot_go_on_says_why(tmp_path):
     assert "cannot be continued from" in unfolded(said), "and why, again"
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("sweep")
 def test_values_in_brackets_are_words_like_others(tmp_path):
     words = ["-m", *(w for w in WORDS if "jobs" not in w), "trainer.max_epochs=0", "logger.tags=[ab],['/c']"]
@@ -138,6 +142,7 @@ def test_values_in_brackets_are_words_like_others(tmp_path):
     assert "logger.tags=['/c']" in unfolded(said)
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("sweep")
 def test_each_launcher_gives_the_same_numbers_and_a_job_alone_does(tmp_path):
     rows = {}
@@ -160,6 +165,7 @@ def test_each_launcher_gives_the_same_numbers_and_a_job_alone_does(tmp_path):
     assert alone.folder.name == in_sweep.folder.name
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("sweep")
 def test_a_signal_ends_the_running_jobs_cleanly_and_begins_no_more(tmp_path):
     words = ["-m", *(w for w in WORDS if "jobs" not in w), "trainer.max_epochs=500", "seed=0,1"]
@@ -176,6 +182,7 @@ def test_a_signal_ends_the_running_jobs_cleanly_and_begins_no_more(tmp_path):
     assert "1 interrupted, 1 waiting of 2" in err
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("sweep")
 def test_waiting_jobs_are_what_they_were_when_the_sweep_began(tmp_path, monkeypatch):
     """With the configs broken since then, a job still trains as it was composed."""
@@ -294,26 +301,27 @@ def test_gpus_are_those_that_may_be_seen(monkeypatch, tmp_path):
     ],
 )
 def test_refused_sweeps(tmp_path, words, said):
-    code, text = sweep(tmp_path, "-m", *SMALL, *words)
-    assert code == 2, text
-    assert said in text
-    assert "Traceback" not in text
+    done = call_command("train", "-m", *SMALL, *words, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
     assert not list(tmp_path.rglob("status.json"))
 
 
 ABLATIONS = ("rounds", "frames", "gate", "loop_edge", "line_edge", "aggregation", "update", "backbone", "precision")
-EXPERIMENTS = sorted(p.stem for p in (Path(__file__).parents[2] / "conf/experiment").glob("*.yaml"))
+EXPERIMENTS = Path(__file__).parents[2] / "conf/experiment"
 
 
-def test_ablations_are_there():
-    assert set(ABLATIONS) <= set(EXPERIMENTS)
+def test_the_ablations_are_the_experiments_that_sweep_an_axis():
+    swept = {file.stem for file in EXPERIMENTS.glob("*.yaml") if "\n  - ablation\n" in file.read_text()}
+    assert {*ABLATIONS, "search"} == swept
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_the_jobs_of_an_ablation_are_folders_of_its_name(tmp_path, name):
     """Composed by the real command; each job is refused for its length, so that nothing is trained."""
     words = ["-m", f"experiment={name}", "seed=0,1", "trainer.max_epochs=0"]
-    assert sweep(tmp_path, *words)[0] == 1
+    assert call_command("train", *words, cwd=tmp_path).returncode == 1
     folders = [p.parent for p in tmp_path.rglob("config.yaml")]
     assert folders
     for folder in folders:
@@ -327,6 +335,7 @@ def test_the_jobs_of_an_ablation_are_folders_of_its_name(tmp_path, name):
         assert "trainer.max_epochs=0" in Run(folder).status["error"]
 
 
+@pytest.mark.long
 def test_a_sweep_is_evaluated_as_a_whole(tmp_path):
     """Stage by stage, and nothing is trained; what has been evaluated is left, what was not trained is named."""
     for seed in (0, 1):

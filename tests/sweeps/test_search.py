@@ -78,6 +78,7 @@ def test_the_space_is_in_hydras_grammar():
         parsed("loss.l1=range(0.1,0.5,0.1)")[0]["loss.l1"](trial)
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("search")
 def test_a_search_goes_on_where_it_was_ended(tmp_path):
     code, said = sweep(tmp_path, *SEARCH, "hydra.sweeper.trials=2")
@@ -118,6 +119,7 @@ def test_the_sweep_of_wandb_gives_settings_that_can_be_trained(monkeypatch):
     assert cfg.clips.val_share > 0
 
 
+@pytest.mark.long
 def test_a_run_that_an_agent_of_wandb_starts_is_the_agents(tmp_path):
     words = [w for w in (*SMALL, "trainer.max_epochs=1") if w != "logger=none"]
     environment = {**os.environ, "WANDB_RUN_ID": "fromtheagent", "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
@@ -154,6 +156,7 @@ def test_a_run_below_the_median_of_the_others_is_stopped(tmp_path):
     assert watched_values(Run(tmp_path / "none")) == []
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("search")
 def test_a_hopeless_run_is_stopped_after_its_step_and_the_others_go_on(tmp_path):
     jobs = [

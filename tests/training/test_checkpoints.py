@@ -108,6 +108,7 @@ def killed(folder: Path, at: int, by: signal.Signals, *words: str) -> tuple[int,
     return done.returncode, done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("at", [1, 3, 4, 6, 11], ids=lambda n: f"step {n}")
 def test_a_killed_run_continues_to_the_same_bits(whole, tmp_path, at):
     assert killed(tmp_path, at, signal.SIGKILL, *WORDS, "name=x")[0] == -signal.SIGKILL
@@ -121,6 +122,7 @@ def test_a_killed_run_continues_to_the_same_bits(whole, tmp_path, at):
     assert_equal_outcomes(whole, run)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_what_a_killed_run_does_again_is_in_wandb_once(tmp_path):
     """The offline W&B run of a killed and continued run has the rows of an undisturbed one, each once.
@@ -152,6 +154,7 @@ def test_what_a_killed_run_does_again_is_in_wandb_once(tmp_path):
     assert parts == whole
 
 
+@pytest.mark.long
 def test_a_run_killed_again_and_again(whole, tmp_path):
     words = [*WORDS, "name=x"]
     for at in (2, 3, 5, 9):
@@ -161,6 +164,7 @@ def test_a_run_killed_again_and_again(whole, tmp_path):
     assert_equal_outcomes(whole, only_run(tmp_path))
 
 
+@pytest.mark.long
 def test_without_checkpoints_within_epochs_the_epoch_is_done_again(whole, tmp_path):
     words = [*(w for w in WORDS if "minutes" not in w), "trainer.checkpoint_minutes=null", "name=x"]
     assert killed(tmp_path, 6, signal.SIGKILL, *words)[0] == -signal.SIGKILL
@@ -170,6 +174,7 @@ def test_without_checkpoints_within_epochs_the_epoch_is_done_again(whole, tmp_pa
     assert_equal_outcomes(whole, run)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
 def test_a_signal_ends_the_run_after_its_step(whole, tmp_path, by):
     words = [w for w in WORDS if "minutes" not in w]  # the default: no checkpoint of its own in these seconds
@@ -237,6 +242,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_its_clips(tmp_path, mo
     assert all(np.isfinite(v.numpy()).all() for v in checkpoint(run)["state_dict"].values())
 
 
+@pytest.mark.long
 def test_a_torn_checkpoint_is_refused_and_the_earlier_one_survives_a_full_disk(tmp_path, monkeypatch):
     run = Run(tmp_path / "run")
     train(train_config("trainer.max_epochs=1"), run)
@@ -270,6 +276,7 @@ cp -r runs/agnn/x ../../x; exit $code
 UNSHARE = ["unshare", "--map-root-user", "--mount"]
 
 
+@pytest.mark.long
 def test_a_run_on_a_disk_that_is_full_ends_with_what_to_do_and_continues_on_a_larger_one(whole, tmp_path):
     can = ["sh", "-c", f"mount -t tmpfs none {tmp_path}"]
     if shutil.which("unshare") is None or subprocess.run([*UNSHARE, *can], capture_output=True, check=False).returncode:
@@ -337,6 +344,7 @@ main()
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_frame_that_cannot_be_read_any_more_is_one_line(tmp_path, workers):
     root = make_davis(tmp_path / "DAVIS")

@@ -70,6 +70,7 @@ def assert_alike(one: Run, two: Run) -> None:
         torch.testing.assert_close(tensor, theirs[name], rtol=1e-2, atol=2e-4, msg=name)
 
 
+@pytest.mark.long
 def test_two_processes_give_the_curve_of_one_with_the_same_batch(alone, tmp_path):
     code, said = call(tmp_path, *WORDS, "clips.batch_size=1", "trainer.devices=2")
     assert code == 0, said
@@ -80,6 +81,7 @@ def test_two_processes_give_the_curve_of_one_with_the_same_batch(alone, tmp_path
     assert_alike(alone, run)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", [("precision=bf16",), ("model.frames=1",)], ids=str)
 def test_two_processes_train_in_half_precision_and_without_neighbours(tmp_path, words):
     more = ("clips.batch_size=1", "trainer.devices=2", "trainer.max_epochs=1", *words)
@@ -90,6 +92,7 @@ def test_two_processes_train_in_half_precision_and_without_neighbours(tmp_path, 
     assert all(tensor.dtype is not torch.bfloat16 for tensor in weights(run).values())
 
 
+@pytest.mark.long
 def test_without_common_statistics_the_curve_is_another(alone, tmp_path):
     """What the test above would see if batch normalisation were left alone."""
     words = ["clips.batch_size=1", "trainer.devices=2", "trainer.sync_batchnorm=false"]
@@ -98,6 +101,7 @@ def test_without_common_statistics_the_curve_is_another(alone, tmp_path):
     assert apart(only_run(tmp_path), alone) > 1e-3
 
 
+@pytest.mark.long
 def test_two_nodes_are_two_processes_of_one_run(alone, tmp_path):
     """Started by hand on each node; both are here."""
     with socket.socket() as probe:
@@ -124,6 +128,7 @@ def test_two_nodes_are_two_processes_of_one_run(alone, tmp_path):
     assert_alike(alone, only_run(tmp_path))
 
 
+@pytest.mark.long
 def test_a_signal_to_one_process_ends_all_and_the_run_continues(alone, tmp_path):
     words = [*WORDS, "clips.batch_size=1", "trainer.devices=2"]
     killer = KILLER.replace("if self.global_step ==", "if self.global_rank == 0 and self.global_step ==")
@@ -165,6 +170,7 @@ main()
 """
 
 
+@pytest.mark.long
 def test_a_process_that_fails_alone_ends_the_run_with_its_reason(tmp_path):
     (tmp_path / "broken.py").write_text(BROKEN)
     command = [sys.executable, str(tmp_path / "broken.py"), *WORDS, "clips.batch_size=1", "trainer.devices=2"]
@@ -177,6 +183,7 @@ def test_a_process_that_fails_alone_ends_the_run_with_its_reason(tmp_path):
     assert "Traceback" in status["error"]
 
 
+@pytest.mark.long
 def test_the_runs_of_a_sweep_may_have_several_devices(tmp_path):
     code, said = call(tmp_path, "-m", *SMALL, "trainer.devices=2", "trainer.max_epochs=1", "seed=0,1")
     assert code == 0, said

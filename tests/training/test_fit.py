@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +21,9 @@ from agnn_lit.config import ConfigError
 from agnn_lit.data.video import DataError
 from agnn_lit.inference.evaluation import evaluate
 from agnn_lit.shared.runs import Run, RunError
+from agnn_lit.training.build import build_module
 from agnn_lit.training.fit import train
+from tests.command import call_command, run_command
 from tests.configs import SMALL, evaluate_config, train_config
 from tests.data.disk import make_davis, make_folder, make_youtube_objects
 
@@ -33,15 +37,15 @@ def rows(run: Run) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def validated(run: Run, *overrides: str, checkpoint: str = "last") -> dict[str, Any]:
+    """Summary of ``agnn-evaluate`` on the held-out videos, which training has scored by itself."""
+    name = f"ckpt='{run.folder}/checkpoints/{checkpoint}.ckpt'"
+    words = ("split=val", "dtype=fp32", "overlays=0", f"out='{run.folder}/held-out-{checkpoint}'")
+    return evaluate(evaluate_config(name, *words, *overrides))[0]
+
+
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    run = Run(tmp_path_factory.mktemp("trained"))
-    train(train_config(), run)
-    return run
 
 
 def test_a_run_leaves_what_it_promises(trained):
@@ -60,7 +64,10 @@ def test_a_run_leaves_what_it_promises(trained):
     assert sum(bool(row["train/loss"]) for row in logged) == 8  # 2 epochs of 4 batches
     scored = [row for row in logged if row["val/J"]]
     assert len(scored) == 2
-    assert all(0 <= float(row[f"val/{k}"]) <= 1 for row in scored for k in "JF")
+    last, best = validated(trained), validated(trained, checkpoint="best")
+    for name in "JF":
+        assert float(scored[1][f"val/{name}"]) == pytest.approx(last[f"{name}_mean"], abs=1e-3)
+    assert max(float(row["val/J"]) for row in scored) == pytest.approx(best["J_mean"], abs=1e-3)
 
 
 def test_the_learning_rate_decays_to_the_end(trained):
@@ -107,6 +114,10 @@ def test_without_held_out_videos_best_is_the_last(tmp_path):
     assert same(weights(seldom, "best"), weights(run, "last"))
 
 
+#: Parameters that have no part in the loss of one frame a graph.
+WITHOUT_NEIGHBOURS = {"line_edge.weight"}
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -126,10 +137,24 @@ def test_without_held_out_videos_best_is_the_last(tmp_path):
     ],
     ids=" ".join,
 )
-def test_every_axis_trains(overrides, tmp_path):
-    metrics = train(train_config("trainer.max_epochs=1", *overrides), Run(tmp_path))
-    assert metrics["train/loss"] == pytest.approx(metrics["train/loss"])  # a number, not NaN
-    assert 0 <= metrics["val/J"] <= 1
+def test_every_axis_trains(overrides, tmp_path, monkeypatch):
+    """Each parameter moves, and what the training says of held-out videos is what the evaluation says."""
+    initial = {}
+
+    def building(*args, **more):
+        module = build_module(*args, **more)
+        initial.update({name: p.detach().clone() for name, p in module.model.named_parameters() if p.requires_grad})
+        return module
+
+    monkeypatch.setattr("agnn_lit.training.build.build_module", building)
+    run = Run(tmp_path)
+    metrics = train(train_config("trainer.max_epochs=1", *overrides), run)
+    assert math.isfinite(metrics["train/loss"])
+    trained = weights(run)
+    still = {name for name, value in initial.items() if torch.equal(value, trained[f"model.{name}"])}
+    assert still == (WITHOUT_NEIGHBOURS if "model.frames=1" in overrides else set())
+    dtype = ("dtype=bf16",) if "precision=bf16" in overrides else ()
+    assert metrics["val/J"] == pytest.approx(validated(run, *dtype)["J_mean"], abs=5e-3)
 
 
 def test_davis_and_folders_train(tmp_path):
@@ -140,7 +165,10 @@ def test_davis_and_folders_train(tmp_path):
         (f"data=davis2016,data.root={tmp_path}/davis", f"data=folder,data.root={tmp_path}/folder")
     ):
         run = Run(tmp_path / f"run{number}")
-        assert 0 <= train(train_config(*common, *data.split(",")), run)["val/J"] <= 1
+        metrics = train(train_config(*common, *data.split(",")), run)
+        summary = validated(run)
+        assert metrics["val/J"] == pytest.approx(summary["J_mean"], abs=1e-3)
+        assert (summary["sequences"], summary["frames"]) == (1, 5 if number == 0 else 4)
 
 
 def test_the_reported_split_is_never_opened_for_training(tmp_path):
@@ -262,26 +290,16 @@ def test_overwrite_clears_runs_and_nothing_else(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
-def command(*words: str, cwd, module: str = "train") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", f"agnn_lit.{module}", *words],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        check=False,
-    )
-
-
 def test_the_command_trains_repeats_and_continues(tmp_path):
     words = [*SMALL, "trainer.max_epochs=1", "name=try", "trainer.progress=true"]
-    first = command(*words, cwd=tmp_path)
+    first = run_command("train", *words, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "epoch 1/1" in first.stdout
     (folder,) = (p.parent for p in tmp_path.rglob("status.json"))
     assert folder.parent == tmp_path / "runs" / "try"
-    assert "already trained" in command(*words, cwd=tmp_path).stdout
+    assert "already trained" in call_command("train", *words, cwd=tmp_path).stdout
     before = (folder / "status.json").read_text()
-    assert "already trained" in command(f"run={folder.relative_to(tmp_path)}", cwd=tmp_path).stdout
+    assert "already trained" in call_command("train", f"run={folder.relative_to(tmp_path)}", cwd=tmp_path).stdout
     assert (folder / "status.json").read_text() == before
     assert len(list(tmp_path.rglob("status.json"))) == 1
 
@@ -290,6 +308,7 @@ def epochs(run: Run) -> int:
     return torch.load(run.last, weights_only=True)["epoch"] + 1
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_cleanly_and_the_run_continues(tmp_path):
     words = [*SMALL, "trainer.max_epochs=400", "optim.schedule=constant", "name=x"]
     with subprocess.Popen(
@@ -311,7 +330,7 @@ def test_ctrl_c_ends_cleanly_and_the_run_continues(tmp_path):
     assert run.status["state"] == "interrupted"
     config = run.folder / "config.yaml"
     config.write_text(config.read_text().replace("max_epochs: 400", f"max_epochs: {epochs(run) + 1}"))
-    resumed = command(f"run={run.folder}", cwd=tmp_path)
+    resumed = run_command("train", f"run={run.folder}", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert "continued from" in resumed.stdout
     assert Run(run.folder).status["state"] == "done"
@@ -326,7 +345,7 @@ def test_youtube_objects_trains_with_its_own_protocol(tmp_path):
     words = ("data=youtube_objects", f"data.root={root}", "clips.val_share=0.5", "clips.batch_size=1")
     run = Run(tmp_path / "run")
     metrics = train(train_config(*words, "trainer.max_epochs=1"), run)
-    assert 0 <= metrics["val/J"] <= 1
+    assert metrics["val/J"] == pytest.approx(validated(run)["J_mean"], abs=1e-3)
     assert "val/T" not in metrics  # not counted there
     summary, out = evaluate(evaluate_config(f"run={run.folder}"))
     assert out.name == "youtube_objects-test-youtube_objects"
@@ -335,12 +354,13 @@ def test_youtube_objects_trains_with_its_own_protocol(tmp_path):
 
 
 def test_a_wrong_setting_is_one_line_and_leaves_no_folder(tmp_path):
-    done = command("backbone=tiny", "data=synthetic", "model.rounds=-2", cwd=tmp_path)
+    done = call_command("train", "backbone=tiny", "data=synthetic", "model.rounds=-2", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.strip() == "agnn-train: model.rounds=-2: must be 0 or more"
     assert not list(tmp_path.glob("runs/*/*"))
 
 
+@pytest.mark.long
 def test_multirun_gives_a_folder_a_value(tmp_path):
     words = (
         "backbone=tiny",
@@ -351,7 +371,7 @@ def test_multirun_gives_a_folder_a_value(tmp_path):
         "name=rounds",
     )
     tiny = ("model.channels=8", "clips.size=[16,16]", "clips.workers=0", "data.synthetic.train_videos=4")
-    done = command("-m", *words, *tiny, "model.rounds=0,1", cwd=tmp_path)
+    done = run_command("train", "-m", *words, *tiny, "model.rounds=0,1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     states = {p.parent.name: json.loads(p.read_text())["state"] for p in tmp_path.rglob("status.json")}
     assert len(states) == 2

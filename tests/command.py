@@ -1,0 +1,35 @@
+"""Commands through their entry points: in a process of their own, or in this one, which saves the imports."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+
+def run_command(command: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run ``agnn-<command>`` in a process of its own, with ``cwd`` as its working folder."""
+    call = [sys.executable, "-m", f"agnn_lit.{command}", *words]
+    return subprocess.run(call, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def call_command(command: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Call the entry point of ``agnn-<command>`` in this process, with ``cwd`` as its working folder.
+
+    An error that the command does not turn into a sentence is raised, where a process would print a traceback.
+    """
+    main = import_module(f"agnn_lit.commands.{command}").main
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", [f"agnn-{command}", *words])
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return subprocess.CompletedProcess([command, *words], code, out.getvalue(), err.getvalue())
