@@ -64,7 +64,6 @@ SIZES = {
         ("(frames, 60)", "(frames, 8)"),
         ("(30, 45, 60)", "(4, 6, 8)"),
     ),
-    "experiments/paper_vs_official/ablate.py": (("EPOCHS = 12", "EPOCHS = 1"), ("SEEDS = (0, 1, 2)", "SEEDS = (0, 1)")),
     "experiments/paper_vs_official/costs.py": (
         ("3, (473, 473), (60, 60)", "3, (65, 65), (9, 9)"),
         ("FRAMES, 256, *GRID", "FRAMES, 8, *GRID"),
