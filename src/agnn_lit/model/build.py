@@ -28,21 +28,8 @@ def build_model(cfg: TrainConfig, *, pretrained: bool = True) -> AGNN:
     m, backbone = cfg.model, cfg.backbone
     encoder_loop = m.loop_reduction if m.loop_edge == "encoder" else None
     encoder = build_backbone(backbone.name, m.channels, backbone.stride, encoder_loop)
-    model = AGNN(
-        encoder,
-        m.channels,
-        m.frames,
-        m.rounds,
-        loop_edge=m.loop_edge == "every_round",
-        loop_reduction=m.loop_reduction,
-        line_edge=m.line_edge,
-        gate=m.gate,
-        aggregation=m.aggregation,
-        update=m.update,
-        readout=m.readout,
-        auxiliary=m.auxiliary,
-        checkpoint_rounds=m.checkpoint_rounds,
-    )
+    passed = {key: value for key, value in vars(m).items() if key not in ("loop_edge", "attention", "weights")}
+    model = AGNN(encoder, loop_edge=m.loop_edge == "every_round", **passed)
     for part in model.modules():
         if isinstance(part, (edges.LoopEdge, edges.LineEdge)):
             part.backend = m.attention
