@@ -1,1 +1,1 @@
-"""What several rooms need: run folders, files, processes, pictures."""
+"""Run folders, files, processes and pictures: what several packages use."""

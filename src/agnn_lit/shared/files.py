@@ -1,4 +1,4 @@
-"""Writing files whole or not at all: the one way in which this package writes."""
+"""Atomic writing of files; the whole package writes through it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from agnn_lit.shared.pictures import colour_of
 def atomic_path(path: Path, *, sync: bool = False) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to; it replaces ``path`` when the ``with`` block ends.
 
-    On an error the temporary file is removed and ``path`` stays as it was. Writing nothing leaves ``path`` as it was.
+    On an error the temporary file is removed. Then, and if nothing was written, ``path`` stays as it was.
 
     Args:
-        path: of the file; its folder is made if needed.
-        sync: wait until the content is on the disk, so that it survives a power failure.
+        path: final path of the file; its folder is made if needed.
+        sync: flush the content to the disk first, so that it survives a power failure.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -39,19 +39,18 @@ def atomic_path(path: Path, *, sync: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file (UTF-8), whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Write a UTF-8 text file atomically."""
+    write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all."""
+    """Write a file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_image(path: Path, image: Image.Image) -> None:
-    """Write a PNG, whole or not at all."""
+    """Write a PNG atomically."""
     with atomic_path(path) as temporary:
         image.save(temporary, format="PNG")
 

@@ -1,4 +1,4 @@
-"""What all commands share: a wrong word on the command line ends with one sentence and code 2."""
+"""Optional packages."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from agnn_lit.config import ConfigError
 
 
 def need_package(package: str, extra: str, word: str) -> Any:
-    """Import a package that is installed with an extra of this one.
+    """Import an optional package.
 
     Args:
-        package: its name.
-        extra: of this package.
-        word: of the command line that needs it.
+        package: name of the package or of a module in it.
+        extra: the extra of agnn-lit that installs it.
+        word: command or setting that needs it, for the error.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: the package is not installed.
     """
     try:
         return import_module(package)

@@ -1,4 +1,4 @@
-"""Pictures for looking at: prediction and annotation drawn on a frame."""
+"""Overlays: prediction and annotation drawn on a frame."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ANNOTATION = (0, 200, 90)  # RGB, green contour
 
 
 def colour_of(number: int) -> tuple[int, int, int]:
-    """RGB of an object id in DAVIS's palette, which is PASCAL VOC's: the bits of the id, spread over the channels."""
+    """RGB of an object id in the palette of DAVIS and PASCAL VOC: the bits of the id, spread over the channels."""
     red = green = blue = 0
     for place in range(7, -1, -1):
         red |= (number & 1) << place
@@ -35,7 +35,7 @@ def draw_overlay(
         frame: (H, W, 3) RGB.
         prediction: (H, W), foreground above 0, or object ids.
         annotation: (H, W), foreground above 0, or None.
-        width: of the picture in pixels; smaller frames are enlarged without smoothing.
+        width: width W' of the picture in pixels; smaller frames are enlarged without smoothing.
         objects: the prediction holds object ids.
 
     Returns:

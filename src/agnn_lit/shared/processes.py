@@ -1,4 +1,4 @@
-"""Processes: signals that ask them to end, workers that end with their parent, and their memory."""
+"""Processes: signals, workers that end with their parent, and memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STATUS = Path("/proc/self/status")
 
 def peak_memory_mb() -> float:
     """Peak resident memory of this process so far, in MB (10^6 bytes)."""
-    if _STATUS.is_file():  # getrusage counts what the parent had when it forked
+    if _STATUS.is_file():  # getrusage would include the parent's memory at the fork
         (line,) = (line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024 / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -34,11 +34,7 @@ def peak_memory_mb() -> float:
 
 @contextmanager
 def receiving(receive: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Take over SIGINT and SIGTERM; in the main thread, which alone can.
-
-    Args:
-        receive: called with the signal's number and the interrupted frame.
-    """
+    """Handle SIGINT and SIGTERM with ``receive(number, frame)`` during the ``with`` block; main thread only."""
     before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -48,11 +44,7 @@ def receiving(receive: Callable[[int, FrameType | None], None]) -> Iterator[None
 
 
 def begin_worker(plugins: Sequence[str] = ()) -> None:
-    """Leave interruptions to the main process and other processors to the other workers; end when it does.
-
-    Args:
-        plugins: modules to import, as the main process has.
-    """
+    """Set up a worker: it imports the plugins, ignores Ctrl-C, uses one OpenCV thread and ends with its parent."""
     import_plugins(list(plugins))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -62,18 +54,18 @@ def begin_worker(plugins: Sequence[str] = ()) -> None:
 
 @contextmanager
 def signals_deferred() -> Iterator[None]:
-    """Keep SIGINT and SIGTERM back until the end of the ``with`` block, in which processes are forked.
+    """Defer SIGINT and SIGTERM to the end of a ``with`` block that forks processes.
 
-    Python runs hooks around a fork and drops whatever is raised in them: an interruption at that moment would be lost.
+    Python drops exceptions raised in the hooks around a fork, so a signal at that moment would be lost.
     """
-    if threading.current_thread() is not threading.main_thread():  # only the main thread is interrupted
+    if threading.current_thread() is not threading.main_thread():  # only the main thread handles signals
         yield
         return
     main = os.getpid()
     received: list[int] = []
 
     def defer(signum: int, frame: object) -> None:  # noqa: ARG001 - called by the interpreter
-        if os.getpid() != main:  # a forked process that is stopped before it has begun
+        if os.getpid() != main:  # a forked process that is stopped before it starts
             os._exit(128 + signum)
         received.append(signum)
 
@@ -89,7 +81,7 @@ def signals_deferred() -> Iterator[None]:
 
 @contextmanager
 def stopped_on_error(pool: ProcessPoolExecutor) -> Iterator[None]:
-    """Wait for a pool's processes at the end of the ``with`` block, and stop them at once when anything is raised."""
+    """Shut a pool down at the end of the ``with`` block; on an exception, terminate its processes at once."""
     others = multiprocessing.active_children()
     try:
         yield
@@ -103,7 +95,7 @@ def stopped_on_error(pool: ProcessPoolExecutor) -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """A main process that is killed cannot stop its workers: they would wait for tasks for ever."""
+    """Exit once the main process is gone; a killed one cannot stop its workers, which would wait for tasks forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -113,8 +105,8 @@ def _end_with_parent() -> None:
 def keep_freed_memory() -> None:
     """Ask glibc to keep large freed blocks instead of returning them to the system.
 
-    A network on the CPU frees and allocates the same score matrices again and again; handed back, each
-    costs a page fault every 4 KiB. Without glibc nothing happens.
+    A network on the CPU frees and allocates the same score matrices again and again; returned to the system, each
+    costs a page fault every 4 KiB. Without glibc this does nothing.
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -123,7 +115,7 @@ def keep_freed_memory() -> None:
 
 
 def is_first_process() -> bool:
-    """Tell whether this is the process that writes, where several train together; by what launchers set."""
+    """Whether this is rank 0, the process that writes; read from the variables that launchers set."""
     for key in ("RANK", "SLURM_PROCID"):
         if key in os.environ:
             return os.environ[key] == "0"

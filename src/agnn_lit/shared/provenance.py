@@ -1,8 +1,4 @@
-"""What a run is on disk: its folder's name, its state, where it came from, and how it is resumed.
-
-A run folder holds ``config.yaml`` (resolved), ``status.json``, ``metrics.csv``, ``checkpoints/best.ckpt``
-and ``checkpoints/last.ckpt``, ``overlays/`` (validation frames), ``wandb/`` and ``evaluations/``.
-"""
+"""Where a result comes from: git revision and package versions."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ _PACKAGES = ("agnn-lit", "torch", "torchvision", "pytorch-lightning", "hydra-cor
 
 
 def git_revision() -> str:
-    """Revision of the checkout that the code runs from, ``+changes`` when it is not clean; else ``unknown``."""
+    """Git revision of the code, with ``+changes`` if the checkout is not clean; ``unknown`` outside a checkout."""
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
@@ -23,7 +19,7 @@ def git_revision() -> str:
 
     try:
         if not git("ls-files", Path(__file__).name).strip():
-            return "unknown"  # installed inside somebody else's repository
+            return "unknown"  # installed inside another repository
         return git("rev-parse", "HEAD").strip() + ("+changes" if git("status", "--porcelain").strip() else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

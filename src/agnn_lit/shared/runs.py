@@ -1,4 +1,4 @@
-"""What a run is on disk: its folder's name, its state, where it came from, and how it is resumed.
+"""Run folders: name, state, provenance and resume.
 
 A run folder holds ``config.yaml`` (resolved), ``status.json``, ``metrics.csv``, ``checkpoints/best.ckpt``
 and ``checkpoints/last.ckpt``, ``overlays/`` (validation frames), ``wandb/`` and ``evaluations/``.
@@ -25,7 +25,7 @@ from agnn_lit.shared.files import write_text
 from agnn_lit.shared.processes import is_first_process
 from agnn_lit.shared.provenance import git_revision, versions
 
-#: Settings that do not change the result: they are not part of a run's name and may change when it continues.
+#: Settings that do not change the result: not part of a run's name, and free to change on resume.
 _FREE = keys(TrainConfig, Changes.command, Changes.place)
 _LOCK = ".lock"
 
@@ -36,10 +36,9 @@ _LONGEST = 150  # characters of a folder name; file systems allow 255 bytes
 
 
 def run_name(overrides: list[str]) -> str:
-    """Name a run by its overrides, as ``model.rounds-3+seed-1``: sorted, without those that change no result.
+    """Name a run by its sorted overrides, such as ``model.rounds-3+seed-1``; ``default`` without any.
 
-    Only characters remain that need no quoting in a shell or in a Hydra override such as ``run=DIR``.
-    No overrides give ``default``.
+    Overrides that do not change the result are left out, and so are characters that a shell or Hydra would need quoted.
     """
     kept = sorted(o.lstrip("+~") for o in overrides if o.lstrip("+~").split("=")[0] not in {"experiment", *_FREE})
     words = (re.sub(r"[^A-Za-z0-9_.]+", "-", o).strip("-") for o in kept)
@@ -50,7 +49,7 @@ def run_name(overrides: list[str]) -> str:
 
 
 def run_dir(root: str, name: str, overrides: list[str]) -> str:
-    """Folder of a run: ``<root>/<name>/<overrides>``, or the folder that ``run=`` names."""
+    """Folder of a run: ``<root>/<name>/<overrides>``, or the one given as ``run=``."""
     for override in overrides:
         key, _, value = override.partition("=")
         if key == "run" and value not in ("", "null"):
@@ -59,7 +58,7 @@ def run_dir(root: str, name: str, overrides: list[str]) -> str:
 
 
 def register_resolvers() -> None:
-    """Make ``${agnn.run_name:…}`` and ``${agnn.run_dir:…}`` known to OmegaConf, for ``conf/hydra``."""
+    """Register ``${agnn.run_name:…}`` and ``${agnn.run_dir:…}`` with OmegaConf, for ``conf/hydra``."""
     OmegaConf.register_new_resolver("agnn.run_name", lambda overrides: run_name(list(overrides)), replace=True)
     OmegaConf.register_new_resolver(
         "agnn.run_dir", lambda root, name, overrides: run_dir(root, name, list(overrides)), replace=True
@@ -67,22 +66,22 @@ def register_resolvers() -> None:
 
 
 class RunError(RuntimeError):
-    """A run that cannot go on as it is; what it has written stays."""
+    """Training cannot go on; its files stay."""
 
 
 class BusyError(ConfigError):
-    """A run that another process trains."""
+    """Another process is training the run."""
 
 
 @contextmanager
-def exclusive(file: Path, said: str) -> Iterator[None]:
+def exclusive(file: Path, message: str) -> Iterator[None]:
     """Hold a lock file during the ``with`` block; the system frees it when this process ends, however it ends.
 
     On a file system that cannot lock, a warning is printed and the block runs without the lock.
 
     Args:
         file: the lock file; created if missing, in a folder that exists.
-        said: message of the error when another process holds the lock.
+        message: of the error when another process holds the lock.
 
     Raises:
         BusyError: another process holds the lock.
@@ -96,7 +95,7 @@ def exclusive(file: Path, said: str) -> Iterator[None]:
             # Its soft lock, a marker file, would outlive a process that is killed.
             held.enter_context(FileLock(file, timeout=0, fallback_to_soft=False))
         except Timeout as error:
-            raise BusyError(said) from error
+            raise BusyError(message) from error
         except OSError as error:
             print(f"{file.parent}: cannot be locked against other processes: {error}", file=sys.stderr)
         yield
@@ -106,7 +105,7 @@ class Run:
     """A run folder.
 
     Args:
-        folder: where it is, or is to be.
+        folder: path; the folder may not exist yet.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -116,7 +115,7 @@ class Run:
 
     @property
     def best(self) -> Path:
-        """Checkpoint of the best validation; without validation, of the last epoch."""
+        """Checkpoint with the best validation score; without validation, the last one."""
         best = self.folder / "checkpoints" / "best.ckpt"
         return self.last if self.last.is_file() and not best.is_file() else best
 
@@ -127,14 +126,14 @@ class Run:
 
     @property
     def status(self) -> dict[str, Any]:
-        """Contents of status.json; empty where there is none yet."""
+        """Contents of ``status.json``; empty if it does not exist yet."""
         file = self.folder / "status.json"
         return json.loads(file.read_text()) if file.is_file() else {}
 
     def update(self, **changes: Any) -> None:
-        """Change entries of status.json; the time spent is added up over resumes.
+        """Change entries of ``status.json``, and its ``seconds``, which add up over resumes.
 
-        Of several processes the first one writes, and one that fails.
+        Of several processes only the first one writes, unless the state is ``failed``.
         """
         if not is_first_process() and changes.get("state") != "failed":
             return
@@ -144,7 +143,7 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from training in this folder meanwhile; of several processes the first one does.
+        """Lock the folder against other training processes; in distributed training the first process does.
 
         Raises:
             BusyError: another process is training in it.
@@ -157,19 +156,19 @@ class Run:
             yield
 
     def unlock(self) -> None:
-        """Remove the file of :meth:`locked`, so that an empty folder can go."""
+        """Remove the lock file, so that an empty folder can be removed."""
         (self.folder / _LOCK).unlink(missing_ok=True)
 
     def _write_config(self, cfg: TrainConfig) -> None:
         write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain(cfg))))
 
     def wait(self, cfg: TrainConfig, command: str) -> None:
-        """Write the configuration of a run that is to be trained later, and the command that would train it alone."""
+        """Write the configuration of a run to be trained later, and the command that trains it alone."""
         self._write_config(cfg)
         self.update(state="waiting", command=command)
 
     def begin(self, cfg: TrainConfig) -> None:
-        """Write the resolved config and where the code came from; of several processes the first one does."""
+        """Write configuration and provenance; in distributed training the first process does."""
         if not is_first_process():
             return
         self._write_config(cfg)
@@ -178,43 +177,35 @@ class Run:
         self.update(state="running", error=None, **about)
 
     def load_config(self) -> TrainConfig:
-        """Read back the configuration.
-
-        Raises:
-            ConfigError: the folder is not a run.
-        """
+        """Read the configuration; ConfigError if the folder is not a run."""
         file = self.folder / "config.yaml"
-        if self._is_empty():  # Hydra makes the folder that is named
+        if self._is_empty():  # Hydra creates the folder given as run=
             raise ConfigError(f"run={self.folder}: no such run; expected a folder made by agnn-train")
         if not file.is_file():
             raise ConfigError(f"run={self.folder}: no {file.name} in it; expected a folder made by agnn-train")
         return stored(OmegaConf.load(file))  # type: ignore[arg-type]
 
     def clear(self) -> None:
-        """Remove what an earlier run left in the folder.
-
-        Raises:
-            ConfigError: the folder holds files, and they are not a run's.
-        """
+        """Remove the files of an earlier run; ConfigError if the folder holds other files."""
         if self._is_empty():
             return
         if not (self.folder / "status.json").is_file():
-            raise ConfigError(f"overwrite=true: {self.folder} holds files that no run has written; left alone")
+            raise ConfigError(f"overwrite=true: {self.folder} is not a run folder; its files are left alone")
         for path in self.folder.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
-            elif path.name != _LOCK:  # which this process may hold
+            elif path.name != _LOCK:  # this process may hold it
                 path.unlink()
         self._earlier = 0.0
 
     def check_same(self, cfg: TrainConfig) -> None:
-        """Raise ConfigError when the run has another configuration, but for settings that change no result."""
-        free = tuple(f"{key}:" for key in (*_FREE, "separate_streams"))  # a run keeps the streams that it began with
+        """Raise ConfigError if the run has another configuration; settings that do not change the result may differ."""
+        free = tuple(f"{key}:" for key in (*_FREE, "separate_streams"))  # a run keeps its random streams
         changed = [line for line in differences(plain(self.load_config()), plain(cfg)) if not line.startswith(free)]
         if changed:
             raise ConfigError(
                 f"{self.folder} holds a run with another configuration:\n  " + "\n  ".join(changed) + "\n"
-                "continue that one with run=DIR, train anew with overwrite=true, or give this one another name=…"
+                "continue it with run=DIR, replace it with overwrite=true, or choose another name=…"
             )
 
     def _is_empty(self) -> bool:

@@ -1,4 +1,4 @@
-"""What commands print: words as they are, whatever brackets names and settings have in them."""
+"""Terminal output by rich, without markup: names and settings may contain brackets."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 
 
 def open_console() -> Console:
-    """Return a console that takes no word for markup, in lines and in tables."""
+    """Return a console without markup, in lines and in tables."""
     return Console(markup=False)
 
 
 def progress_bar(console: Console, *columns: ProgressColumn, shown: bool) -> Progress:
-    """Return a bar of what is done of how much, to be entered as a context.
+    """Return a progress bar with a count, to be used in a ``with`` block.
 
     Args:
-        console: that it is drawn on.
-        columns: behind the count.
-        shown: False for none.
+        console: where it is drawn.
+        columns: further columns, after the count.
+        shown: False draws nothing.
     """
     words = TextColumn("{task.description}", markup=False)
     return Progress(words, BarColumn(), MofNCompleteColumn(), *columns, console=console, disable=not shown)

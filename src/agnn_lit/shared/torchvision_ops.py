@@ -1,9 +1,9 @@
-"""Lets torchvision be imported beside a torch that its compiled operators were not built for.
+"""Lets torchvision be imported with a torch that its compiled operators were not built for.
 
 The torchvision wheel of PyPI is built for CUDA. Next to a CPU-only torch its operators do not load, and
 ``import torchvision`` stops at "operator torchvision::nms does not exist"; so does pytorch_lightning, which imports it.
-Nothing here calls a compiled operator, so the missing schemas are declared just before torchvision is imported, by
-whoever imports it. The package's ``__init__`` installs this; torch itself is not imported for it.
+This package calls no compiled operator, so an import hook declares the missing schemas just before torchvision is
+imported. ``agnn_lit/__init__.py`` installs the hook, without importing torch.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def _compiled_operators_load(package: Path) -> bool:
 
 
 def operators_are_missing() -> bool:
-    """Tell whether torchvision runs on declarations alone, so that its compiled operators cannot be called."""
-    import torchvision  # noqa: F401 - declares them where they are missing
+    """Whether torchvision's compiled operators are only declared and cannot be called."""
+    import torchvision  # noqa: F401 - runs the hook
 
     return bool(_declared)
 
 
 class _BeforeTorchvision(MetaPathFinder):
-    """Is asked for every module that is imported, and acts once: for torchvision."""
+    """Import hook that acts once, when torchvision is imported."""
 
     def find_spec(
         self,
@@ -67,6 +67,6 @@ class _BeforeTorchvision(MetaPathFinder):
 
 
 def install() -> None:
-    """Have missing operators declared when torchvision is imported."""
+    """Install the import hook, unless torchvision has been imported already."""
     if "torchvision" not in sys.modules:
         sys.meta_path.insert(0, _BeforeTorchvision())
