@@ -32,7 +32,6 @@ from agnn_lit.config.inference import (
     PredictConfig,
     check_evaluate,
     check_inference,
-    check_predict,
 )
 from agnn_lit.config.model import BackboneConfig, ModelConfig, check_model
 from agnn_lit.config.registry import ConfigError, Option, import_plugins, imported_plugins, option, options, register
@@ -51,7 +50,7 @@ __all__ = [
     "ConvertConfig", "CrfConfig", "DashboardConfig", "DataConfig", "Entry", "EvaluateConfig", "EvaluatedData",
     "InferenceConfig", "InstancesConfig", "LoggerConfig", "LossConfig", "ModelConfig", "OptimConfig", "Option",
     "PredictConfig", "ReportConfig", "ScoreConfig", "Setting", "StaticConfig", "SyntheticConfig", "TrainConfig",
-    "TrainerConfig", "check_data", "check_evaluate", "check_inference", "check_model", "check_predict",
+    "TrainerConfig", "check_data", "check_evaluate", "check_inference", "check_model",
     "check_train", "check_values", "default_protocol", "entries", "flatten", "groups", "import_plugins",
     "imported_plugins", "keys", "keys_of", "option", "options", "plain", "register", "register_schemas",
     "stored", "typed", "unknown_key",

@@ -1,4 +1,4 @@
-"""From what Hydra composes, or a run folder holds, to typed settings and back."""
+"""Convert composed or stored configurations to typed settings, and back."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SCHEMAS: dict[str, type[Any]] = {
 
 
 def register_schemas() -> None:
-    """Make the schemas known to Hydra under the names that ``conf/*.yaml`` start from, and the released variant."""
+    """Register the schemas that ``conf/*.yaml`` start from, and the released code's variant, with Hydra."""
     store = ConfigStore.instance()
     for name, schema in SCHEMAS.items():
         store.store(name=f"{name}_schema", node=schema)
@@ -51,8 +51,8 @@ def typed(cfg: DictConfig | Mapping[str, Any], schema: type[Any] = TrainConfig) 
     """Return ``cfg`` as an instance of ``schema``, with all interpolations resolved and its plugins imported.
 
     Raises:
-        ConfigError: a key unknown to the schema, also one that ``+key=value`` brought in, or a plugin that is missing.
-        omegaconf.errors.OmegaConfBaseException: a value of another type.
+        ConfigError: a key that the schema lacks, or a plugin that cannot be imported.
+        omegaconf.errors.OmegaConfBaseException: a value of the wrong type.
     """
     given = OmegaConf.to_container(cfg, resolve=True) if isinstance(cfg, DictConfig) else dict(cfg)
     try:
@@ -67,7 +67,7 @@ def typed(cfg: DictConfig | Mapping[str, Any], schema: type[Any] = TrainConfig) 
 
 
 def _lists_to_tuples(made: Any, schema: type[Any]) -> None:
-    """Make tuples again of what YAML keeps as lists, so that equal settings compare equal."""
+    """Convert the lists of YAML back to tuples, so that equal settings compare equal."""
     for f in fields(schema):
         value = getattr(made, f.name)
         if is_dataclass(value):
@@ -77,24 +77,20 @@ def _lists_to_tuples(made: Any, schema: type[Any]) -> None:
 
 
 def stored(config: DictConfig | Mapping[str, Any]) -> TrainConfig:
-    """Return the configuration that a run folder or a checkpoint holds, also one that an earlier version wrote.
-
-    Raises:
-        ConfigError: see :func:`typed`.
-    """
+    """As :func:`typed`, for the configuration of a run folder or checkpoint, including those of earlier versions."""
     given = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
-    streams: dict[Any, Any] = {"separate_streams": False}  # version 0.1 had one stream for several purposes
+    streams: dict[Any, Any] = {"separate_streams": False}  # as in version 0.1, which does not store it
     cfg: TrainConfig = typed(streams | dict(given))  # type: ignore[arg-type]
     return cfg
 
 
 def keys_of(schema: type[Any]) -> list[str]:
-    """All keys of a schema, groups included, nested ones with dots."""
+    """Return all dotted keys of a schema, groups included."""
     return [key for key, _ in groups(schema()) if key] + [entry.key for entry in entries(schema())]
 
 
 def unknown_key(key: str, schema: type[Any]) -> str:
-    """Say that a schema has no such key, and which may have been meant."""
+    """Return the message for a key that a schema lacks, with suggestions."""
     known = keys_of(schema)
     near = get_close_matches(key, known, n=1, cutoff=0.7)
     last = key.split(".")[-1]

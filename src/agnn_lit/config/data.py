@@ -1,4 +1,4 @@
-"""Settings of the data: which videos (``data``), clips drawn from them (``clips``), and static images (``static``)."""
+"""Settings of the videos (``data``), the clips drawn from them (``clips``), and static images (``static``)."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from agnn_lit.config.setting import SHARE, Changes, Range, above, at_least, grou
 # fmt: off
 @dataclass
 class SyntheticConfig:
-    """The generated videos; one frame alone does not tell which object is the primary."""
+    """Generated videos, in which a single frame does not tell which object is the primary."""
 
-    train_videos: int = setting(512, "videos to train on", within=at_least(1))
-    test_videos: int = setting(16, "videos to test on", within=at_least(1))
-    length: int = setting(12, "frames of a video", within=at_least(1))
+    train_videos: int = setting(512, "number of training videos", within=at_least(1))
+    test_videos: int = setting(16, "number of test videos", within=at_least(1))
+    length: int = setting(12, "frames per video", within=at_least(1))
     size: tuple[int, int] = setting((64, 64), "height and width", unit="pixels", within=at_least(16))
-    primaries: int = setting(1, "objects that return in every frame", within=Range(1, 254))
-    distractors: int = setting(2, "further objects, new in each frame", within=at_least(0))
-    texture: float = setting(0.0, "contrast of stripes; 0: one colour an object", within=SHARE)
-    deformation: float = setting(0.2, "relative change of the primary's outline over a video", within=at_least(0))
-    speed: float = setting(4.0, "of the primary", unit="pixels a frame", within=at_least(0))
-    seed: int = setting(0, "the videos depend on this seed, not on the run's", within=at_least(0))
+    primaries: int = setting(1, "primary objects, which return in every frame", within=Range(1, 254))
+    distractors: int = setting(2, "other objects, new in each frame", within=at_least(0))
+    texture: float = setting(0.0, "contrast of the objects' stripes; 0: plain colours", within=SHARE)
+    deformation: float = setting(0.2, "relative change of outlines from frame to frame", within=at_least(0))
+    speed: float = setting(4.0, "speed of the primaries", unit="pixels per frame", within=at_least(0))
+    seed: int = setting(0, "seed of the videos, independent of the run's seed", within=at_least(0))
 
 
 def all_optional(schema: type[Any]) -> type[Any]:
-    """A copy of a dataclass of settings whose fields may be null, which is their default: nothing is changed."""
+    """Copy a dataclass of settings, with null as the default of every field: leave the value as it is."""
     hints = get_type_hints(schema)
     changed = [(f.name, hints[f.name] | None, field(default=None, metadata=f.metadata)) for f in fields(schema)]
     return make_dataclass(f"Changed{schema.__name__}", changed)
@@ -41,75 +41,75 @@ else:
 
 @dataclass
 class DataConfig:
-    """Which videos.
+    """The data set.
 
     An option of ``data.name`` is a callable ``(cfg, split) -> list of videos`` (:class:`agnn_lit.data.video.Video`),
     with ``split`` "train" or "test". Facts: ``needs_root`` (True: data.root must be given), ``root_variable`` (an
-    environment variable that may name it), ``has_lists`` (False: there are no lists of sequences; data.train_split and
-    data.test_split must be null), ``protocol`` (of its scores where none is asked for) and ``mask_sizes_differ`` (True:
-    an annotation may have another size than its frame).
+    environment variable that may name it), ``has_lists`` (False: no lists of sequences, so data.train_split and
+    data.test_split must be null), ``protocol`` (the default one) and ``mask_sizes_differ`` (True: the size of an
+    annotation may differ from its frame's).
     """
 
-    name: str | None = setting(None, "kind of data set", options="data.name", shown=True, title="data set")
+    name: str | None = setting(None, "data set", options="data.name", shown=True, title="data set")
     root: str | None = setting(None, "folder of the data set", path=True)
-    train_split: str | None = setting(None, "list of training sequences, as the data set names it")
-    test_split: str | None = setting(None, "list of the sequences that results are reported on")
-    sequences: list[str] | None = setting(None, "only these sequences of a split")
-    train_range: tuple[float, float] | None = setting(None, "share of every sequence that training is limited to, such "
-        "as [0.0,0.67]", within=SHARE)
-    test_range: tuple[float, float] | None = setting(None, "share of every sequence that the test is limited to, such "
-        "as [0.67,1.0]", within=SHARE)
-    synthetic: SyntheticConfig = group(SyntheticConfig, "the generated videos, for data=synthetic")
+    train_split: str | None = setting(None, "list of training sequences, such as train")
+    test_split: str | None = setting(None, "list of test sequences, such as val")
+    sequences: list[str] | None = setting(None, "use only these sequences of the split")
+    train_range: tuple[float, float] | None = setting(None, "train on this part of every sequence, such as [0,0.67]",
+        within=SHARE)
+    test_range: tuple[float, float] | None = setting(None, "test on this part of every sequence, such as [0.67,1]",
+        within=SHARE)
+    synthetic: SyntheticConfig = group(SyntheticConfig, "generated videos, for data=synthetic")
 
 
 @dataclass
 class EvaluatedData(DataConfig):
-    """Which videos an evaluation is of; what is null is as in training, or as usual for another data set."""
+    """The data set to evaluate; null values are taken from training, or are another data set's defaults."""
 
-    synthetic: ChangedSynthetic = group(ChangedSynthetic, "what to change of the generated videos")
+    synthetic: ChangedSynthetic = group(ChangedSynthetic, "changes to the generated videos")
 
 
 @dataclass
 class ClipsConfig:
-    """How clips are drawn from training videos and made into input."""
+    """Sampling and augmentation of training clips."""
 
     size: tuple[int, int] = setting((473, 473), "network input: height and width", unit="pixels", shown=True,
         title="input, height × width", within=at_least(1))
-    batch_size: int = setting(2, "clips a step and device", within=at_least(1), shown=True)
-    clips_per_video: int = setting(1, "clips drawn from each video in an epoch", within=at_least(1))
+    batch_size: int = setting(2, "clips per step and device", within=at_least(1), shown=True)
+    clips_per_video: int = setting(1, "clips drawn per video and epoch", within=at_least(1))
     workers: int = setting(2, "loader processes; 0 loads in the training process", within=at_least(0),
         changes=Changes.speed)
-    val_share: float = setting(0.1, "share of the training videos held out for model selection; 0 turns validation off",
+    val_share: float = setting(0.1, "share of the training videos held out for model selection; 0 skips validation",
         within=Range(0.0, 1.0, open_high=True))
     flip: float = setting(0.5, "probability of a horizontal flip of all frames of a clip", within=SHARE)
-    crop: float = setting(1.0, "side of a random window that is cut out first, relative to the frame's; 1: the whole "
-        "frame", within=Range(0.0, 1.0, open_low=True))
-    scale: tuple[float, float] = setting((0.7, 1.3), "range of the random zoom, which is followed by a crop to "
-        "clips.size", within=above(0))
+    crop: float = setting(1.0, "side of the random crop that is taken first, relative to the frame's; 1: no crop",
+        within=Range(0.0, 1.0, open_low=True))
+    scale: tuple[float, float] = setting((0.7, 1.3), "range of the random zoom before the crop to clips.size",
+        within=above(0))
 
 
 @dataclass
 class StaticConfig:
-    """Steps of static images between those of clips: they train the encoder through the auxiliary mask."""
+    """Training steps on static images, which train the encoder through the auxiliary mask."""
 
-    every: int = setting(0, "one step in so many, the first of an epoch included; 0: none", within=at_least(0))
-    roots: list[str] = setting([], "folders of images and masks: MSRA10K, DUT-OMRON or DUTS as they are published, or "
-        "with images/ and masks/", path=True)
-    batch_size: int | None = setting(None, "images a step and device; null: clips.batch_size", within=at_least(1))
-    loss: float = setting(0.1, "weight of the loss in these steps", within=above(0))
-    backbone_lr_factor: float = setting(1.0, "learning rate of the backbone in these steps, relative to optim.lr",
+    every: int = setting(0, "every n-th step uses static images, an epoch's first included; 0: none",
         within=at_least(0))
-    graph_lr_factor: float = setting(0.0, "learning rate of the graph in these steps, relative to optim.lr",
+    roots: list[str] = setting([], "folders of images and masks: MSRA10K, DUT-OMRON or DUTS as published, or with "
+        "images/ and masks/", path=True)
+    batch_size: int | None = setting(None, "images per step and device; null: clips.batch_size", within=at_least(1))
+    loss: float = setting(0.1, "loss weight in these steps", within=above(0))
+    backbone_lr_factor: float = setting(1.0, "backbone learning rate in these steps, times optim.lr",
         within=at_least(0))
+    graph_lr_factor: float = setting(0.0, "graph learning rate in these steps, times optim.lr", within=at_least(0))
 # fmt: on
 
 
 def check_clips(clips: ClipsConfig, stride: int) -> None:
-    """Raise ConfigError when the input is too small for the feature stride, or the zoom's range is empty."""
+    """Raise ConfigError if the input is smaller than the feature stride, or the zoom range is empty."""
     low, high = clips.scale
     require(
         min(clips.size) >= stride,
-        f"clips.size={list(clips.size)}: smaller than one feature position of {stride} pixels",
+        f"clips.size={list(clips.size)}: smaller than the feature stride of {stride} pixels",
     )
     require(low <= high, f"clips.scale={list(clips.scale)}: must be 0 < smallest <= largest")
     require(
@@ -134,7 +134,7 @@ def check_data(data: DataConfig, frames: int) -> None:
         require(frames <= length, f"model.frames={frames} is above the videos' length: data.synthetic.length={length}")
         require(
             data.train_range is None and data.test_range is None,
-            "data.train_range and data.test_range: training and test videos are generated apart; leave them out",
+            "data.train_range and data.test_range: training and test videos are generated separately; leave both null",
         )
     variable = facts.get("root_variable")
     require(
@@ -144,31 +144,26 @@ def check_data(data: DataConfig, frames: int) -> None:
     )
     if not facts.get("has_lists", False):
         for key, value in (("train_split", data.train_split), ("test_split", data.test_split)):
-            require(value is None, f"data.{key}={value}: {data.name} has no lists; choose with data.sequences=[…]")
+            require(value is None, f"data.{key}={value}: {data.name} has no lists; use data.sequences=[…]")
 
 
 def default_protocol(data: DataConfig) -> str:
-    """Protocol of a data set where none is asked for."""
+    """Return the default protocol of a data set."""
     return "simple" if data.name is None else str(option("data.name", data.name).facts.get("protocol", "simple"))
 
 
 def check_static(static: StaticConfig, *, auxiliary: bool) -> None:
-    """Raise ConfigError when steps of static images are asked for and cannot be made.
-
-    Args:
-        static: settings.
-        auxiliary: the model has an auxiliary mask.
-    """
+    """Raise ConfigError for contradicting settings of static images; ``auxiliary``: the model has an auxiliary mask."""
     every, roots = static.every, list(static.roots)
-    require(every != 1, f"static.every={every}: must be 2 or more, or 0 for no steps of static images")
+    require(every != 1, f"static.every={every}: must be 2 or more, or 0 for no static images")
     require(
         not every or bool(roots),
         f"static.every={every} needs static.roots, the folders of saliency data sets, such as "
         "static.roots=[/data/MSRA10K,/data/DUTS]; static.every=0 trains without static images",
     )
-    require(not roots or every > 0, f"static.roots={roots} and static.every=0: static.every=3 makes steps of them")
+    require(not roots or every > 0, f"static.roots={roots} and static.every=0: set static.every=3 to train on them")
     require(
         not every or auxiliary,
-        f"static.every={every}: static images train the encoder by the auxiliary mask; set model.auxiliary=true, or "
-        "take model=agnn_official",
+        f"static.every={every}: static images train the encoder through the auxiliary mask; set model.auxiliary=true, "
+        "or use model=agnn_official",
     )

@@ -1,4 +1,4 @@
-"""``--help``: how a command is used, and every setting with its value, its meaning and what is possible."""
+"""``--help``: the usage of a command, and every setting with its value, meaning and allowed values."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from agnn_lit.config.compose import CONF_DIR, SCHEMAS, flatten
 from agnn_lit.config.registry import import_plugins
 from agnn_lit.config.setting import Entry, entries, groups
 
-_COLUMN = 34  # characters of the column of settings
-_MOST = 100  # and of the widest help text
+_COLUMN = 34  # width of the column of settings, in characters
+_MOST = 100  # maximum width of the help text
 
 
 def describe(entry: Entry) -> str:
-    """Meaning of a setting, its unit, and its possible values."""
+    """Return a setting's meaning, unit and allowed values."""
     words = entry.about.meaning
     about = [word for word in (entry.about.unit, entry.about.possible) if word]
     return f"{words} ({'; '.join(about)})" if about else words
@@ -38,13 +38,7 @@ def _shown(value: Any) -> str:
 
 
 def describe_settings(cfg: Any, values: dict[str, Any], width: int) -> str:
-    """Every setting of a configuration, group by group.
-
-    Args:
-        cfg: a dataclass; says which settings there are.
-        values: by dotted key, to be shown.
-        width: of the text in characters.
-    """
+    """List all settings of a dataclass by group, with ``values`` by dotted key, in lines of ``width`` characters."""
     lines: list[str] = []
     by_group: dict[str, list[Entry]] = {key: [] for key, _ in groups(cfg)}
     titles = {key: (type(node).__doc__ or "").split("\n")[0] for key, node in groups(cfg)}
@@ -64,11 +58,7 @@ def describe_settings(cfg: Any, values: dict[str, Any], width: int) -> str:
 
 
 def help_text(command: str, overrides: Sequence[str]) -> str:
-    """What ``agnn-<command> --help`` prints.
-
-    Args:
-        command: such as ``train``.
-        overrides: further words of the command line; values are shown as they compose.
+    """Return the text of ``agnn-<command> --help``, with the values that ``overrides`` compose to.
 
     Raises:
         hydra.errors.HydraException: overrides that do not compose.
@@ -87,7 +77,7 @@ def help_text(command: str, overrides: Sequence[str]) -> str:
 
 
 def _describe_groups(names: Sequence[str], width: int) -> str:
-    """Options of the groups that a command takes: files in ``conf/``, and what is registered with Hydra."""
+    """List the options of Hydra's config groups: files in ``conf/``, and those registered in its store."""
     store = ConfigStore.instance().repo
     lines = []
     for name in sorted(names):

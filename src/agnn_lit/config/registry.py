@@ -3,9 +3,9 @@
     @register("model.gate", "channel")
     class ChannelGate(nn.Module): ...
 
-Names and facts (the keyword arguments, which must be literals) are read from the source without importing it, so that
-``--help`` and the checks of a configuration need no torch. A user's own module registers its parts in the same way and
-is named in the setting ``plugins``.
+Names and facts (keyword arguments, which must be literals) are read from the source without importing it, so that
+``--help`` and the checks of a configuration need no torch. A user's own module registers its options in the same way;
+the setting ``plugins`` names it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Part = TypeVar("Part")
 
 
 class ConfigError(ValueError):
-    """A configuration that composes and has the right types, and still cannot be run."""
+    """A configuration with wrong values, or values that contradict each other."""
 
 
-#: The settings that name an option, and the module or package of this project that defines its options.
+#: Settings with registered options, and the module or package that defines them.
 PLACES = {
     "backbone.name": "model/backbones",
     "model.gate": "model/messages.py",
@@ -41,19 +41,14 @@ PLACES = {
     "protocol": "metrics/protocols.py",
     "topic": "benchmarks",
 }
+#: Meaning of the setting ``plugins`` of several commands.
+PLUGINS = "your own modules, imported first, that register backbones, data sets, gates, …"
 _PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
 class Option:
-    """One choice of a setting.
-
-    Attributes:
-        setting: that it is a choice of, such as ``model.gate``.
-        name: such as ``channel``.
-        module: that defines it.
-        facts: what can be known of it without importing it.
-    """
+    """An option ``name`` of a setting, defined in ``module``; its ``facts`` are known without importing it."""
 
     setting: str
     name: str
@@ -61,7 +56,7 @@ class Option:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self) -> Any:
-        """Import its module and return what was registered."""
+        """Import the module and return the registered object."""
         import_module(self.module)
         return _parts[self.setting, self.name]
 
@@ -72,12 +67,12 @@ _plugins: list[str] = []
 
 
 def register(setting: str, name: str, **facts: Any) -> Callable[[Part], Part]:
-    """Decorator (or function to call with any object): make it the option ``name`` of a setting.
+    """Decorator that registers an object as the option ``name`` of a setting.
 
     Args:
         setting: one of :data:`PLACES`.
         name: as given on the command line.
-        facts: literals; which ones a setting needs is said where it is declared.
+        facts: literals; the declaration of the setting lists the ones it uses.
 
     Raises:
         ConfigError: a setting without options, or a name that another module has registered.
@@ -85,7 +80,7 @@ def register(setting: str, name: str, **facts: Any) -> Callable[[Part], Part]:
     if setting not in PLACES:
         raise ConfigError(f"register({setting!r}, {name!r}): must be one of {', '.join(PLACES)}")
 
-    module = str(sys._getframe(1).f_globals["__name__"])  # of whoever calls this
+    module = str(sys._getframe(1).f_globals["__name__"])  # of the caller
 
     def add(part: Part) -> Part:
         earlier = options(setting).get(name)
@@ -101,7 +96,7 @@ def register(setting: str, name: str, **facts: Any) -> Callable[[Part], Part]:
 
 @cache
 def _shipped(setting: str) -> dict[str, Option]:
-    """Options that the source of this package registers, found without running it."""
+    """Find the options that this package registers, from its source."""
     place = _PACKAGE / PLACES[setting]
     found: dict[str, Option] = {}
     for file in sorted(place.glob("*.py")) if place.is_dir() else [place]:
@@ -118,15 +113,15 @@ def _shipped(setting: str) -> dict[str, Option]:
 
 
 def options(setting: str) -> dict[str, Option]:
-    """All options of a setting by name, those of plugins last."""
+    """Return all options of a setting by name, those of plugins last."""
     return _shipped(setting) | {o.name: o for (of, _), o in _options.items() if of == setting}
 
 
 def option(setting: str, name: str) -> Option:
-    """The option of a name.
+    """Return an option by name.
 
     Raises:
-        ConfigError: no such option; says which may have been meant.
+        ConfigError: no such option; the message suggests a similar name.
     """
     found = options(setting)
     if name not in found:
@@ -135,17 +130,17 @@ def option(setting: str, name: str) -> Option:
 
 
 def not_one_of(setting: str, value: object, names: tuple[str, ...]) -> str:
-    """Say that a value is none of those possible, and which may have been meant."""
+    """Return the message for a value that is not allowed, with a suggestion."""
     near = get_close_matches(str(value), names, n=1, cutoff=0.6)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"{setting}={value}: must be one of {', '.join(names)}{hint}"
 
 
 def import_plugins(modules: list[str]) -> None:
-    """Import a user's own modules, which register their parts; the current folder is searched, too.
+    """Import a user's own modules, which register their options; the current folder is searched, too.
 
     Raises:
-        ConfigError: one of them cannot be imported.
+        ConfigError: a module cannot be imported.
     """
     folder = str(Path.cwd())
     if modules and folder not in sys.path:
@@ -155,13 +150,12 @@ def import_plugins(modules: list[str]) -> None:
             import_module(name)
         except ImportError as error:
             raise ConfigError(
-                f"plugins: {name} cannot be imported ({error}); install it, or run the command in the folder that "
-                "holds it"
+                f"plugins: {name} cannot be imported ({error}); install it, or run the command in its folder"
             ) from error
         if name not in _plugins:
             _plugins.append(name)
 
 
 def imported_plugins() -> tuple[str, ...]:
-    """Plugins of this process, for processes that it starts."""
+    """Return the plugins of this process, for its child processes to import."""
     return tuple(_plugins)

@@ -1,4 +1,4 @@
-"""What is known of a setting, said once, where the setting is declared.
+"""Declaration of a setting: everything about it is stated once, where it is declared.
 
 Checks, ``--help``, the names of runs and evaluations, report columns, loading of partial weights and the conversion of
 released checkpoints are derived from it.
@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
-from agnn_lit.config.registry import ConfigError, not_one_of, option, options
+from agnn_lit.config.registry import ConfigError, not_one_of, options
 
 
 class Changes(Enum):
@@ -29,7 +29,7 @@ class Changes(Enum):
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from ``low`` to ``high``; each end may be open or left out."""
+    """Numbers from ``low`` to ``high``; each end may be open or infinite."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -50,12 +50,12 @@ class Range:
 
 
 def at_least(low: float) -> Range:
-    """Range of ``low`` and more."""
+    """Return the range [low, ∞)."""
     return Range(low)
 
 
 def above(low: float) -> Range:
-    """Range of more than ``low``."""
+    """Return the range (low, ∞)."""
     return Range(low, open_low=True)
 
 
@@ -65,20 +65,20 @@ SHARE = Range(0.0, 1.0)
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known of a setting.
+    """Everything about a setting.
 
     Attributes:
         meaning: a phrase for ``--help`` and the documentation.
-        unit: of a number.
-        within: values that are possible; of a list, of each of its elements.
-        choices: values that are possible, for one that is a word.
-        options: the registry that holds the choices, for one that names a part; see :mod:`agnn_lit.config.registry`.
+        unit: unit of a number.
+        within: allowed numbers; for a list, of each element.
+        choices: allowed words.
+        options: the setting whose registered options are allowed; see :mod:`agnn_lit.config.registry`.
         changes: what another value changes.
-        shown: reports show it even where runs do not differ in it.
-        title: what reports call it; empty: its key.
-        tensors: beginnings of the names of the model's tensors that another value leaves no use for.
-        released: its value in the authors' released code; None where that has no such setting.
-        label: of its value in the name of an evaluation; None: its key.
+        shown: reports show it even if all runs have the same value.
+        title: its name in reports; empty: the key.
+        tensors: name prefixes of the model's tensors that cannot be reused with another value.
+        released: value in the authors' released code; None if it has no such setting.
+        label: prefix of the value in the name of an evaluation; None: the key.
         path: the value is a file or folder.
     """
 
@@ -97,20 +97,19 @@ class Setting:
 
     @property
     def possible(self) -> str:
-        """Values that are possible, in words; empty where any is."""
-        names = self.choices or (tuple(options(self.options)) if self.options else ())
-        return ", ".join(names) if names else (str(self.within) if self.within is not None else "")
+        """Allowed values in words; empty if all are."""
+        return ", ".join(self._names) or ("" if self.within is None else str(self.within))
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return self.choices or (tuple(options(self.options)) if self.options else ())
 
     def check(self, key: str, value: Any) -> None:
-        """Raise ConfigError where a value is none of those possible; None means that nothing is set."""
+        """Raise ConfigError if a value is not allowed; None (not set) always is."""
         if value is None or value == "???":
             return
-        if self.choices and value not in self.choices:
-            raise ConfigError(not_one_of(key, value, self.choices))
-        if self.options:
-            found = options(self.options)
-            if value not in found:
-                raise ConfigError(not_one_of(key, value, tuple(found)))
+        if self._names and value not in self._names:
+            raise ConfigError(not_one_of(key, value, self._names))
         several = isinstance(value, list | tuple)
         if self.within is not None and any(v not in self.within for v in (value if several else (value,))):
             shown = list(value) if several else value
@@ -119,7 +118,7 @@ class Setting:
 
 
 def setting(default: Any, meaning: str, **about: Any) -> Any:
-    """Declare a field of a configuration; see :class:`Setting` for what can be said about it."""
+    """Declare a field of a configuration; ``about`` are attributes of :class:`Setting`."""
     described = {"setting": Setting(meaning, **about)}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=described)
@@ -127,20 +126,13 @@ def setting(default: Any, meaning: str, **about: Any) -> Any:
 
 
 def group(schema: type[Any], meaning: str, **about: Any) -> Any:
-    """Declare a group of settings, a dataclass of its own."""
+    """Declare a group of settings, which has its own dataclass."""
     return field(default_factory=schema, metadata={"setting": Setting(meaning, **about)})
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A setting at its place in a configuration.
-
-    Attributes:
-        key: with dots, such as ``model.rounds``.
-        about: what is known of it.
-        value: in the configuration.
-        default: None for one that must be given.
-    """
+    """A setting in a configuration: its dotted key, its description, its value, and its default."""
 
     key: str
     about: Setting
@@ -149,7 +141,7 @@ class Entry:
 
 
 def entries(cfg: Any, prefix: str = "") -> Iterator[Entry]:
-    """All settings of a configuration (a dataclass), nested ones with dots, in the order of their declaration."""
+    """Yield all settings of a configuration (a dataclass), nested ones included, in the order of declaration."""
     for f in fields(cfg):
         value = getattr(cfg, f.name)
         if is_dataclass(value):
@@ -160,7 +152,7 @@ def entries(cfg: Any, prefix: str = "") -> Iterator[Entry]:
 
 
 def groups(cfg: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """All groups of a configuration: their keys (empty for the configuration itself) and dataclasses."""
+    """Yield the groups of a configuration: dotted key (empty for the configuration itself) and dataclass."""
     yield prefix, cfg
     for f in fields(cfg):
         value = getattr(cfg, f.name)
@@ -169,23 +161,17 @@ def groups(cfg: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def keys(schema: type[Any], *changes: Changes) -> frozenset[str]:
-    """Keys of the settings of a configuration that change what is named."""
+    """Return the keys of the settings with one of these ``changes``."""
     return frozenset(entry.key for entry in entries(schema()) if entry.about.changes in changes)
 
 
 def check_values(cfg: Any) -> None:
-    """Raise ConfigError for the first value that is not possible by itself."""
+    """Raise ConfigError for the first value that is not allowed."""
     for entry in entries(cfg):
         entry.about.check(entry.key, entry.value)
 
 
 def require(condition: bool, message: str) -> None:
-    """Raise ConfigError with a message unless a condition holds."""
+    """Raise ConfigError unless a condition holds."""
     if not condition:
         raise ConfigError(message)
-
-
-__all__ = [
-    "SHARE", "Changes", "ConfigError", "Entry", "Range", "Setting", "above", "at_least", "check_values", "entries",
-    "group", "groups", "keys", "option", "require", "setting",
-]  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agnn_lit.config.data import ClipsConfig, DataConfig, StaticConfig, check_clips, check_data, check_static
 from agnn_lit.config.model import BackboneConfig, ModelConfig, check_model
-from agnn_lit.config.registry import ConfigError, option
+from agnn_lit.config.registry import PLUGINS, ConfigError, option
 from agnn_lit.config.setting import Changes, Range, above, at_least, check_values, group, require, setting
 
 ACCELERATORS = ("auto", "cpu", "gpu", "mps")
@@ -15,19 +15,19 @@ ACCELERATORS = ("auto", "cpu", "gpu", "mps")
 # fmt: off
 @dataclass
 class LossConfig:
-    """Of the masks.
+    """Loss on the masks.
 
     An option of ``loss.name`` is a callable ``(cfg) -> loss``; the loss maps logits and masks, both (B, N', H, W), to a
     scalar.
     """
 
     name: str = setting("paper", "paper: weighted binary cross-entropy (AGNN, eq. 12); official: the released code's, "
-        "one weight a batch, and L1", options="loss.name")
+        "with one class weight per batch, and L1", options="loss.name")
     eta: str = setting("share", "class weight η of the paper's loss: share is |fg| / all pixels, literal is |fg| / "
         "|bg|", choices=("share", "literal"), shown=True)
-    reduction: str = setting("mean", "over pixels", choices=("mean", "sum"))
-    l1: float = setting(0.8, "weight of the official loss's L1 part", within=at_least(0))
-    auxiliary: float = setting(0.1, "weight of the same loss on the auxiliary mask, where the model has one",
+    reduction: str = setting("mean", "reduction over pixels", choices=("mean", "sum"))
+    l1: float = setting(0.8, "weight of the official loss's L1 term", within=at_least(0))
+    auxiliary: float = setting(0.1, "weight of the loss on the auxiliary mask, if the model has one",
         within=at_least(0))
 
 
@@ -38,14 +38,13 @@ class OptimConfig:
     name: str = setting("sgd", "optimiser", choices=("sgd", "adamw"), shown=True)
     lr: float = setting(2.5e-4, "learning rate", within=above(0), shown=True)
     weight_decay: float = setting(5e-4, "weight decay", within=at_least(0))
-    momentum: float = setting(0.9, "of SGD", within=Range(0.0, 1.0, open_high=True))
-    schedule: str = setting("poly", "learning rate over the run", choices=("constant", "poly"), shown=True)
-    power: float = setting(0.9, "of the poly decay", within=at_least(0))
-    warmup_steps: int = setting(0, "steps of linear rise of the learning rate", within=at_least(0))
-    backbone_lr_factor: float = setting(1.0, "learning rate of the backbone and the auxiliary mask, relative to "
-        "optim.lr", within=at_least(0))
-    graph_lr_factor: float = setting(1.0, "learning rate of edges, gate, aggregation, update and read-out, relative to "
-        "optim.lr", within=at_least(0))
+    momentum: float = setting(0.9, "momentum of SGD", within=Range(0.0, 1.0, open_high=True))
+    schedule: str = setting("poly", "learning rate schedule", choices=("constant", "poly"), shown=True)
+    power: float = setting(0.9, "exponent of the poly decay", within=at_least(0))
+    warmup_steps: int = setting(0, "steps of linear warm-up", within=at_least(0))
+    backbone_lr_factor: float = setting(1.0, "learning rate of the backbone and the auxiliary mask, times optim.lr",
+        within=at_least(0))
+    graph_lr_factor: float = setting(1.0, "learning rate of graph and read-out, times optim.lr", within=at_least(0))
 
 
 @dataclass
@@ -53,26 +52,26 @@ class TrainerConfig:
     """Devices, precision and length of a run; passed to Lightning's Trainer."""
 
     max_epochs: int = setting(100, "epochs", within=at_least(1), shown=True)
-    max_minutes: float | None = setting(None, "stop training after so long", unit="minutes", within=above(0),
+    max_minutes: float | None = setting(None, "stop training after this time", unit="minutes", within=above(0),
         shown=True)
-    accelerator: str = setting("auto", "kind of device", choices=ACCELERATORS, shown=True)
-    devices: int = setting(1, "of a node; several train together (DDP), CPU processes with accelerator=cpu",
+    accelerator: str = setting("auto", "device", choices=ACCELERATORS, shown=True)
+    devices: int = setting(1, "devices per node; several train with DDP, as CPU processes with accelerator=cpu",
         within=at_least(1))
-    nodes: int = setting(1, "started by SLURM, torchrun, or by hand with MASTER_ADDR, MASTER_PORT and NODE_RANK",
+    nodes: int = setting(1, "nodes, started by SLURM, torchrun, or by hand with MASTER_ADDR, MASTER_PORT and NODE_RANK",
         within=at_least(1))
-    strategy: str = setting("auto", "of Lightning, for several devices")
-    sync_batchnorm: bool = setting(True, "compute the statistics of batch normalisation over all devices")
-    precision: str = setting("32-true", "of the computation; bf16 and fp16 are mixed precision",
+    strategy: str = setting("auto", "Lightning strategy for several devices")
+    sync_batchnorm: bool = setting(True, "synchronise batch normalisation across devices")
+    precision: str = setting("32-true", "training precision",
         choices=("32-true", "16-mixed", "bf16-mixed"), shown=True)
-    gradient_clip: float | None = setting(None, "largest norm of the gradient; null: no limit", within=above(0))
-    accumulate: int = setting(1, "batches a step of the optimiser", within=at_least(1))
+    gradient_clip: float | None = setting(None, "maximum gradient norm; null: no clipping", within=above(0))
+    accumulate: int = setting(1, "batches per optimiser step", within=at_least(1))
     check_val_every: int = setting(1, "epochs between validations; the last epoch is validated too", within=at_least(1))
     log_every: int = setting(10, "steps between logged values", within=at_least(1))
     checkpoint_minutes: float | None = setting(10.0, "time between checkpoints within an epoch; 0: after every step; "
-        "null: at its end only", unit="minutes", within=at_least(0))
-    threads: int | None = setting(None, "CPU threads; null leaves torch's choice", within=at_least(1),
+        "null: only at the end of an epoch", unit="minutes", within=at_least(0))
+    threads: int | None = setting(None, "CPU threads; null: torch's default", within=at_least(1),
         changes=Changes.speed)
-    deterministic: bool = setting(True, "use deterministic algorithms where there are any")
+    deterministic: bool = setting(True, "use deterministic algorithms where available")
     progress: bool = setting(True, "show progress", changes=Changes.command)
 
 
@@ -80,48 +79,47 @@ class TrainerConfig:
 class LoggerConfig:
     """Weights & Biases; metrics.csv is always written."""
 
-    mode: str = setting("auto", "auto is online with an API key and offline without",
+    mode: str = setting("auto", "auto is online with an API key, else offline",
         choices=("auto", "online", "offline", "disabled"), changes=Changes.extra)
     project: str = setting("agnn_lit", "W&B project", changes=Changes.extra)
     entity: str | None = setting(None, "W&B user or team", changes=Changes.extra)
     group: str | None = setting(None, "W&B group; the runs of a sweep share one", changes=Changes.extra)
-    tags: list[str] = setting([], "of the W&B run", changes=Changes.extra)
+    tags: list[str] = setting([], "tags of the W&B run", changes=Changes.extra)
     overlays: int = setting(4, "validation frames drawn at each validation", within=at_least(0), changes=Changes.extra)
     checkpoint: bool = setting(True, "keep best.ckpt as an artifact of the W&B run", changes=Changes.extra)
 
 
 @dataclass
 class TrainConfig:
-    """Everything of a training run."""
+    """All settings of a training run."""
 
     model: ModelConfig = group(ModelConfig, "the graph")
     backbone: BackboneConfig = group(BackboneConfig, "the encoder")
     data: DataConfig = group(DataConfig, "the videos")
     clips: ClipsConfig = group(ClipsConfig, "clips drawn from the videos")
-    static: StaticConfig = group(StaticConfig, "steps of static images")
+    static: StaticConfig = group(StaticConfig, "training steps on static images")
     loss: LossConfig = group(LossConfig, "the loss")
     optim: OptimConfig = group(OptimConfig, "optimiser and schedule")
     trainer: TrainerConfig = group(TrainerConfig, "devices, precision and length")
     logger: LoggerConfig = group(LoggerConfig, "Weights & Biases")
-    plugins: list[str] = setting([], "modules of your own, imported first, that register parts of yours",
-        changes=Changes.place)
+    plugins: list[str] = setting([], PLUGINS, changes=Changes.place)
     name: str = setting("agnn", "first part of the run folder", changes=Changes.place)
-    test: bool = setting(False, "once trained, score the test videos with the best checkpoint, as agnn-evaluate "
+    test: bool = setting(False, "after training, evaluate the best checkpoint on the test videos, as agnn-evaluate "
         "run=DIR does", changes=Changes.extra)
-    seed: int = setting(0, "of every random choice", within=Range(0, (1 << 32) - 1), changes=Changes.seed, shown=True)
-    separate_streams: bool = setting(True, "each purpose (held-out videos, clip order, clips, augmentation, dropout) "
-        "draws from a random stream of its own; false reproduces runs of version 0.1, where some shared one")
+    seed: int = setting(0, "random seed", within=Range(0, (1 << 32) - 1), changes=Changes.seed, shown=True)
+    separate_streams: bool = setting(True, "use one random stream per purpose (held-out videos, clip order, clips, "
+        "augmentation, dropout); false reproduces runs of version 0.1, where some shared one")
     runs_dir: str = setting("runs", "run folders are <runs_dir>/<name>/<overrides>", changes=Changes.place, path=True)
-    run: str | None = setting(None, "folder of an interrupted run to continue; takes no other settings",
+    run: str | None = setting(None, "folder of an interrupted run to resume; takes no other settings",
         changes=Changes.place, path=True)
-    overwrite: bool = setting(False, "train again although the folder holds a run", changes=Changes.command)
-    retry_failed: bool = setting(False, "in a sweep: train again what failed; a single run is trained again anyway",
+    overwrite: bool = setting(False, "replace a run that is already in the folder", changes=Changes.command)
+    retry_failed: bool = setting(False, "in a sweep: train failed runs again; a single run always is",
         changes=Changes.command)
 # fmt: on
 
 
 def check_train(cfg: TrainConfig) -> None:
-    """Refuse values and combinations that cannot be trained.
+    """Refuse values and combinations that cannot work.
 
     Raises:
         ConfigError: naming the key, the value received and what would be right.
@@ -134,7 +132,7 @@ def check_train(cfg: TrainConfig) -> None:
     check_data(cfg.data, cfg.model.frames)
     check_static(cfg.static, auxiliary=cfg.model.auxiliary)
     t = cfg.trainer
-    # Batch normalisation of what image pooling leaves of a frame: one value a channel.
+    # Image pooling leaves one value per channel and frame, so batch normalisation needs two frames.
     batches = [("clips.batch_size x model.frames", cfg.clips.batch_size * cfg.model.frames)]
     if cfg.static.every:
         batches.append(("static.batch_size", cfg.static.batch_size or cfg.clips.batch_size))
@@ -142,7 +140,7 @@ def check_train(cfg: TrainConfig) -> None:
     for what, frames in batches:
         require(
             frames >= 2 or single,
-            f"{what}={frames}: {cfg.backbone.name} normalises over the frames of a batch, and needs 2 or more",
+            f"{what}={frames}: {cfg.backbone.name} normalises over the frames of a batch and needs 2 or more",
         )
     require(
         not (t.precision == "16-mixed" and t.accelerator == "cpu"),
@@ -150,8 +148,8 @@ def check_train(cfg: TrainConfig) -> None:
     )
     require(
         cfg.loss.auxiliary > 0 or not cfg.model.auxiliary or cfg.static.every > 0,
-        f"loss.auxiliary={cfg.loss.auxiliary}: must be above 0 with model.auxiliary=true, which nothing else trains "
-        "without static images",
+        f"loss.auxiliary={cfg.loss.auxiliary}: must be above 0 with model.auxiliary=true, since without static "
+        "images nothing else trains the auxiliary mask",
     )
     parts = t.devices * t.nodes * t.accumulate
     require(

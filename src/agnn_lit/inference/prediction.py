@@ -18,12 +18,7 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TimeRemainingColumn
 from rich.text import Text
 
-from agnn_lit.config import (
-    ConfigError,
-    PredictConfig,
-    check_predict,
-    plain,
-)
+from agnn_lit.config import ConfigError, PredictConfig, check_inference, plain
 from agnn_lit.config.setting import Changes, keys
 from agnn_lit.data.footage import Footage, open_footage
 from agnn_lit.data.video import DataError
@@ -219,7 +214,7 @@ def predict(cfg: PredictConfig) -> Path:
             be written. Masks written until then stay.
     """
     import_plugins_of_run(cfg)
-    check_predict(cfg)
+    check_inference(cfg)
     check_backend(cfg.crf)
     console = open_console()
     checkpoint = _checkpoint(cfg, console)
