@@ -37,14 +37,14 @@ eval: $(STAMP)  ## score a run: make eval RUN=runs/NAME/SETTINGS ARGS='protocol=
 predict: $(STAMP)  ## masks for your own video: make predict ARGS='input=FILE_OR_FOLDER out=DIR run=runs/NAME/SETTINGS'
 	$(BIN)/agnn-predict $(ARGS)
 
-sweep: $(STAMP)  ## runs of an ablation and seeds: make sweep EXP=rounds SEEDS=3 ARGS='hydra/launcher=parallel'
+sweep: $(STAMP)  ## train an ablation with several seeds: make sweep EXP=rounds SEEDS=3 ARGS='hydra/launcher=parallel'
 	$(BIN)/agnn-train --multirun $(if $(EXP),experiment=$(EXP)) $(if $(SEEDS),seed=$(shell seq -s , 0 $$(($(SEEDS) - 1)))) $(ARGS)
 
-report: $(STAMP)  ## one page: make report RUN=runs/NAME/SETTINGS, or EXP=rounds for a sweep, with its record in experiments/
+report: $(STAMP)  ## one HTML page: make report RUN=runs/NAME/SETTINGS, or EXP=rounds for a sweep and its record in experiments/
 	$(if $(EXP),$(BIN)/agnn-report 'runs=[runs/$(EXP)]' out=runs/$(EXP)-report record=experiments/$(EXP) $(ARGS),\
 	  $(BIN)/agnn-report 'runs=[$(RUN)]' out=$(RUN)/report $(ARGS))
 
-benchmark: $(STAMP)  ## speed and memory beside plain code: make benchmark ARGS='topic=inference out=FILE.json' (also crf, data, graph, objects, scoring)
+benchmark: $(STAMP)  ## speed and memory against plain code: make benchmark ARGS='topic=inference out=FILE.json' (also crf, data, graph, objects, scoring)
 	$(BIN)/agnn-benchmark $(or $(ARGS),topic=scoring)
 
 test: $(STAMP)  ## lint, check types, run the quick tests (5 minutes); set AGNN_DAVIS_ROOT to include those on real footage
@@ -56,10 +56,10 @@ test: $(STAMP)  ## lint, check types, run the quick tests (5 minutes); set AGNN_
 test-all: $(STAMP)  ## after `make test`: sweeps, kills, launchers, several processes, packaging (25 minutes)
 	$(BIN)/pytest $(TWO) -m 'long and not slow and not gpu' $(if $(wildcard .coverage),--cov --cov-append --cov-fail-under=95) $(ARGS)
 
-test-slow: $(STAMP)  ## the tests that train for minutes
+test-slow: $(STAMP)  ## tests that train for minutes, and every command in the documents
 	$(BIN)/pytest -m slow $(ARGS)
 
-test-gpu: $(STAMP)  ## the tests that need a CUDA device
+test-gpu: $(STAMP)  ## tests that need a CUDA device
 	$(BIN)/pytest -m gpu $(ARGS)
 
 lint: $(STAMP)  ## fix what ruff can fix, and check types
