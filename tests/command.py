@@ -5,11 +5,16 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+#: Seconds after which what a test waits for counts as stuck; on a free machine it takes a fraction of that.
+PATIENCE = 300.0
 
 
 def run_command(command: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -33,3 +38,14 @@ def call_command(command: str, *words: str, cwd: Path) -> subprocess.CompletedPr
         except SystemExit as end:
             code = int(end.code or 0)
     return subprocess.CompletedProcess([command, *words], code, out.getvalue(), err.getvalue())
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+    """Wait until ``condition()`` is true. The process that is to make it so, where given, must not end before."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if process is not None and process.poll() is not None:
+            assert condition(), f"ended with code {process.returncode} before: {process.communicate()}"
+            return
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)

@@ -63,6 +63,7 @@ def test_a_name_that_no_folder_can_have(tmp_path, more):
     assert done.stderr.startswith("agnn-train: File name too long, give a shorter one: runs/aaa")
 
 
+@pytest.mark.long
 def test_a_refused_job_of_a_sweep_does_not_stop_the_others(tmp_path):
     done = run_command("train", "-m", *SMALL, "trainer.max_epochs=1", "model.rounds=-1,0", cwd=tmp_path)
     found = [json.loads(file.read_text()) for file in (tmp_path / "runs").rglob("status.json")]

@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from agnn_lit.data.datasets.davis import index_davis, split_names
 from agnn_lit.data.datasets.synthetic import synthetic_videos
+from agnn_lit.data.video import DiskVideo
 
 
 def _write(frames: Path, masks: Path, number: int, length: int, size: tuple[int, int], every: int = 1) -> None:
@@ -32,6 +34,11 @@ def make_davis(root: Path, names=("bear", "bus", "car", "dog"), length=5, size=(
     (lists / "train.txt").write_text("\n".join(names[:-val]) + "\n")
     (lists / "val.txt").write_text("\n".join(names[-val:]) + "\n")
     return root
+
+
+def davis(root: Path, split: str = "train") -> list[DiskVideo]:
+    """Videos of a split of DAVIS-2016."""
+    return index_davis(root, split_names(root, "2016", split))
 
 
 def make_youtube_objects(root: Path, classes=("cat", "dog"), length=11, size=(48, 64)) -> Path:

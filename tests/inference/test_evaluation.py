@@ -5,18 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from agnn_lit.config import ConfigError, DataConfig, EvaluatedData, SyntheticConfig
-from agnn_lit.config.data import ChangedSynthetic
+from agnn_lit.config import ConfigError
 from agnn_lit.data.datasets.synthetic import synthetic_videos
 from agnn_lit.inference import evaluation as ev
-from agnn_lit.inference.evaluation_name import resolve_data
 from agnn_lit.shared.runs import Run
 from agnn_lit.sweeps.evaluation import evaluate_all
 from agnn_lit.training.fit import train
@@ -231,31 +228,6 @@ def test_a_run_is_not_taken_for_evaluated_on_other_data(trained, tmp_path, capsy
     ):
         evaluate_all(evaluate_config(f"run={tmp_path}", *words), [tmp_path / "seed-0"])
         assert said in capsys.readouterr().out
-
-
-def test_the_share_of_a_training_does_not_limit_a_list_that_is_asked_for():
-    trained = DataConfig("davis2016", "/d", "trainval", None, ["bear"], (0.0, 0.5), (0.5, 1.0))
-    assert resolve_data(EvaluatedData(), trained, "test") == trained
-    asked = resolve_data(EvaluatedData("davis2016", test_split="val"), trained, "test")
-    assert (asked.test_split, asked.test_range, asked.sequences) == ("val", None, None)
-    half = resolve_data(EvaluatedData(test_split="val", test_range=(0.0, 0.5)), trained, "test")
-    assert half.test_range == (0.0, 0.5)
-
-
-def test_changes_of_generated_videos_are_of_their_settings():
-    assert list(ChangedSynthetic.__dataclass_fields__) == list(SyntheticConfig.__dataclass_fields__)
-    elsewhere = DataConfig("davis2016", "/d")
-    asked = EvaluatedData("synthetic", synthetic=ChangedSynthetic(length=5))
-    assert resolve_data(asked, elsewhere, "test") == DataConfig("synthetic", synthetic=SyntheticConfig(length=5))
-
-
-def test_sequences_of_training_do_not_limit_the_test_list():
-    trained = DataConfig("davis2017", "/d", "train", "val", ["bear"])
-    assert resolve_data(EvaluatedData(), trained, "test").sequences is None
-    assert resolve_data(EvaluatedData(), trained, "train").sequences == ["bear"]
-    assert resolve_data(EvaluatedData(sequences=["cows"]), trained, "test").sequences == ["cows"]
-    without_list = replace(trained, test_split=None)
-    assert resolve_data(EvaluatedData(), without_list, "test").sequences == ["bear"]
 
 
 def test_videos_of_training_are_named_as_such(tmp_path, capsys):

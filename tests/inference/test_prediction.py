@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,17 +16,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agnn_lit import config
 from agnn_lit.commands.command_line import quote_paths
 from agnn_lit.commands.predict import main
 from agnn_lit.config import ConfigError
 from agnn_lit.config.inference import PredictConfig
 from agnn_lit.data.footage import open_footage
 from agnn_lit.data.video import DataError
-from agnn_lit.inference import postprocess as finish
 from agnn_lit.inference.prediction import predict
 from agnn_lit.shared.pictures import draw_overlay
-from tests.command import call_command
+from tests.command import PATIENCE, call_command, wait_for
 from tests.configs import predict_config
 from tests.data.videos import picture, turn, write_video
 from tests.memory import peak_of_prediction
@@ -103,16 +99,14 @@ def test_a_killed_command_goes_on_where_it_stopped(run, tmp_path):
     for how, code in ((signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)):
         before = len(list(out.glob("masks/*.png")))
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 120
-        while len(list(out.glob("masks/*.png"))) < before + 4 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_for(lambda until=before + 4: len(list(out.glob("masks/*.png"))) >= until, process)
         os.kill(process.pid, how)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == code, said
         assert before + 4 <= len(list(out.glob("masks/*.png"))) < 60
         if code == 130:
             assert "the same command goes on from there" in said
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert "frames are there from before" in done.stdout
     assert "Traceback" not in done.stderr
     assert files(out) == whole
@@ -183,26 +177,6 @@ def test_a_home_folder_is_expanded(monkeypatch):
     assert quote_paths(["out='~/x'"], PredictConfig)[0] == "out='~/x'"
     assert quote_paths(["run=null"], PredictConfig)[0] == "run=null"
     assert quote_paths(["threshold=0.5"], PredictConfig)[0] == "threshold=0.5"
-
-
-def test_a_killed_worker_is_an_error_with_advice(tmp_path):
-    crf = config.CrfConfig("fast")
-    task = finish.Task(
-        np.zeros((4, 4, 3), np.uint8), {"raw": np.ones((4, 4), np.float32)}, {"crf": tmp_path / "0.png"}, None, 0.5, crf
-    )
-
-    def work():
-        with finish.finishers(crf, 1) as pool:
-            pool.submit(task)
-            pool.drain()
-            for child in multiprocessing.active_children():
-                child.kill()
-            for _ in range(50):
-                pool.submit(task)
-                time.sleep(0.02)
-
-    with pytest.raises(OSError, match="workers=1"):
-        work()
 
 
 @pytest.mark.parametrize("frames", [1, 2])
@@ -345,22 +319,6 @@ def test_errors_of_workers_reach_the_caller(run, video, tmp_path):
     mask.mkdir()
     with pytest.raises(OSError, match=r"00003\.png"):
         predict(cfg)
-
-
-def test_a_soft_map_is_written_before_its_mask(tmp_path):
-    """A mask says that its frame is done."""
-    (tmp_path / "soft").write_text("in the way")
-    task = finish.Task(
-        np.zeros((4, 4, 3), np.uint8),
-        {"raw": np.ones((4, 4), np.float32)},
-        {"raw": tmp_path / "masks" / "0.png"},
-        tmp_path / "soft" / "0.png",
-        0.5,
-        config.CrfConfig(),
-    )
-    with pytest.raises(OSError, match="soft"):
-        finish.finish(task)
-    assert not (tmp_path / "masks").exists()
 
 
 @pytest.mark.long

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from agnn_lit.config import InstancesConfig
 from agnn_lit.instances.candidates import Candidates, Proposal, find_candidates
 from agnn_lit.instances.tracks import Tracker, paint
+from tests.instances.squares import BLUE, GREEN, RED, SIZE, scene
 
-SIZE = (120, 160)
-RED, BLUE, GREEN = (220, 40, 40), (40, 60, 220), (40, 200, 60)
 CFG = InstancesConfig(agreement=0.0)
-
-
-def scene(*squares: tuple[tuple[int, int, int], int, int, int]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Frame with squares (colour, y, x, side), later ones in front, and the visible mask of each."""
-    rng = np.random.default_rng(0)
-    frame = rng.integers(90, 130, (*SIZE, 3), np.uint8)
-    owner = np.zeros(SIZE, int)
-    for number, (colour, y, x, side) in enumerate(squares, 1):
-        where = (slice(max(0, y), max(0, y + side)), slice(max(0, x), max(0, x + side)))
-        noise = rng.integers(-20, 20, (*frame[where].shape[:2], 1))
-        frame[where] = np.clip(np.array(colour) + noise, 0, 255)
-        owner[where] = number
-    return frame, [owner == k for k in range(1, len(squares) + 1)]
 
 
 def candidates(frame: np.ndarray, masks: list[np.ndarray], order=None, cfg=CFG) -> Candidates:
@@ -170,27 +155,3 @@ def test_node_features_tell_objects_of_one_colour_apart():
 def _none(like: Candidates) -> Candidates:
     """No candidate, in a frame of the same features."""
     return Candidates(like.masks[:0], like.scores[:0], like.nodes[:0], like.ground, like.colours[:0])
-
-
-@pytest.mark.parametrize("agreement", [0.0, 0.5])
-def test_candidates_agree_with_the_foreground(agreement):
-    frame, masks = scene((RED, 40, 10, 30), (BLUE, 40, 100, 30))
-    probability = np.where(masks[0], 0.8, 0.1).astype(np.float32)
-    cfg = InstancesConfig(agreement=agreement)
-    c = find_candidates(frame, probability, None, [Proposal(m) for m in masks], 0.5, cfg)
-    assert len(c) == (1 if agreement else 2)
-    assert c.scores[0] == pytest.approx(0.8 if agreement else 1.0)
-
-
-def test_no_more_candidates_than_asked_for_the_strongest(tmp_path):
-    frame, masks = scene(*((RED, 2 + 24 * (k // 6), 2 + 26 * (k % 6), 20) for k in range(30)))
-    cfg = InstancesConfig(agreement=0.0, candidates=5)
-    given = [Proposal(mask, (k + 1) / 30) for k, mask in enumerate(masks)]
-    c = find_candidates(frame, np.ones(SIZE, np.float32), np.ones((3, 30, 40), np.float32), given, 0.5, cfg)
-    assert c.scores.tolist() == pytest.approx([30 / 30, 29 / 30, 28 / 30, 27 / 30, 26 / 30])
-    c.save(tmp_path / "a" / "00000.npz")
-    again = Candidates.load(tmp_path / "a" / "00000.npz")
-    for name in ("masks", "scores", "nodes", "ground", "colours"):
-        assert (getattr(again, name) == getattr(c, name)).all()
-        assert getattr(again, name).dtype == getattr(c, name).dtype
-    assert [p.name for p in (tmp_path / "a").iterdir()] == ["00000.npz"]

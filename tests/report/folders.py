@@ -10,6 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from agnn_lit.report.collect import Scores, read_scores
+
 HEADER = ("sequence", "J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "T")
 
 
@@ -46,6 +48,11 @@ def score_folder(
     counts = {"protocol": protocol, "sequences": len(sequences), "frames": frames * len(sequences)}
     (path / "summary.json").write_text(json.dumps({**means, **counts, **summary}))
     return path
+
+
+def scores(folder: Path, name: str, run: str | None = None, **more: object) -> Scores:
+    """Read what :func:`score_folder` writes to ``folder / name``."""
+    return read_scores(score_folder(folder / name, **more), run=run)  # type: ignore[arg-type]
 
 
 def overlays(path: Path, kinds: tuple[str, ...] = ("best", "median", "worst"), each: int = 2) -> None:

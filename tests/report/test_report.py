@@ -13,10 +13,8 @@ import pytest
 from agnn_lit.commands.command_line import quote_paths
 from agnn_lit.commands.report import main
 from agnn_lit.config import ConfigError, ReportConfig
-from agnn_lit.report.cells import Cell, Column, Table, markdown_table
 from agnn_lit.report.collect import ReportError
 from agnn_lit.report.report import make_report
-from agnn_lit.report.runtable import duration
 from tests.report.folders import overlays, run_folder, score_folder
 
 VOID = {"meta", "link", "img", "path", "use", "br"}
@@ -221,12 +219,3 @@ def test_torch_is_not_imported() -> None:
         "assert 'torch' not in sys.modules, 'torch'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_markdown_escapes_and_groups() -> None:
-    table = Table("t", (Column("a|b", False), Column("x", group="G")), ((Cell("p|q"), Cell("1", 1.0, "best")),))
-    assert markdown_table(table) == "| a\\|b | G x |\n| --- | ---: |\n| p\\|q | **1** |"
-
-
-def test_duration() -> None:
-    assert [duration(s) for s in (12.2, 200, 7500, float("nan"))] == ["12 s", "3 min 20 s", "2 h 5 min", "–"]

@@ -15,8 +15,9 @@ from agnn_lit.shared.runs import Run
 from agnn_lit.sweeps import cluster as sweep_cluster
 from agnn_lit.sweeps.cluster import RayLauncher, SlurmLauncher, _outcome
 from agnn_lit.sweeps.launcher import Job, prepare_job
+from tests.command import PATIENCE, wait_for
 from tests.configs import train_config
-from tests.sweeps.test_launcher import WORDS, begin, process_of, runs_of, sweep, wait_for
+from tests.sweeps.test_launcher import WORDS, begin, process_of, runs_of, sweep
 
 TWO = ["-m", *(w for w in WORDS if "jobs" not in w), "optim.lr=0.001,1e+30", "seed=0"]
 
@@ -76,9 +77,9 @@ def test_a_job_whose_time_is_up_is_queued_again_and_goes_on(tmp_path):
     prepare_job(run, train_config("trainer.max_epochs=300", "trainer.checkpoint_minutes=0"), [])
     words = [sys.executable, "-c", PREEMPTED, str(run.folder)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        wait_for(run.last.is_file)
+        wait_for(run.last.is_file, process)
         process.send_signal(signal.SIGUSR2)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 7
     assert out.strip() == f"DelayedSubmission {run.folder} True"
     assert run.status["state"] == "interrupted"
@@ -94,17 +95,17 @@ def test_a_signal_ends_the_runs_and_none_is_left_running(tmp_path, name, words, 
     pytest.importorskip({"slurm": "submitit", "ray": "ray"}[name])
     three = ["-m", *(w for w in WORDS if "jobs" not in w), "trainer.max_epochs=2000", "seed=0,1,2"]
     child = begin(tmp_path, *three, f"hydra/launcher={name}", *words)
-    wait_for(lambda: list(tmp_path.rglob("last.ckpt")))
+    wait_for(lambda: list(tmp_path.rglob("last.ckpt")), child)
     assert any(is_trained(run) for run in runs_of(tmp_path).values())
     child.send_signal(number)
-    out, err = child.communicate(timeout=120)
+    out, err = child.communicate(timeout=PATIENCE)
     assert child.returncode == 1, out + err
     states = [run.status["state"] for run in runs_of(tmp_path).values()]
     assert set(states) <= {"interrupted", "waiting"}
     assert "interrupted" in states
     assert "sweep_cluster.py" not in out + err, "a traceback, other than that of submitit's local controller"
     # One that had only been started is told by its parent's end.
-    wait_for(lambda: not any(is_trained(run) for run in runs_of(tmp_path).values()), 30)
+    wait_for(lambda: not any(is_trained(run) for run in runs_of(tmp_path).values()))
     assert not list(tmp_path.rglob(".stop"))
 
 

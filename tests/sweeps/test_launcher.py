@@ -8,7 +8,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,7 @@ import pytest
 from agnn_lit.config import ConfigError
 from agnn_lit.shared.runs import BusyError, Run
 from agnn_lit.sweeps.launcher import prepare_job, settle, start
-from agnn_lit.sweeps.local import make_slots, visible_gpus
-from agnn_lit.training.fit import train
-from tests.command import call_command
+from tests.command import PATIENCE, call_command, wait_for
 from tests.configs import SMALL, train_config
 
 WORDS = [*SMALL, "trainer.threads=1", "trainer.max_epochs=1", "name=s", "hydra.launcher.jobs=2"]
@@ -32,7 +29,7 @@ def begin(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 def sweep(folder: Path, *words: str) -> tuple[int, str]:
     with begin(folder, *words) as child:
-        out, err = child.communicate(timeout=300)
+        out, err = child.communicate(timeout=PATIENCE)
     return child.returncode, out + err
 
 
@@ -58,13 +55,6 @@ def process_of(run: Path) -> int:
     raise AssertionError(f"no process trains {run}")
 
 
-def wait_for(condition, seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
 def unfolded(table: str) -> str:
     """What a table of one column of words says, without the borders and line breaks between them."""
     return re.sub(r"[\s│]+", " ", table)
@@ -78,12 +68,12 @@ RATES = ("0.001", "0.002", "0.003", "0.004", "0.005", "1e+30")
 def test_six_jobs_of_which_one_fails_and_one_is_killed(tmp_path):
     words = [*PARALLEL, f"optim.lr={','.join(RATES)}", "trainer.max_epochs=3", "trainer.checkpoint_minutes=0"]
     child = begin(tmp_path, *words)
-    wait_for(lambda: len(runs_of(tmp_path)) == len(RATES))
+    wait_for(lambda: len(runs_of(tmp_path)) == len(RATES), child)
     runs = {rate: run for (rate, _), run in runs_of(tmp_path).items()}
     victim = runs[0.004]
-    wait_for(victim.last.is_file)
+    wait_for(victim.last.is_file, child)
     os.kill(process_of(victim.folder.relative_to(tmp_path)), signal.SIGKILL)
-    out, err = child.communicate(timeout=300)
+    out, err = child.communicate(timeout=PATIENCE)
     assert child.returncode == 1, out + err
     assert "1 interrupted, 1 failed of 6" in err or "1 failed, 1 interrupted of 6" in err
     found = {rate: run.status for rate, run in runs.items()}
@@ -128,7 +118,7 @@ def test_a_job_that_cannot_go_on_says_why(tmp_path):
     assert "last.ckpt" in run.status["error"]
     code, said = sweep(tmp_path, *words)
     assert "failed before; " in unfolded(said)
-    assert "cannot be continued from" in unfolded(said), "and why, again"
+    assert "cannot resume from it" in unfolded(said), "and why, again"
 
 
 @pytest.mark.long
@@ -170,9 +160,9 @@ def test_each_launcher_gives_the_same_numbers_and_a_job_alone_does(tmp_path):
 def test_a_signal_ends_the_running_jobs_cleanly_and_begins_no_more(tmp_path):
     words = ["-m", *(w for w in WORDS if "jobs" not in w), "trainer.max_epochs=500", "seed=0,1"]
     child = begin(tmp_path, *words)
-    wait_for(lambda: list(tmp_path.rglob("last.ckpt")))
+    wait_for(lambda: list(tmp_path.rglob("last.ckpt")), child)
     child.send_signal(signal.SIGTERM)
-    out, err = child.communicate(timeout=120)
+    out, err = child.communicate(timeout=PATIENCE)
     assert child.returncode == 1, out + err
     assert {seed: run.status["state"] for (_, seed), run in runs_of(tmp_path).items()} == {
         0: "interrupted",
@@ -254,38 +244,6 @@ def test_the_name_of_one_wandb_run_is_not_that_of_all(tmp_path, monkeypatch):
     assert given == [{"WANDB_API_KEY": "key"}]
 
 
-def test_a_machine_is_divided():
-    def shares(*words):
-        return [(slot.get("CUDA_VISIBLE_DEVICES"), slot["OMP_NUM_THREADS"]) for slot in make_slots(*words)]
-
-    assert shares(1, None, 8, [], 1) == [(None, "8")]
-    assert shares(None, None, 8, [], 1) == [(None, "2")] * 4
-    assert shares(3, 1, 8, [], 1) == [(None, "1")] * 3
-    assert shares(None, None, 8, ["0", "1", "5", "7"], 1) == [(g, "2") for g in "0157"]
-    assert shares(None, None, 8, ["0", "1", "5", "7"], 2) == [("0,1", "4"), ("5,7", "4")]
-    assert shares(1, None, 8, ["0", "1"], 1) == [("0", "8")]
-    with pytest.raises(ConfigError, match="2 GPUs are enough for 1 jobs at a time"):
-        make_slots(2, None, 8, ["0", "1"], 2)
-    with pytest.raises(ConfigError, match=r"trainer.devices=2: a run needs more GPUs than are seen here, 5$"):
-        make_slots(None, None, 8, ["5"], 2)
-
-
-def test_gpus_are_those_that_may_be_seen(monkeypatch, tmp_path):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-1a2b")
-    assert visible_gpus() == ["2", "GPU-1a2b"]
-    for none in ("", "-1"):
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
-        assert visible_gpus() == []
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA X (UUID: GPU-1)'\necho 'GPU 1: NVIDIA X (UUID: GPU-2)'\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    assert visible_gpus() == ["0", "1"]
-    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    assert visible_gpus() == []
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -320,7 +278,7 @@ def test_the_ablations_are_the_experiments_that_sweep_an_axis():
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_the_jobs_of_an_ablation_are_folders_of_its_name(tmp_path, name):
     """Composed by the real command; each job is refused for its length, so that nothing is trained."""
-    words = ["-m", f"experiment={name}", "seed=0,1", "trainer.max_epochs=0"]
+    words = ["-m", f"experiment={name}", "seed=1", "trainer.max_epochs=0"]
     assert call_command("train", *words, cwd=tmp_path).returncode == 1
     folders = [p.parent for p in tmp_path.rglob("config.yaml")]
     assert folders
@@ -330,35 +288,6 @@ def test_the_jobs_of_an_ablation_are_folders_of_its_name(tmp_path, name):
         assert cfg.logger.group is None or cfg.logger.group == name
         assert cfg.test
         assert cfg.trainer.threads == 1
-        assert re.search(r"seed-[01]\b", folder.name)
+        assert re.search(r"seed-1\b", folder.name)
         assert Run(folder).status["state"] == "failed"
         assert "trainer.max_epochs=0" in Run(folder).status["error"]
-
-
-@pytest.mark.long
-def test_a_sweep_is_evaluated_as_a_whole(tmp_path):
-    """Stage by stage, and nothing is trained; what has been evaluated is left, what was not trained is named."""
-    for seed in (0, 1):
-        train(train_config(f"seed={seed}", "trainer.max_epochs=1", "logger=none"), Run(tmp_path / f"seed-{seed}"))
-    prepare_job(Run(tmp_path / "seed-2"), train_config("seed=2"), ["seed=2"])
-    command = [
-        sys.executable,
-        "-m",
-        "agnn_lit.evaluate",
-        f"run={tmp_path}",
-        "experiment=stages",
-        "progress=false",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert f"{tmp_path}/seed-2: waiting, not trained to its end" in done.stderr
-    tables = {p: p.read_text() for p in tmp_path.glob("seed-*/evaluations/*/stages.csv")}
-    assert {p.parents[2].name for p in tables} == {"seed-0", "seed-1"}
-    for table in tables.values():
-        assert [row.split(",")[0] for row in table.splitlines()[1:]] == ["raw", "scales", "flip", "crf"]
-    times = {p: p.stat().st_mtime_ns for p in tables}
-    again = subprocess.run([*command[:-2], "experiment=stages"], capture_output=True, text=True, check=False)
-    assert again.stdout.count("evaluated before") == 2
-    assert {p: p.stat().st_mtime_ns for p in tables} == times
-    refused = subprocess.run([*command, "out=x"], capture_output=True, text=True, check=False)
-    assert "out=x: several runs are evaluated" in refused.stderr

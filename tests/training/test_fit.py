@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from agnn_lit.inference.evaluation import evaluate
 from agnn_lit.shared.runs import Run, RunError
 from agnn_lit.training.build import build_module
 from agnn_lit.training.fit import train
-from tests.command import call_command, run_command
+from tests.command import PATIENCE, call_command, run_command, wait_for
 from tests.configs import SMALL, evaluate_config, train_config
 from tests.data.disk import make_davis, make_folder, make_youtube_objects
 
@@ -314,17 +313,14 @@ def test_ctrl_c_ends_cleanly_and_the_run_continues(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-m", "agnn_lit.commands.train", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as child:
-        begun = time.monotonic()
-        while not (found := list(tmp_path.rglob("last.ckpt"))):
-            assert time.monotonic() - begun < 120, "no epoch ended"
-            time.sleep(0.05)
-        child.send_signal(signal.SIGINT)
         try:
-            _, said = child.communicate(timeout=60)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            raise
-    run = Run(found[0].parent.parent)
+            wait_for(lambda: list(tmp_path.rglob("last.ckpt")), child)
+            child.send_signal(signal.SIGINT)
+            _, said = child.communicate(timeout=PATIENCE)
+        finally:
+            child.kill()  # which does nothing to one that has ended
+    (last,) = tmp_path.rglob("last.ckpt")
+    run = Run(last.parent.parent)
     assert child.returncode == 130, said
     assert f"interrupted; continue with: agnn-train run={run.folder.relative_to(tmp_path)}" in said
     assert run.status["state"] == "interrupted"

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import av
@@ -22,6 +21,7 @@ from agnn_lit.inference.prediction import predict
 from agnn_lit.shared.pictures import colour_of
 from agnn_lit.shared.runs import Run
 from agnn_lit.training.fit import train
+from tests.command import PATIENCE, wait_for
 from tests.configs import evaluate_config, predict_config, train_config
 from tests.memory import peak_of_prediction
 
@@ -145,17 +145,15 @@ def test_a_command_killed_at_any_time_gives_the_same_masks(run, tmp_path):
     command = [sys.executable, "-m", "agnn_lit.commands.predict", *words]
     for waits_for in (".candidates/*.npz", ".candidates/links.jsonl", "masks/*.png"):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 120
-        while not any(out.glob(waits_for)) and time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.002)
+        wait_for(lambda pattern=waits_for: any(out.glob(pattern)), process)
         os.kill(process.pid, signal.SIGKILL)
-        process.communicate(timeout=60)
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+        process.communicate(timeout=PATIENCE)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert "Traceback" not in done.stderr
     assert [p.name for p in sorted((out / "masks").iterdir())] == [f"{t:05d}.png" for t in range(60)]
     assert all((a == b).all() for a, b in zip(read(out), read(whole), strict=True))
     assert not (out / ".candidates").exists()
-    again = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    again = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert "60 frames are there from before" in again.stdout
     assert json.loads((out / "predict.json").read_text())["objects"] == 2
 
