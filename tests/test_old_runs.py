@@ -113,6 +113,7 @@ def test_a_prediction_goes_on_in_its_folder_and_has_its_masks(old, capsys):
         assert abs(soft[0] - soft[1]).max() <= 2
 
 
+@pytest.mark.long
 def test_a_killed_run_continues_to_the_numbers_of_the_whole_one(old):
     command = [sys.executable, "-W", "ignore", "-m", "agnn_lit.train", f"run={old / 'killed'}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -139,4 +140,4 @@ def test_a_report_shows_it(old, tmp_path):
 def test_training_starts_from_its_weights(old):
     cfg = train_config(*WORDS, "model.gate=spatial", "model.rounds=3")
     said = start_from(build_model(cfg), cfg, old / "done" / "checkpoints" / "best.ckpt")
-    assert said.endswith("(K = 1, N' = 3); anew: gate")
+    assert said.endswith("(K = 1, N' = 3); newly initialised: gate")

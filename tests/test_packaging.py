@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import plugin
 from tests.configs import SMALL
 from tests.data.videos import write_video
 
@@ -70,3 +71,19 @@ def test_the_demo_trains_evaluates_reports_and_predicts_in_an_empty_folder(insta
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "walk" / "masks").glob("*.png"))) == 12
     assert (tmp_path / "walk" / "overlay.mp4").is_file()
+
+
+def test_parts_of_a_users_own_train_evaluate_and_predict(installed: Path, tmp_path: Path) -> None:
+    plugin.write_package(tmp_path)
+    video = write_video(tmp_path / "walk.mp4")
+    for module, words in (
+        ("agnn_lit.train", (*plugin.WORDS, "name=mine", "hydra.run.dir=run")),
+        ("agnn_lit.evaluate", ("run=run", "crf.backend=my_crf", "workers=1", "progress=false")),
+        ("agnn_lit.predict", (f"input={video}", "out=walk", "run=run", "overlay=false", "progress=false")),
+    ):
+        done = run(installed, tmp_path, module, *words)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(str(installed))
+    (summary,) = (tmp_path / "run" / "evaluations").glob("my_videos-test-my_protocol-crf_my_crf/summary.json")
+    assert json.loads(summary.read_text())["J_mean"] == 1.0
+    assert len(list((tmp_path / "walk" / "masks").glob("*.png"))) == 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from PIL import Image
 
 from agnn_lit.config import ConfigError, option, options, register
 from tests.plugin import WORDS, write_package
+
+pytestmark = pytest.mark.long
 
 
 def run(folder: Path, command: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -99,4 +102,6 @@ def test_facts_and_names_are_read_without_importing():
         "print(found)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert eval(done.stdout) == {s: sorted(options(s)) for s in ("backbone.name", "loss.name", "topic", "crf.backend")}
+    assert ast.literal_eval(done.stdout) == {
+        s: sorted(options(s)) for s in ("backbone.name", "loss.name", "topic", "crf.backend")
+    }

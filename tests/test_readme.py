@@ -91,3 +91,11 @@ def test_command(document: str, line: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_there_are_commands() -> None:
     assert {"make demo", "make test"} <= {line for _, line in commands()}
+
+
+@pytest.mark.parametrize(
+    "setting", ["backbone.name", "data.name", "crf.backend", "instances.proposals", "protocol", "topic"]
+)
+def test_the_readme_lists_what_is_registered(setting: str) -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in config.options(setting) if not re.search(rf"\b{name}\b", text)] == []

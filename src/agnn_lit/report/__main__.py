@@ -1,5 +1,5 @@
-"""``python -m agnn_lit.report`` is the command agnn-report."""
+"""``python -m agnn_lit.report`` is the command agnn-report, although this package has its name."""
 
-from agnn_lit.commands.report import main
+import runpy
 
-main()
+runpy.run_module("agnn_lit.commands.report", run_name="__main__", alter_sys=True)
