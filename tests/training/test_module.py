@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from agnn_lit.config import ConfigError, OptimConfig, StaticConfig
@@ -21,7 +23,7 @@ from agnn_lit.training.build import build_module, plan_epochs
 from agnn_lit.training.fit import train
 from agnn_lit.training.module import describe_groups, parameter_groups
 from tests.configs import train_config
-from tests.data.disk import make_davis, make_static
+from tests.data.disk import make_davis, make_static, make_youtube_objects
 
 #: The official recipe with a network and frames that a processor can train in seconds.
 MINIATURE = (
@@ -111,6 +113,29 @@ def test_static_images_continue_where_they_were(tmp_path):
     ours, theirs = (load_checkpoint(run.last)[1].state_dict() for run in (whole, parts))
     assert all(torch.equal(v, theirs[k]) for k, v in ours.items())
     assert rows(whole) == rows(parts)
+
+
+def test_held_out_videos_without_an_object_are_refused(tmp_path):
+    root = make_youtube_objects(tmp_path / "yto", length=31)  # its protocol leaves empty annotations out
+    for file in (root / "Annotations").rglob("*.png"):
+        Image.fromarray(np.zeros((48, 64), np.uint8)).save(file)
+    words = ("data=youtube_objects", f"data.root={root}", "clips.val_share=0.5", "clips.batch_size=1")
+    with pytest.raises(DataError) as caught:
+        train(train_config(*words, "trainer.max_epochs=1"), Run(tmp_path / "run"))
+    assert re.fullmatch(
+        r"no val/J: no frame of the held-out videos has an annotated object \(((?:cat|dog)/0001)\); "
+        r"change seed, or set clips.val_share=0 to skip validation",
+        str(caught.value),
+    )
+
+
+def test_scores_of_validation_add_nothing_to_a_checkpoint():
+    """Checkpoints of earlier versions, whose module had no metric, load as they are."""
+    cfg = train_config()
+    module = build_module(cfg)
+    assert {name.partition(".")[0] for name in module.state_dict()} == {"model"}
+    old = {f"model.{name}": value for name, value in build_model(cfg).state_dict().items()}
+    module.load_state_dict(old, strict=True)
 
 
 def test_the_baseline_recipe_trains_an_epoch(tmp_path):

@@ -1,4 +1,4 @@
-"""Scores of the foreground of one sequence."""
+"""Scores of one sequence."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from agnn_lit.metrics.boundary import region_and_boundary
+from agnn_lit.metrics.objects import score_objects
 from agnn_lit.metrics.protocols import T_SEQUENCES, Protocol, ScoreError, check_length, counted, fit
 from agnn_lit.metrics.region import Mask
 from agnn_lit.metrics.stability.temporal import OverlapStability, ShapeContextStability, Stability
@@ -71,3 +72,19 @@ def score_sequence(
         resized += changed
     T = float("nan") if stability is None else stability.value()
     return SequenceScore(name, tuple(kept), np.array(J, np.float64), np.array(F, np.float64), T, resized, left_out)
+
+
+def score_video(
+    name: str,
+    frames: Sequence[str],
+    predictions: Iterable[Mask | None],
+    annotations: Iterable[Mask | None],
+    protocol: Protocol,
+) -> list[SequenceScore]:
+    """Score one sequence by any protocol: one score for a foreground, or one for each object.
+
+    Arguments and errors are those of :func:`score_sequence` and :func:`~agnn_lit.metrics.objects.score_objects`.
+    """
+    if protocol.objects == "foreground":
+        return [score_sequence(name, frames, predictions, annotations, protocol)]
+    return score_objects(name, frames, predictions, annotations, protocol)

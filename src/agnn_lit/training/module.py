@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,7 @@ from agnn_lit.data.dataset import Clip, StaticClip
 from agnn_lit.data.sampling import Purpose, Seed
 from agnn_lit.data.video import DataError, Video
 from agnn_lit.inference.video import PredictionSettings, predict_video
-from agnn_lit.metrics.protocols import get_protocol
-from agnn_lit.metrics.sequence import score_sequence
-from agnn_lit.metrics.summary import SequenceScore, summarise
+from agnn_lit.metrics.video_scores import VideoScores
 from agnn_lit.model.agnn import AGNN
 from agnn_lit.shared.pictures import draw_overlay
 from agnn_lit.shared.runs import RunError
@@ -33,7 +30,7 @@ GROUPS = ("backbone", "graph")
 
 
 class NonFiniteLossError(RunError):
-    """A loss that is no number any more; the run stops before its weights are none either."""
+    """The loss is NaN or infinite; training stops before the weights take it over."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +59,14 @@ class AGNNModule(pl.LightningModule):
         model: the network.
         loss: maps logits and masks, both (B, N', H, W), to a scalar.
         optim: optimiser settings.
-        epochs: of the run, which with ``step_kinds`` gives the steps that the schedule runs over.
+        epochs: of the run; the schedule runs over ``epochs * len(step_kinds)`` steps.
         validation: how held-out videos are scored.
         config: the resolved configuration as plain containers, kept in the checkpoint.
-        seed: of what is random in a step.
+        seed: of the random numbers in a step, such as dropout.
         overlays: number of held-out videos whose middle frame is drawn at each validation.
         auxiliary: weight of the loss of the auxiliary mask, where the model has one.
-        static: weight and learning rates of steps of static images.
-        step_kinds: for each step of an epoch whether it is one of those.
+        static: loss weight and learning rates of steps of static images.
+        step_kinds: for each step of an epoch, whether it is a step of static images.
     """
 
     def __init__(
@@ -94,16 +91,16 @@ class AGNNModule(pl.LightningModule):
         self.optim = optim
         self.epochs = epochs
         self.validation = validation
+        self.scores = VideoScores(validation.protocol)
         self.overlays = overlays
         self.auxiliary = auxiliary
         self.static = static or StaticConfig()
         self.step_kinds = step_kinds
-        self.pictures: dict[str, np.ndarray] = {}  # of the last validation: name -> (H, W, 3) RGB
-        self._scores: list[SequenceScore] = []
-        self._losses: dict[str, Tensor] = {}  # of the batches of a step so far
+        self.pictures: dict[str, np.ndarray] = {}  # overlays of the last validation: name -> (H, W, 3) RGB
+        self._losses: dict[str, Tensor] = {}  # of the current step, summed over its batches
 
     def on_train_batch_start(self, batch: Clip, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's call
-        """Make what is random in a step (dropout) a function of the seed and the step, also after a resume."""
+        """Seed the random numbers of a step, such as dropout, by run and step, so that a resumed run draws the same."""
         place = self.seed.key(Purpose.dropout, self.current_epoch, batch_idx, self.global_rank)
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
@@ -111,7 +108,7 @@ class AGNNModule(pl.LightningModule):
         """Loss of a batch of clips, or of static images.
 
         Raises:
-            NonFiniteLossError: it is infinite or no number, here or in another process.
+            NonFiniteLossError: the loss is NaN or infinite, in this process or another one.
         """
         images, masks = batch
         # The loss is taken in fp32 whatever the precision of the network.
@@ -134,9 +131,9 @@ class AGNNModule(pl.LightningModule):
         return loss
 
     def _log_step(self, losses: dict[str, Tensor], batch_idx: int) -> None:
-        """Log losses, means over the batches of a step, and learning rates.
+        """Log the losses, averaged over the batches of a step, and the learning rates.
 
-        Lightning's log() would repeat them in steps of another kind.
+        Lightning's own log() would repeat the last loss of clips in steps of static images, and the other way round.
         """
         batches = self.trainer.accumulate_grad_batches
         for name, loss in losses.items():
@@ -154,18 +151,18 @@ class AGNNModule(pl.LightningModule):
             logger.save()
 
     def _describe(self, loss: float, batch_idx: int) -> str:
-        """Say where a loss went wrong, and what may help."""
+        """Message for a NaN or infinite loss: the step, its clips, and what may help."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         clips = [] if data is None else data.describe(self.current_epoch, batch_idx)
         return (
             f"the loss is {loss} at step {self.global_step} (epoch {self.current_epoch}, batch {batch_idx}), of clips:"
             + "".join(f"\n  {clip}" for clip in clips)
-            + "\nThe run stops; its checkpoints are from before. A lower optim.lr, trainer.gradient_clip=1.0, "
-            "optim.warmup_steps, or precision=fp32 may help; overwrite=true trains anew"
+            + "\nTraining stops; the checkpoints were written before this step. A lower optim.lr, "
+            "trainer.gradient_clip=1.0, optim.warmup_steps, or precision=fp32 may help; overwrite=true starts again"
         )
 
     def validation_step(self, batch: Video | None, batch_idx: int) -> None:
-        """Predict one whole video and score it; None is nothing to do while other processes have a video."""
+        """Predict and score one whole video; None where other processes have one more video than this one."""
         if batch is None:
             return
         validation = self.validation
@@ -176,35 +173,32 @@ class AGNNModule(pl.LightningModule):
             self.pictures[f"{batch.name}/{batch.frame_name(middle)}"] = picture
         names = [batch.frame_name(i) for i in range(len(batch))]
         annotations = (batch.mask(i) for i in range(len(batch)))
-        self._scores.append(score_sequence(batch.name, names, masks, annotations, get_protocol(validation.protocol)))
+        self.scores.update(batch.name, names, masks, annotations)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the means over the videos of all processes."""
-        scores = self._gathered_scores()
-        self._scores.clear()
-        if not scores:
-            return
-        summary = summarise(scores, get_protocol(self.validation.protocol))
-        if math.isnan(float(summary["J_mean"])):
-            raise DataError(
-                "no val/J: not a frame of the held-out videos has an annotated object "
-                f"({', '.join(s.name for s in scores)}); another seed holds others out, clips.val_share=0 none"
-            )
-        for key, name in (("J_mean", "val/J"), ("F_mean", "val/F"), ("T", "val/T")):
-            value = summary[key]
-            if isinstance(value, float) and not math.isnan(value):
-                self.log(name, value, prog_bar=name == "val/J", batch_size=1)
+        """Log the mean scores over the videos of all processes.
 
-    def _gathered_scores(self) -> list[SequenceScore]:
-        """Scores of this validation, in the order of the held-out videos."""
-        if self.trainer.world_size == 1:
-            return list(self._scores)
-        shares: list[list[SequenceScore]] = [[] for _ in range(self.trainer.world_size)]
-        torch.distributed.all_gather_object(shares, self._scores)
-        return [score for turn in zip_longest(*shares) for score in turn if score is not None]
+        Raises:
+            DataError: no video has an annotated object.
+        """
+        means = {name: float(value) for name, value in self.scores.compute().items()}
+        self.scores.reset()
+        if math.isnan(means["J"]):
+            held_out = getattr(self.trainer.datamodule, "held_out", ())  # type: ignore[attr-defined]
+            raise DataError(
+                "no val/J: no frame of the held-out videos has an annotated object "
+                f"({', '.join(video.name for video in held_out)}); "
+                "change seed, or set clips.val_share=0 to skip validation"
+            )
+        for name, value in means.items():
+            if not math.isnan(value):
+                self.log(f"val/{name}", value, prog_bar=name == "J", batch_size=1)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Two groups, backbone and graph, with one schedule over the planned steps; their rates differ by its kind."""
+        """Return an optimiser with two groups, backbone and graph, and its schedule over the planned steps.
+
+        Each group has its own learning-rate factor, another one in steps of static images.
+        """
         cfg = self.optim
         groups = parameter_groups(self.model, cfg)
         optimiser: torch.optim.Optimizer
@@ -212,19 +206,19 @@ class AGNNModule(pl.LightningModule):
             optimiser = torch.optim.SGD(groups, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
         else:
             optimiser = torch.optim.AdamW(groups, lr=cfg.lr, weight_decay=cfg.weight_decay)
-        # Not trainer.estimated_stepping_batches: it opens the loaders before a checkpoint is restored.
+        # trainer.estimated_stepping_batches would open the data loaders before a checkpoint is restored.
         schedule = LambdaLR(optimiser, [partial(self._rate, str(group["name"])) for group in groups])
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _rate(self, group: str, step: int) -> float:
-        """Factor on optim.lr at a step for a group."""
+        """Return the factor on optim.lr of a group at a step."""
         usual = learning_rate_factor(step, self.epochs * len(self.step_kinds), self.optim)
         settings = self.static if self.step_kinds[step % len(self.step_kinds)] else self.optim
         return float(getattr(settings, f"{group}_lr_factor")) * usual
 
 
 def predict_masks(model: AGNN, video: Video, settings: PredictionSettings, threshold: float) -> list[np.ndarray]:
-    """Masks (H, W) of a whole video in the order of its frames, 0 or 1."""
+    """Return the masks (H, W) of a whole video in the order of its frames, 0 or 1."""
     masks = {p.index: (p.probability > threshold).astype(np.uint8) for p in predict_video(model, video, settings)}
     return [masks[i] for i in range(len(video))]
 
@@ -238,7 +232,7 @@ def parameter_groups(model: AGNN, cfg: OptimConfig) -> list[dict[str, Any]]:
 
 
 def describe_groups(model: AGNN, cfg: OptimConfig) -> dict[str, dict[str, float | int]]:
-    """Number of parameters and of tensors that each optimiser group trains, and its learning rate at its highest."""
+    """Return the number of trained parameters and tensors of each optimiser group, and its highest learning rate."""
     found: dict[str, dict[str, float | int]] = {}
     for group in parameter_groups(model, cfg):
         trained = [p for p in group["params"] if p.requires_grad]
@@ -248,7 +242,7 @@ def describe_groups(model: AGNN, cfg: OptimConfig) -> dict[str, dict[str, float 
 
 
 def learning_rate_factor(step: int, total: int, cfg: OptimConfig) -> float:
-    """Factor on the learning rate at a step: linear warm-up, then constant or (1 − step/total)^power."""
+    """Return the factor on the learning rate at a step: linear warm-up, then constant or (1 − step/total)^power."""
     warm = min(1.0, (step + 1) / (cfg.warmup_steps + 1))
     if cfg.schedule == "constant":
         return warm
