@@ -80,3 +80,14 @@ def test_a_refused_job_of_a_sweep_does_not_stop_the_others(tmp_path):
 def test_keys_are_all_of_them():
     keys = keys_of(TrainConfig)
     assert {"model.rounds", "backbone.name", "data.synthetic.size", "trainer.max_epochs", "seed"} <= set(keys)
+
+
+def test_help_may_go_to_a_pipe_that_closes_early():
+    code = "import sys; sys.argv = ['agnn-train', '--help']; from agnn_lit.commands.train import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as done:
+        assert done.stdout is not None
+        done.stdout.close()
+        _, said = done.communicate(timeout=60)
+    assert (done.returncode, said) == (0, "")

@@ -58,7 +58,7 @@ def run_command(command: str, work: Callable[[Any], Any], *errors: type[Exceptio
         if {"-h", "--help"} & set(sys.argv[1:]):
             from agnn_lit.config.help import help_text
 
-            print(help_text(command, [word for word in sys.argv[1:] if not word.startswith("-")]))
+            _print(help_text(command, [word for word in sys.argv[1:] if not word.startswith("-")]))
             return
         task()
     except (HydraException, OmegaConfBaseException) as error:
@@ -79,6 +79,14 @@ def run_command(command: str, work: Callable[[Any], Any], *errors: type[Exceptio
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = full
+
+
+def _print(text: str) -> None:
+    """Print a text that may go to a pipe, such as ``| head``, which closes early."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
 
 
 def remove_empty(folder: Path) -> None:
