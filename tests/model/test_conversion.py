@@ -205,12 +205,15 @@ def test_the_encoders_start_values_are_loaded(files):
     ("changes", "said"),
     [
         (("model.rounds=3",), ""),
-        (("model.frames=4", "model.aggregation=sum"), "; left out: aggregation"),
-        (("model.update=gru3x3", "model.gate=channel", "model.readout=conv3"), "; anew: gate, update, readout"),
-        (("model.loop_edge=none", "model.auxiliary=false"), "; left out: loop_edge, auxiliary"),
+        (("model.frames=4", "model.aggregation=sum"), "; not used: aggregation"),
+        (
+            ("model.update=gru3x3", "model.gate=channel", "model.readout=conv3"),
+            "; newly initialised: gate, update, readout",
+        ),
+        (("model.loop_edge=none", "model.auxiliary=false"), "; not used: loop_edge, auxiliary"),
         (("model.line_edge=symmetric",), ""),
-        (("model.rounds=0",), "; left out: graph"),
-        (("model.rounds=0", "model.frames=5"), "; left out: graph"),
+        (("model.rounds=0",), "; not used: graph"),
+        (("model.rounds=0", "model.frames=5"), "; not used: graph"),
     ],
     ids=str,
 )

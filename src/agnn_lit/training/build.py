@@ -1,4 +1,4 @@
-"""From settings to what Lightning trains: the module, the data module, and what the batches of an epoch hold."""
+"""Build the LightningModule, the data module and the epoch plan from the settings."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from agnn_lit.training.module import AGNNModule, Validation
 
 
 def plan_epochs(cfg: TrainConfig, videos: int, static: int = 0) -> EpochPlan:
-    """Say what the batches of an epoch hold.
+    """Plan the batches of an epoch.
 
     Args:
-        cfg: of the run.
+        cfg: configuration of the run.
         videos: number of training videos.
         static: number of static images.
 
     Raises:
-        ConfigError: not a clip for each process and batch of a step.
+        ConfigError: too few clips for one optimiser step.
     """
     c, s = cfg.clips, cfg.static
     processes, clips = cfg.trainer.devices * cfg.trainer.nodes, videos * cfg.clips.clips_per_video
@@ -45,14 +45,14 @@ def plan_epochs(cfg: TrainConfig, videos: int, static: int = 0) -> EpochPlan:
     )
     if plan.accumulate > plan.available:
         raise ConfigError(
-            f"trainer.accumulate={plan.accumulate}: an epoch has {plan.available} batches, fewer than a step is to "
-            f"have: lower it, or raise clips.clips_per_video={c.clips_per_video}"
+            f"trainer.accumulate={plan.accumulate}: an epoch has {plan.available} batches, less than one step; "
+            f"lower it, or raise clips.clips_per_video={c.clips_per_video}"
         )
     return plan
 
 
 def build_module(cfg: TrainConfig, plan: EpochPlan | None = None, *, pretrained: bool = True) -> AGNNModule:
-    """Return the LightningModule; the learning rate follows the plan of the epochs."""
+    """Return the LightningModule; its learning rate schedule follows the epoch plan."""
     size, batch_size = cfg.clips.size, cfg.clips.batch_size
     settings = PredictionSettings(cfg.model.frames, size, batch_size, preprocessing=cfg.backbone.preprocessing)
     return AGNNModule(
@@ -73,7 +73,7 @@ def build_module(cfg: TrainConfig, plan: EpochPlan | None = None, *, pretrained:
 def build_datamodule(
     cfg: TrainConfig, train: Sequence[Video], held_out: Sequence[Video], static: Sequence[Video] = ()
 ) -> VideoDataModule:
-    """Return the LightningDataModule over opened videos and static images."""
+    """Return the LightningDataModule of opened videos and static images."""
     c = cfg.clips
     transform = ClipTransform(c.size, c.flip, c.scale, cfg.backbone.preprocessing, c.crop)
     clips = ClipDataset(train, cfg.model.frames, transform, run_seed(cfg), c.clips_per_video)

@@ -1,4 +1,4 @@
-"""Several processes that train together: which strategy, and batch normalisation over all of their clips."""
+"""Distributed training: the strategy, and batch normalisation synchronised over processes, on CPUs too."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from agnn_lit.config import TrainConfig
 
 
 def trainer_options(cfg: TrainConfig) -> dict[str, Any]:
-    """Arguments of Lightning's Trainer for the devices and nodes of a configuration."""
+    """Arguments of Lightning's Trainer that depend on devices and nodes."""
     t = cfg.trainer
     options: dict[str, Any] = {
         "accelerator": t.accelerator,
         "devices": t.devices,
         "num_nodes": t.nodes,
         "strategy": t.strategy,
-        "use_distributed_sampler": False,  # the plan of an epoch knows the processes
+        "use_distributed_sampler": False,  # EpochPlan divides the clips between processes
         "plugins": [],
     }
     if t.devices * t.nodes == 1:
         return options
     if t.strategy == "auto":
-        # Steps of static images leave the graph without a gradient, steps of clips perhaps the auxiliary mask.
-        # A single frame has no line edges.
-        whole = not cfg.static.every and (cfg.loss.auxiliary > 0 or not cfg.model.auxiliary)
-        whole = whole and (cfg.model.frames > 1 or cfg.model.rounds == 0)
-        options["strategy"] = "ddp" if whole else "ddp_find_unused_parameters_true"
+        # Parameters without a gradient: the graph on static image steps, the auxiliary mask if its loss has weight 0,
+        # and the line edges of a single frame.
+        unused = cfg.static.every or (cfg.model.auxiliary and cfg.loss.auxiliary <= 0)
+        unused = unused or (cfg.model.frames == 1 and cfg.model.rounds > 0)
+        options["strategy"] = "ddp_find_unused_parameters_true" if unused else "ddp"
     if t.sync_batchnorm:
         on_cpu = t.accelerator == "cpu" or (t.accelerator == "auto" and not torch.cuda.is_available())
         options.update({"plugins": [CpuBatchNormSync()]} if on_cpu else {"sync_batchnorm": True})
@@ -40,15 +40,15 @@ class SyncedBatchNorm(nn.BatchNorm2d):
     """Batch normalisation over the frames of all processes, on any device; torch's own is for GPUs only."""
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Normalise frames (M, C, H, W); in training by the mean and variance over all processes."""
+        """Normalise frames (M, C, H, W), in training with the mean and variance over all processes."""
         if not self.training or not torch.distributed.is_initialized():
             return super().forward(frames)
-        dtype, frames = frames.dtype, frames.float()  # sums in half precision would lose frames
+        dtype, frames = frames.dtype, frames.float()  # half precision is too coarse for the sums
         count = frames.new_tensor(frames.numel() / frames.shape[1])
         torch.distributed.all_reduce(count)
-        mean = _total(frames.sum((0, 2, 3))) / count  # (C,)
+        mean = _sum_over_processes(frames.sum((0, 2, 3))) / count  # (C,)
         centred = frames - mean[:, None, None]
-        variance = _total(centred.square().sum((0, 2, 3))) / count
+        variance = _sum_over_processes(centred.square().sum((0, 2, 3))) / count
         if self.running_mean is not None and self.running_var is not None:
             assert self.num_batches_tracked is not None
             assert self.momentum is not None
@@ -60,8 +60,8 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         return (normed * self.weight[:, None, None] + self.bias[:, None, None]).to(dtype)
 
 
-class _Total(torch.autograd.Function):
-    """Sum over all processes; each one's gradient reaches all parts of it."""
+class _AllReduceSum(torch.autograd.Function):
+    """Differentiable sum over processes; torch deprecates its own (``torch.distributed.nn.functional.all_reduce``)."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor) -> Tensor:  # noqa: ARG004 - torch's call
@@ -71,29 +71,27 @@ class _Total(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: ARG004 - torch's call
-        total = grad.clone()
-        torch.distributed.all_reduce(total)
-        return total
+        return _sum_over_processes(grad)
 
 
-def _total(part: Tensor) -> Tensor:
-    total: Tensor = _Total.apply(part)  # type: ignore[no-untyped-call]
+def _sum_over_processes(part: Tensor) -> Tensor:
+    total: Tensor = _AllReduceSum.apply(part)  # type: ignore[no-untyped-call]
     return total
 
 
 class CpuBatchNormSync(LayerSync):
-    """Lightning's switch between :class:`torch.nn.BatchNorm2d` and :class:`SyncedBatchNorm`."""
+    """Lightning plugin that replaces :class:`torch.nn.BatchNorm2d` by :class:`SyncedBatchNorm`."""
 
     def apply(self, model: nn.Module) -> nn.Module:
         """Synchronise all batch normalisations of a model, in place."""
-        return _changed(model, nn.BatchNorm2d, SyncedBatchNorm)
+        return _replace_class(model, nn.BatchNorm2d, SyncedBatchNorm)
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Take that back."""
-        return _changed(model, SyncedBatchNorm, nn.BatchNorm2d)
+        """Undo :meth:`apply`."""
+        return _replace_class(model, SyncedBatchNorm, nn.BatchNorm2d)
 
 
-def _changed(model: nn.Module, old: type[nn.Module], new: type[nn.Module]) -> nn.Module:
+def _replace_class(model: nn.Module, old: type[nn.Module], new: type[nn.Module]) -> nn.Module:
     for part in model.modules():
         if type(part) is old:
             part.__class__ = new

@@ -1,4 +1,4 @@
-"""What ends a run before its time, said so that people know what to do."""
+"""Errors of training, explained with what to do about them."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from agnn_lit.data.video import DataError
 from agnn_lit.shared.runs import Run, RunError
 
 
-def for_people(error: BaseException, cfg: TrainConfig) -> BaseException:
-    """Return what to raise for an error of training: what it means, where that is known, else the error itself."""
-    if isinstance(error, DataError):  # from a loader process it comes with the whole of its traceback
+def readable_error(error: BaseException, cfg: TrainConfig) -> BaseException:
+    """Return a RunError or DataError that explains an error of training; an unknown error is returned as it is."""
+    if isinstance(error, DataError):  # a loader process adds its traceback to the message
         said = str(error).strip().splitlines()[-1]
         return DataError(said.removeprefix(f"{DataError.__module__}.DataError: "))
     if isinstance(error, ValueError) and str(error).startswith("loss.eta=literal"):
         return RunError(str(error))
     if isinstance(error, RuntimeError) and re.search("Connection (closed|reset) by peer|remote process", str(error)):
-        return RunError("another process of this run has ended, and so does this one; that one's message says why")
+        return RunError("another process of this run has failed, so this one stops; see that process's message")
     return RunError(_memory_advice(cfg, error)) if _is_out_of_memory(error) else error
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an allocation failed; torch has a type for it on GPUs only."""
+    """Whether an allocation failed; torch has its own exception type only on GPUs."""
     return isinstance(error, (MemoryError, RuntimeError)) and bool(
         re.search("out of memory|not enough memory|can't allocate memory", str(error), re.IGNORECASE)
     )
 
 
 def _memory_advice(cfg: TrainConfig, error: BaseException) -> str:
-    """Say which settings take less memory, and by how much: activations grow with clips, frames and pixels alike."""
+    """List settings that need less memory, and how much less: activations grow with clips, frames and pixels."""
     m, c = cfg.model, cfg.clips
     height, width = c.size
     settings = [
@@ -47,23 +47,23 @@ def _memory_advice(cfg: TrainConfig, error: BaseException) -> str:
     accumulate = f"trainer.accumulate={2 * cfg.trainer.accumulate}"
     return (
         f"out of memory at clips.batch_size={c.batch_size}, model.frames={m.frames}, clips.size={list(c.size)}: "
-        f"{str(error).splitlines()[0]}\nEach of these takes less:\n"
+        f"{str(error).splitlines()[0]}\nEach of these settings needs less memory:\n"
         + "\n".join(lines)
-        + f"\n{accumulate} makes up for half the clips a step"
+        + f"\n{accumulate} keeps the global batch size when clips.batch_size is halved"
     )
 
 
-def check_last(run: Run) -> None:
-    """Raise ConfigError when the checkpoint to continue from is not whole, or not of a training run."""
+def check_last_checkpoint(run: Run) -> None:
+    """Raise ConfigError if ``last.ckpt`` is damaged or not a checkpoint of agnn-train."""
     import torch
 
     try:
         content = torch.load(run.last, map_location="cpu", weights_only=True, mmap=True)
         missing = {"state_dict", "optimizer_states", "loops", "hyper_parameters"} - content.keys()
-    except Exception as error:  # torch.load raises whatever a torn file leads its unpickler into
+    except Exception as error:  # on a damaged file torch.load may raise anything
         raise ConfigError(
-            f"{run.last}: cannot be continued from ({str(error).splitlines()[0]}); put a whole one in its place, "
-            "or train anew with overwrite=true"
+            f"{run.last}: cannot resume from it ({str(error).splitlines()[0]}); replace the file, or start again with "
+            "overwrite=true"
         ) from error
     if missing:
-        raise ConfigError(f"{run.last}: cannot be continued from, it has no {', '.join(sorted(missing))}")
+        raise ConfigError(f"{run.last}: cannot resume from it, it has no {', '.join(sorted(missing))}")

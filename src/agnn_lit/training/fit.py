@@ -16,7 +16,7 @@ from agnn_lit.config import EvaluateConfig, TrainConfig, check_train, plain
 from agnn_lit.data.open import open_static_images, open_training_videos, open_videos
 from agnn_lit.shared.processes import is_first_process, peak_memory_mb
 from agnn_lit.shared.runs import Run
-from agnn_lit.training.errors import check_last, for_people
+from agnn_lit.training.errors import check_last_checkpoint, readable_error
 from agnn_lit.training.warm_start import start_from
 
 if TYPE_CHECKING:
@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training that a signal has ended.
-
-    Args:
-        number: of the signal.
-    """
+    """Training was stopped by a signal; ``signal`` is its number."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -36,25 +32,26 @@ class Interrupted(KeyboardInterrupt):
 
 
 def train(cfg: TrainConfig, run: Run) -> dict[str, float]:
-    """Train as configured, in a run folder; goes on from ``last.ckpt`` when the folder has one.
+    """Train in a run folder, from ``last.ckpt`` if there is one.
 
     Returns:
         The last values of the logged metrics.
 
     Raises:
-        ConfigError, DataError: before anything is trained.
+        ConfigError, DataError: wrong settings or data; raised before training starts.
+        RunError: training failed for a known reason.
     """
     check_train(cfg)
-    from agnn_lit.training.build import plan_epochs  # torch is loaded once the settings are known to be right
+    from agnn_lit.training.build import plan_epochs  # imports torch, which takes seconds
 
     videos, held_out = open_training_videos(cfg)
     static = open_static_images(cfg.static)
-    if cfg.test:  # what is wrong with them shows now, not when the training is done
+    if cfg.test:  # find errors in the test videos now, not after training
         open_videos(cfg.data, "test", 1)
     plan_epochs(cfg, len(videos), len(static))
-    resumed = run.last.is_file() and (is_first_process() or not cfg.overwrite)  # the first one clears the folder
+    resumed = run.last.is_file() and (is_first_process() or not cfg.overwrite)  # the first process clears the folder
     if resumed:
-        check_last(run)
+        check_last_checkpoint(run)
     run.begin(cfg)
     try:
         metrics = _fit(cfg, run, (videos, held_out, static), resumed)
@@ -63,13 +60,13 @@ def train(cfg: TrainConfig, run: Run) -> dict[str, float]:
         raise
     except BaseException as error:
         run.update(state="failed", error=traceback.format_exc())
-        raise for_people(error, cfg) from error
+        raise readable_error(error, cfg) from error
     run.update(state="done", metrics=metrics, memory_mb=_peak_memory())
     return metrics
 
 
 def _peak_memory() -> float:
-    """Largest memory of the run so far in MB: of its GPU where it has one, else of this process."""
+    """Peak memory so far in MB: of the GPU if it is used, else of this process."""
     import torch
 
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
@@ -77,20 +74,19 @@ def _peak_memory() -> float:
     return round(peak_memory_mb(), 1)
 
 
-def _quieten() -> None:
-    """Keep Lightning's advertisements and notes to itself out of the output."""
+def _silence_lightning() -> None:
+    """Hide Lightning's tips and the warnings that do not apply here."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in (
-        ".*treespec, LeafSpec.*",  # Lightning's own call of a deprecated torch function
+        ".*treespec, LeafSpec.*",  # Lightning calls a deprecated torch function
         ".*does not have many workers.*",  # validation reads video by video, see VideoDataModule
-        ".*Checkpoint directory .* exists and is not empty.*",  # that is what continuing a run is
-        ".*`srun` command is available.*",  # a run of one process needs none
+        ".*Checkpoint directory .* exists and is not empty.*",  # expected on resume
+        ".*`srun` command is available.*",  # one process needs no srun
     ):
         warnings.filterwarnings("ignore", message)
 
 
 def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool) -> dict[str, float]:
-
     import pytorch_lightning as pl
     import torch
 
@@ -102,10 +98,10 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
     from agnn_lit.training.loggers import build_loggers, log_checkpoint
     from agnn_lit.training.module import describe_groups
 
-    _quieten()
+    _silence_lightning()
     keep_freed_memory()
     t = cfg.trainer
-    # The last digits of a sum depend on it, and a continued run gives those of an undisturbed one.
+    # Sums depend on the number of threads in their last digits; a resumed run must reproduce an uninterrupted one.
     threads = t.threads or run.status.get("threads") or torch.get_num_threads()
     torch.set_num_threads(threads)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -113,7 +109,7 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
     plan = plan_epochs(cfg, len(videos), len(static))
     module = build_module(cfg, plan, pretrained=not resumed and cfg.model.weights is None)
     if cfg.model.weights is not None and not resumed:
-        _say(start_from(module.model, cfg, Path(cfg.model.weights).expanduser()))
+        _print(start_from(module.model, cfg, Path(cfg.model.weights).expanduser()))
     parameters = sum(p.numel() for p in module.model.parameters())
     groups = describe_groups(module.model, cfg.optim)
     provenance = {k: run.status.get(k) for k in ("git", "versions", "command")}
@@ -123,15 +119,14 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
     run.update(
         threads=threads, parameters=parameters, groups=groups, wandb_id=None if wandb is None else wandb.experiment.id
     )
-    _say(
+    _print(
         f"{run.folder}: {parameters:,} parameters, {len(videos)} training and {len(held_out)} held-out videos"
         + (f", {len(static)} static images" if static else "")
         + (f", continued from {run.last}" if resumed else "")
     )
     for name, group in groups.items():
-        _say(
-            f"  {name}: {group['parameters']:,} trained parameters in {group['tensors']} tensors, lr {group['lr']:.3g}"
-        )
+        size = f"{group['parameters']:,} trained parameters in {group['tensors']} tensors"
+        _print(f"  {name}: {size}, lr {group['lr']:.3g}")
     interruption = Interruption(run.last)
     options = trainer_options(cfg)
     trainer = pl.Trainer(
@@ -145,7 +140,7 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
         deterministic="warn" if t.deterministic else None,
         limit_val_batches=None if held_out else 0,
         num_sanity_val_steps=0,
-        logger=[csv] if wandb is None else [wandb, csv],  # what CSV has is in W&B, too
+        logger=[csv] if wandb is None else [wandb, csv],
         callbacks=[
             *checkpoints(run.folder / "checkpoints", validated=bool(held_out), minutes=t.checkpoint_minutes),
             interruption,
@@ -162,7 +157,7 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
     datamodule = build_datamodule(cfg, videos, held_out, static)
     try:
         trained = run.status.get("trained")
-        if trained is None or trained["max_epochs"] != t.max_epochs:  # else the run was stopped in its test
+        if trained is None or trained["max_epochs"] != t.max_epochs:  # else the run was stopped during its test
             begun, earlier = time.monotonic(), run.status.get("fit_seconds", 0.0)
             try:
                 with interruption.listening(trainer):
@@ -178,7 +173,7 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
         if wandb is not None and cfg.logger.checkpoint:
             log_checkpoint(wandb.experiment, run.best, metrics)
         return metrics
-    except SystemExit:  # Lightning turns Ctrl-C into this
+    except SystemExit:  # raised by Lightning on Ctrl-C
         if trainer.interrupted:
             raise Interrupted(interruption.received or signal.SIGINT) from None
         raise
@@ -188,10 +183,10 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
 
 
 def _test(cfg: TrainConfig, run: Run, wandb: WandbLogger | None) -> dict[str, float]:
-    """Score the test videos with the best checkpoint, also in the run's W&B run.
+    """Score the test videos with the best checkpoint, and log the scores to W&B.
 
     Returns:
-        ``test/J``, ``test/F`` and ``test/T`` where it is one.
+        ``test/J``, ``test/F`` and, where the protocol has it, ``test/T``.
     """
     from agnn_lit.inference.evaluation import evaluate
     from agnn_lit.training.loggers import log_scores
@@ -213,6 +208,6 @@ def _test(cfg: TrainConfig, run: Run, wandb: WandbLogger | None) -> dict[str, fl
     return {name: summary[key] for name, key in keys.items() if summary[key] is not None}
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     if is_first_process():
         print(text, flush=True)

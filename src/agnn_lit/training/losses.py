@@ -1,4 +1,4 @@
-"""Training losses: cross-entropy weighted against the imbalance of a frame (AGNN, eq. 12), or the released code's."""
+"""Training losses: class-balanced cross-entropy (AGNN, eq. 12), and the loss of the released code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def foreground_weight(target: Tensor, eta: str = "share") -> Tensor:
         η, (..., 1, 1).
 
     Raises:
-        ValueError: ``literal`` on a frame whose object fills over half of it: 1 − η would be negative.
+        ValueError: ``literal`` with an object that fills over half of a frame: 1 − η would be negative.
     """
     share = target.mean(dim=(-2, -1), keepdim=True)
     if eta == "share":
@@ -33,17 +33,16 @@ def foreground_weight(target: Tensor, eta: str = "share") -> Tensor:
     largest = float(share.max())
     if largest > 0.5:
         raise ValueError(
-            f"loss.eta=literal: an object fills {largest:.1%} of its frame, so η = |fg|/|bg| exceeds 1 and "
-            "the weight 1 - η of the foreground turns negative; use loss.eta=share"
+            f"loss.eta=literal: an object fills {largest:.1%} of its frame, so η = |fg|/|bg| exceeds 1 and the "
+            "foreground weight 1 - η is negative; use loss.eta=share"
         )
     return share / (1 - share)
 
 
 def weighted_bce(logits: Tensor, target: Tensor, eta: str = "share", reduction: str = "mean") -> Tensor:
-    """−Σ_x [(1−η) S_x log Ŝ_x + η (1−S_x) log(1−Ŝ_x)], with one η a frame, computed from logits.
+    """−Σ_x [(1−η) S_x log Ŝ_x + η (1−S_x) log(1−Ŝ_x)], with one η per frame, computed from logits.
 
-    A frame without foreground has η = 0 and one without background 1−η = 0: both weigh nothing, as the
-    equation says.
+    By this equation a frame without foreground (η = 0) or without background (1−η = 0) has loss 0.
 
     Args:
         logits: (..., H, W); Ŝ = σ(logits).
@@ -55,7 +54,7 @@ def weighted_bce(logits: Tensor, target: Tensor, eta: str = "share", reduction: 
         A scalar.
 
     Raises:
-        ValueError: shapes that differ, another reduction, or see :func:`foreground_weight`.
+        ValueError: different shapes, an unknown reduction, or see :func:`foreground_weight`.
     """
     if logits.shape != target.shape:
         raise ValueError(f"logits {tuple(logits.shape)} and target {tuple(target.shape)} differ in shape")
@@ -68,21 +67,21 @@ def weighted_bce(logits: Tensor, target: Tensor, eta: str = "share", reduction: 
 
 
 def official_loss(logits: Tensor, target: Tensor, l1: float = 0.8) -> Tensor:
-    """Loss of the released code: mean binary cross-entropy over the share of the foreground, and l1 · mean |Ŝ − S|.
+    """Loss of the released code: mean binary cross-entropy divided by the foreground share, plus l1 · mean |Ŝ − S|.
 
-    The share is that of the whole batch; where several devices train together, of each device's part. A batch without
-    foreground, where the released code divides by zero, counts as one pixel of it.
+    The share is that of the batch on this device. A batch without foreground, for which the released code divides by
+    zero, counts as one foreground pixel.
 
     Args:
         logits: (..., H, W); Ŝ = σ(logits).
         target: S, of the same shape, 0 or 1.
-        l1: weight of the L1 part.
+        l1: weight of the L1 term.
 
     Returns:
         A scalar.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: different shapes.
     """
     if logits.shape != target.shape:
         raise ValueError(f"logits {tuple(logits.shape)} and target {tuple(target.shape)} differ in shape")
