@@ -23,6 +23,7 @@ def test_ours_takes_the_blocks():
     assert 0 < apart(Workload(channels=16, grid=(9, 9)), "bfloat16") < 0.1
 
 
+@pytest.mark.long
 def test_it_gives_rows_and_ratios(monkeypatch):
     result = run_graph(1, Workload(channels=16, grid=(16, 16)), more=4)
     assert set(result["ratios"]) == {

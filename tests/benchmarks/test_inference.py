@@ -9,6 +9,7 @@ from agnn_lit.model.build import build_model
 from tests.configs import train_config
 
 
+@pytest.mark.long
 def test_inference_gives_rows_and_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
     small = benchmark_inference.Workload("tiny", (32, 32), (40, 56), length=3, matrix=64)
     result = benchmark_inference.run_inference(1, small)

@@ -12,6 +12,7 @@ from agnn_lit.benchmarks.run import benchmark
 from agnn_lit.config.commands import BenchmarkConfig
 
 
+@pytest.mark.long
 def test_scoring_writes_rows_and_ratios(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

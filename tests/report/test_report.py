@@ -15,6 +15,7 @@ from agnn_lit.commands.report import main
 from agnn_lit.config import ConfigError, ReportConfig
 from agnn_lit.report.collect import ReportError
 from agnn_lit.report.report import make_report
+from tests.command import call_command
 from tests.report.folders import overlays, run_folder, score_folder
 
 VOID = {"meta", "link", "img", "path", "use", "br"}
@@ -178,28 +179,18 @@ def test_quoting_of_entries() -> None:
     assert quoted("--help") == "--help"
 
 
-def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "agnn_lit.commands.report", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_command_line(sweep: Path, tmp_path: Path) -> None:
-    done = command("runs=sweep", "title=Rounds of message passing", cwd=tmp_path)
+    done = call_command("report", "runs=sweep", "title=Rounds of message passing", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "report" / "index.html").is_file()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report", "sweep"]  # Hydra leaves nothing behind
-    failed = command("scores=[mine=sweep/nothing]", cwd=tmp_path)
+    failed = call_command("report", "scores=[mine=sweep/nothing]", cwd=tmp_path)
     assert failed.returncode == 2
     assert failed.stderr.startswith("agnn-report: sweep/nothing is not a folder")
-    misspelt = command("socres=[x]", cwd=tmp_path)
+    misspelt = call_command("report", "socres=[x]", cwd=tmp_path)
     assert misspelt.returncode != 0
     assert "socres" in misspelt.stderr
-    assert "usage: agnn-report" in command("--help", cwd=tmp_path).stdout
+    assert "usage: agnn-report" in call_command("report", "--help", cwd=tmp_path).stdout
 
 
 def test_main(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
