@@ -51,6 +51,27 @@ def test_csv_goes_on_in_its_file_and_replaces_what_is_done_again(tmp_path):
     ]
 
 
+def test_csv_is_written_by_the_first_process_alone(tmp_path, monkeypatch):
+    from pytorch_lightning.utilities import rank_zero_only
+
+    (tmp_path / "metrics.csv").write_text("step,epoch,a\n0,0,1.0\n1,0,2.")  # which the first process mends
+    before = (tmp_path / "metrics.csv").read_text()
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    logger = CsvLogger(tmp_path)
+    logger.log_metrics({"a": 5.0}, 1)
+    logger.finalize("success")
+    assert (tmp_path / "metrics.csv").read_text() == before
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
+    logger.log_metrics({"a": 5.0, "epoch": 0}, 1)
+    logger.save()
+    assert (tmp_path / "metrics.csv").read_text() == "step,epoch,a\n0,0,1.0\n1,0,5.0\n"
+
+
+def test_a_run_without_a_logged_step_has_a_header(tmp_path):
+    CsvLogger(tmp_path).finalize("success")
+    assert (tmp_path / "metrics.csv").read_text() == "step,epoch\n"
+
+
 def test_online_with_a_key_offline_without_and_never_a_question(tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)

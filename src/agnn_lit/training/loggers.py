@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +13,17 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from agnn_lit.config import LoggerConfig, plain
-from agnn_lit.shared.files import write_text
 from agnn_lit.shared.processes import is_first_process
 from agnn_lit.shared.runs import Run
-from agnn_lit.training.wandb_files import history
+from agnn_lit.training.metrics_file import MetricsFile
 
-_STEP = "trainer/global_step"  # Lightning's name of it in W&B
-_HEADER = 7  # bytes that a file of W&B begins with
+_HEADER = 7  # bytes of an offline W&B file that holds nothing else
 
 
 class CsvLogger(Logger):
-    """All metrics in one ``metrics.csv``, a row a step; a continued run goes on in the file that is there.
+    """Writes all metrics to ``metrics.csv`` in the run folder, a row for each step.
 
-    Steps that a continued run does again replace their rows.
-
-    The header is the union of the metrics logged so far; a metric that was not logged at a step leaves its
-    cell empty. The file is replaced as a whole, never half written.
+    A continued run goes on in the file; steps that it trains again replace their rows.
 
     Args:
         folder: run folder.
@@ -39,88 +32,38 @@ class CsvLogger(Logger):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.file = folder / "metrics.csv"
-        self._rows: dict[int, dict[str, Any]] = {}
-        self._columns: list[str] = ["step", "epoch"]
-        if self.file.is_file():
-            with self.file.open(newline="") as file:
-                for row in csv.DictReader(file):
-                    self._add({k: v for k, v in row.items() if v != ""}, int(row["step"]))
-
-    @property
-    def rows(self) -> dict[int, dict[str, Any]]:
-        """Metrics of each step so far."""
-        return self._rows
+        self._written: MetricsFile | None = None  # opened at the first writing, by the process that writes
+        self._noted: dict[int, dict[str, Any]] = {}
 
     @property
     def name(self) -> str:
-        """Part of Lightning's paths; unused."""
+        """Lightning builds paths of it; not used here."""
         return "csv"
 
     @property
     def version(self) -> str:
-        """Part of Lightning's paths; unused."""
+        """Lightning builds paths of it; not used here."""
         return ""
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the configuration is in ``config.yaml``."""
-
-    def _add(self, metrics: dict[str, Any], step: int) -> None:
-        self._rows.setdefault(step, {}).update({**metrics, "step": step})
-        self._columns += [name for name in metrics if name not in self._columns]
+        """Do nothing: the configuration is in ``config.yaml``."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Note metrics at a step."""
-        self._add(dict(metrics), int(step or 0))
+        """Note the metrics of a step until :meth:`save`; several calls for one step make one row."""
+        self._noted.setdefault(int(step or 0), {}).update(metrics)
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the file."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self._rows[step] for step in sorted(self._rows))
-        write_text(self.file, text.getvalue())
+        """Write what was noted."""
+        self._written = self._written or MetricsFile(self.file)
+        self._written.write(self._noted)
+        self._noted = {}
 
     @rank_zero_only
     def finalize(self, status: str) -> None:  # noqa: ARG002 - Lightning's call
-        """Write the file at the end of training."""
+        """Write what was noted, at the end of training."""
         self.save()
-
-
-class _WandbOnce(WandbLogger):
-    """Logs to a W&B run that has each step once, also where the process is killed and the run continued.
-
-    What W&B had not yet on disk then is logged again from ``metrics.csv``, and what the continued run does again, to
-    the same numbers, is left out.
-
-    Args:
-        experiment: the W&B run.
-        folder: with its files.
-        rows: steps of metrics.csv so far.
-    """
-
-    def __init__(self, experiment: Any, folder: Path, rows: dict[int, dict[str, Any]]) -> None:
-        super().__init__(experiment=experiment)
-        self._logged: dict[int, set[str]] = {}
-        for row in history(folder) if rows else []:
-            if _STEP in row:
-                self._logged.setdefault(int(row[_STEP]), set()).update(row)
-        for step, row in sorted(rows.items()):
-            lost = row.keys() - self._logged.get(step, set()) - {"step", "epoch"}
-            if lost:
-                self.log_metrics({k: float(row[k]) for k in (*sorted(lost), "epoch") if k in row}, step)
-
-    @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log what is new at a step."""
-        if step is not None:
-            new = metrics.keys() - self._logged.setdefault(step, set())
-            if not new - {"epoch"}:
-                return
-            self._logged[step] |= new
-            metrics = {k: v for k, v in metrics.items() if k in new or k == "epoch"}
-        super().log_metrics(metrics, step)
 
 
 def wandb_is_online(mode: str) -> bool:
@@ -160,7 +103,7 @@ def build_loggers(
         _drop_empty(folder / "wandb")
     # Begun here rather than by WandbLogger, which passes an option that W&B has retired and warns of.
     experiment = _begin(cfg, "train", name=name, dir=folder, id=wandb_id, config=config, resume="allow")
-    return csv_logger, _WandbOnce(experiment, folder / "wandb", csv_logger.rows)
+    return csv_logger, WandbLogger(experiment=experiment)
 
 
 def _begin(cfg: LoggerConfig, job_type: str, **about: Any) -> Any:
