@@ -305,7 +305,7 @@ def test_a_run_on_a_disk_that_is_full_ends_with_what_to_do_and_continues_on_a_la
     assert done.returncode == 0, said
     assert (tmp_path / "code").read_text() == "1\n"
     assert "agnn-train: [Errno 28] No space left on device" in said
-    assert "what is written stays; once that is mended: agnn-train run=runs/agnn/x" in said
+    assert "files are kept; fix this, then continue with: agnn-train run=runs/agnn/x" in said
     assert "Traceback" not in said
     assert not (tmp_path / "partial").read_text()
     kept = torch.load(tmp_path / "kept.ckpt", weights_only=True)

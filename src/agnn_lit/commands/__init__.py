@@ -1,1 +1,1 @@
-"""Entry points, one a command; each is thin over the room that does the work."""
+"""Entry points, one per command."""

@@ -1,4 +1,4 @@
-"""``agnn-benchmark``: speed and memory beside plain code, side by side in one run."""
+"""``agnn-benchmark``: time and memory beside plain code."""
 
 from agnn_lit.benchmarks.run import benchmark
 from agnn_lit.commands.command_line import run_command

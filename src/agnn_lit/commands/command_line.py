@@ -1,4 +1,4 @@
-"""What all commands share: help, paths taken as typed, and one sentence with code 2 for a wrong word."""
+"""What all commands share: help, quoting of paths, and short error messages with exit code 2."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from agnn_lit.shared.runs import register_resolvers
 
 
 def run_command(command: str, work: Callable[[Any], Any], *errors: type[Exception]) -> None:
-    """Compose the settings of a command and do its work; errors that a user can put right are shown as their text.
+    """Compose the settings of a command and call its function; errors of the user are printed without a traceback.
 
     Args:
-        command: such as ``train``: the file in ``conf/``, and the schema of its settings.
-        work: called with the settings; what it returns is what Hydra's sweepers optimise.
-        errors: exceptions of the work that end with code 2, besides ConfigError.
+        command: name of the file in ``conf/`` and of the schema, such as ``train``.
+        work: called with the settings; returns what Hydra's sweepers optimise.
+        errors: exceptions of the user, besides ConfigError.
 
     Raises:
-        SystemExit: 2 when the settings cannot be composed, and for the errors.
+        SystemExit: 2 if the settings cannot be composed, and for errors of the user.
     """
     register_schemas()
     register_resolvers()
@@ -45,15 +45,15 @@ def run_command(command: str, work: Callable[[Any], Any], *errors: type[Exceptio
             return work(typed(cfg, schema))
         except caught as error:
             if HydraConfig.get().mode is RunMode.MULTIRUN:
-                raise  # the other jobs of a sweep go on; it is said at the end
+                raise  # printed below, once for the sweep
             print(f"{name}: {error}", file=sys.stderr)
             remove_empty(Path(HydraConfig.get().runtime.output_dir))
             raise SystemExit(2) from error
 
     full = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of print
     try:
-        if not {"-m", "--multirun"} & set(sys.argv[1:]):  # there a comma separates values
+        if not {"-m", "--multirun"} & set(sys.argv[1:]):  # in a sweep a comma separates values
             sys.argv[1:] = quote_paths(sys.argv[1:], schema)
         if {"-h", "--help"} & set(sys.argv[1:]):
             from agnn_lit.config.help import help_text
@@ -70,7 +70,7 @@ def run_command(command: str, work: Callable[[Any], Any], *errors: type[Exceptio
         print(f"{name}: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:  # of a folder that Hydra makes
+        if error.errno != errno.ENAMETOOLONG:  # raised when Hydra creates the run folder
             raise
         print(f"{name}: {error.strerror}, give a shorter one: {error.filename}", file=sys.stderr)
         raise SystemExit(2) from error
@@ -90,7 +90,7 @@ def _print(text: str) -> None:
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove a run folder that Hydra made, and the two above it, where they hold nothing."""
+    """Remove a run folder that Hydra created, and the two folders above it, if they are empty."""
     with suppress(OSError):
         for made in (folder, folder.parent, folder.parent.parent):
             if made.resolve() != Path.cwd():
@@ -98,7 +98,7 @@ def remove_empty(folder: Path) -> None:
 
 
 def _need_settings(command: str, cfg: DictConfig) -> None:
-    """Raise ConfigError where a setting that must be given is not."""
+    """Raise ConfigError if a required setting is missing."""
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         possible = {entry.key: entry.about.possible for entry in entries(SCHEMAS[command]())}.get(missing[0])
@@ -107,10 +107,10 @@ def _need_settings(command: str, cfg: DictConfig) -> None:
 
 
 def quote_paths(arguments: list[str], schema: type[Any]) -> list[str]:
-    """Quote the settings that are paths, so that Hydra's grammar takes any file name, and expand ``~``.
+    """Quote settings that are paths, so that Hydra accepts any file name, and expand ``~``.
 
-    A list ``key=[a,b]`` is quoted entry by entry; a single value of a setting that is a list becomes a list of one.
-    Values that are quoted already are left alone.
+    A list ``key=[a,b]`` is quoted entry by entry; a single value of a list setting becomes a list. Quoted values are
+    left as they are.
     """
     paths = {entry.key: entry.default for entry in entries(schema()) if entry.about.path}
     quoted = []
@@ -130,20 +130,20 @@ def quote_paths(arguments: list[str], schema: type[Any]) -> list[str]:
 
 def _quote(path: str) -> str:
     expanded = str(Path(path).expanduser()) if path.startswith("~") else path
-    # Backslashes stand for themselves but before a quote.
+    # Hydra unescapes backslashes only before a quote.
     return "'" + re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), expanded) + "'"
 
 
 def explain(error: BaseException, schema: type[Any]) -> str:
-    """Say what is wrong with an override, and what may have been meant."""
+    """Explain what is wrong with an override, with a suggestion for a misspelt key."""
     text = str(error)
     cause = error.__cause__ or error.__context__
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown and cause is not None and "not in" in str(cause):
         return unknown_key(unknown[1], schema)
-    elsewhere = re.search(r"In 'experiment/(\w+)': Could not override '([\w/]+)'", text)
-    if elsewhere:
-        return f"experiment={elsewhere[1]} is for another command: this one has no group {elsewhere[2]}"
+    foreign = re.search(r"In 'experiment/(\w+)': Could not override '([\w/]+)'", text)
+    if foreign:
+        return f"experiment={foreign[1]} is for another command: this one has no group {foreign[2]}"
     wrong = re.search(r"Error merging override (.+)", text)
     if wrong and cause is not None:
         return f"{wrong[1].splitlines()[0]}: {str(cause).splitlines()[0]}"

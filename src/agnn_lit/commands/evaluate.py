@@ -1,4 +1,4 @@
-"""``agnn-evaluate``: predict a data set with a trained model, or with all of a sweep, and score the masks."""
+"""``agnn-evaluate``: predict a data set with a trained model or all models of a sweep, and score the masks."""
 
 from agnn_lit.commands.command_line import run_command
 from agnn_lit.data.video import DataError

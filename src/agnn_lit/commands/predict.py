@@ -19,12 +19,12 @@ def _predict(cfg: PredictConfig) -> None:
         predict(cfg)
     except OSError as error:
         print(
-            f"agnn-predict: {error}\nwhat is written stays; once that is mended, the same command goes on",
+            f"agnn-predict: {error}\nfinished files are kept; fix this, then repeat the command to continue",
             file=sys.stderr,
         )
         raise SystemExit(1) from error
     except KeyboardInterrupt as error:
-        print("\ninterrupted; what is written stays, and the same command goes on from there", file=sys.stderr)
+        print("\ninterrupted; finished files are kept; repeat the command to continue", file=sys.stderr)
         raise SystemExit(130) from error
 
 

@@ -1,4 +1,4 @@
-"""``agnn-report``: runs and scored masks as one page, with tables, curves and published numbers."""
+"""``agnn-report``: one page about runs and scored masks, with tables, curves and published numbers."""
 
 from agnn_lit.commands.command_line import run_command
 from agnn_lit.report.collect import ReportError

@@ -1,4 +1,4 @@
-"""``agnn-score``: score the masks of any method against annotations, sequences in parallel."""
+"""``agnn-score``: score the masks of any method against annotations."""
 
 import signal
 

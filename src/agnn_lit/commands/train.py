@@ -24,18 +24,18 @@ from agnn_lit.training.fit import train
 def _is_done(run: Run) -> bool:
     done = run.status.get("state") == "done"
     if done:
-        print(f"{run.folder}: already trained; its command with overwrite=true trains again")
+        print(f"{run.folder}: already trained; add overwrite=true to train again")
     return done
 
 
 def _prepare(cfg: TrainConfig, run: Run, overrides: list[str]) -> TrainConfig | None:
-    """Decide between a new run, a continued one, and nothing to do (None)."""
-    if not is_first_process():  # which decides
+    """Return the configuration of a new or resumed run; None if there is nothing to do."""
+    if not is_first_process():  # the first process checks
         return cfg if cfg.run is None else run.load_config()
     if cfg.run is not None:
         others = [o for o in overrides if not o.startswith("run=")]
         if others:
-            raise ConfigError(f"run={cfg.run} continues a run as it was configured; leave out {' '.join(others)}")
+            raise ConfigError(f"run={cfg.run} resumes a run with its own configuration; leave out {' '.join(others)}")
         return None if _is_done(run) else run.load_config()
     if cfg.overwrite:
         check_train(cfg)
@@ -48,11 +48,11 @@ def _prepare(cfg: TrainConfig, run: Run, overrides: list[str]) -> TrainConfig | 
 
 
 def _attempt(run: Run, prepare: Callable[[], TrainConfig | None]) -> float | None:
-    """Train, and say in a sentence what has ended it.
+    """Train, and exit with a message if training fails.
 
     Args:
-        run: where.
-        prepare: returns the configuration, or None where there is nothing to do.
+        run: the run folder.
+        prepare: returns the configuration; None if there is nothing to do.
 
     Returns:
         The last val/J.
@@ -66,7 +66,7 @@ def _attempt(run: Run, prepare: Callable[[], TrainConfig | None]) -> float | Non
         print(f"agnn-train: {error}", file=sys.stderr)
         raise SystemExit(BUSY) from error
     except (ConfigError, DataError) as error:
-        # A job of a sweep, or a run that cannot go on: its last process's words would stand for good.
+        # A job of a sweep, or a run that cannot resume: replace the state of its last process.
         if run.status.get("state") in ("waiting", *(() if cfg is None else ("interrupted", "running"))):
             run.update(state="failed", error=str(error))
         with suppress(OSError):
@@ -75,13 +75,13 @@ def _attempt(run: Run, prepare: Callable[[], TrainConfig | None]) -> float | Non
         raise
     except KeyboardInterrupt as error:
         if not is_first_process():
-            raise SystemExit(0) from error  # Lightning takes another code for a crash, and kills the first process
+            raise SystemExit(0) from error  # on any other code Lightning kills the first process
         print(f"\ninterrupted; continue with: agnn-train run={run.folder}", file=sys.stderr)
         raise SystemExit(128 + getattr(error, "signal", signal.SIGINT)) from error
     except (RunError, OSError) as error:
         print(f"agnn-train: {error}", file=sys.stderr)
         if isinstance(error, OSError):
-            print(f"what is written stays; once that is mended: agnn-train run={run.folder}", file=sys.stderr)
+            print(f"files are kept; fix this, then continue with: agnn-train run={run.folder}", file=sys.stderr)
         raise SystemExit(1) from error
     value = metrics.get("val/J")
     return None if value is None else float(value)
@@ -92,21 +92,21 @@ def _train(cfg: TrainConfig) -> float | None:
     if hydra_cfg.mode is RunMode.MULTIRUN:
         raise ConfigError(
             f"hydra/launcher={hydra_cfg.runtime.choices['hydra/launcher']}: must be one of {', '.join(LAUNCHERS)}; "
-            "others train several runs in one process"
+            "other launchers train several runs in one process"
         )
-    run = Run(_shortest(Path(hydra_cfg.runtime.output_dir)))
+    run = Run(_relative(Path(hydra_cfg.runtime.output_dir)))
     return _attempt(run, lambda: _prepare(cfg, run, list(hydra_cfg.overrides.task)))
 
 
-def _shortest(folder: Path) -> Path:
-    """A folder as seen from the working folder, where it lies below that."""
+def _relative(folder: Path) -> Path:
+    """The path relative to the working folder, if it is inside it."""
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def _continue(folder: Path) -> None:
-    """Continue a run as its folder says; what ``conf/`` says by now is not read."""
-    run = Run(_shortest(folder))
-    run.load_config()  # raises where there is none
+    """Resume a run with the configuration in its folder; ``conf/`` is not read."""
+    run = Run(_relative(folder))
+    run.load_config()  # raises ConfigError if there is none
     _attempt(run, lambda: None if is_first_process() and _is_done(run) else run.load_config())
 
 
