@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from random import Random
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from agnn_lit.metrics.boundary import davis_radius, region_and_boundary
 from agnn_lit.metrics.objects import score_objects
 from agnn_lit.metrics.protocols import ScoreError, get_protocol
 
-from .masks import star
+from .masks import mask_pairs, star
+from .test_region_boundary import slow_f, slow_j
 
 UNSUPERVISED, SEMISUPERVISED = get_protocol("davis2017_unsupervised"), get_protocol("davis2017_semisupervised")
 
@@ -62,6 +64,17 @@ def test_given_ids_are_compared_one_to_one(predictions: np.ndarray, annotations:
         assert s.frames == ("00001", "00002")
         expected = [slow_pair(predictions[t], annotations[t], s.object_id, s.object_id) for t in (1, 2)]  # type: ignore[arg-type]
         np.testing.assert_allclose(np.stack([s.J, s.F], axis=1), expected)
+
+
+@settings(deadline=None, max_examples=60)
+@given(mask_pairs(), st.randoms(use_true_random=False))
+def test_void_pixels_are_removed_from_both(pair: tuple[np.ndarray, np.ndarray], random: Random) -> None:
+    p, g = pair
+    void = np.array([random.random() < 0.3 for _ in range(p.size)]).reshape(p.shape)
+    g[0, 0], void[0, 0] = 1, False  # an object, without which there is nothing to score
+    (s,) = score_objects("v", names(1), [p], [np.where(void, np.uint8(255), g)], UNSUPERVISED)
+    left = p * ~void, g * ~void
+    assert (s.J_mean, s.F_mean) == pytest.approx((slow_j(*left), slow_f(*left, davis_radius(*p.shape))), abs=1e-12)
 
 
 def test_shuffled_proposals_score_the_same() -> None:

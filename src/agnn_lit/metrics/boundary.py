@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agnn_lit.metrics.compiled import compiled
-from agnn_lit.metrics.region import Inside, Mask, binary, cropped, overlap
+from agnn_lit.metrics.region import Inside, Mask, cropped, overlap
 
 #: Tolerance of the DAVIS protocols as a share of the image diagonal.
 DAVIS_TOLERANCE = 0.008
@@ -21,15 +21,11 @@ def davis_radius(height: int, width: int) -> int:
     return math.ceil(DAVIS_TOLERANCE * math.hypot(height, width))
 
 
-def boundary_map(mask: Mask) -> NDArray[np.bool_]:
-    """Pixels of a mask (H, W) that differ from their right, lower or lower-right neighbour.
-
-    The last column compares only downwards, the last row only rightwards, the lower right corner is never set.
-    """
-    return _boundary(binary(mask) != 0)
-
-
 def _boundary(inside: Inside) -> Inside:
+    """Mark the pixels of a foreground (H, W) that differ from their right, lower or lower-right neighbour.
+
+    The last column compares only downwards, the last row only rightwards, and the lower right corner is never set.
+    """
     out = np.zeros(inside.shape, np.bool_)
     right, below = inside[:, :-1] ^ inside[:, 1:], inside[:-1] ^ inside[1:]
     out[:, :-1] = right
@@ -85,33 +81,22 @@ def agreement(inside_p: Inside, inside_g: Inside, radius: int) -> float:
     return 2.0 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def boundary_f(prediction: Mask, annotation: Mask, radius: int, void: Mask | None = None) -> float:
-    """Boundary accuracy F = 2PR / (P + R).
+def region_and_boundary(prediction: Mask, annotation: Mask, radius: int) -> tuple[float, float]:
+    """J and boundary accuracy F = 2PR / (P + R) of one frame.
 
-    P is the share of the predicted boundary within ``radius`` of the annotated one, R the other way round; within
-    means inside a disk x² + y² ≤ radius². Both boundaries empty give 1, one of them empty gives 0.
+    J is that of :func:`~agnn_lit.metrics.region.jaccard`. P is the share of the predicted boundary within ``radius`` of
+    the annotated one, R the other way round; within means inside a disk x² + y² ≤ radius². F is 1 if both boundaries
+    are empty, 0 if one of them is.
 
     Args:
         prediction: mask (H, W), foreground = any value > 0.
         annotation: mask (H, W), likewise.
         radius: tolerance in pixels.
-        void: pixels (H, W), > 0, taken out of both masks first; none by default.
 
     Raises:
         ValueError: the masks differ in size or are not two-dimensional, or the radius is negative.
     """
-    return region_and_boundary(prediction, annotation, radius, void)[1]
-
-
-def region_and_boundary(
-    prediction: Mask, annotation: Mask, radius: int, void: Mask | None = None
-) -> tuple[float, float]:
-    """J and F of one frame, see :func:`~agnn_lit.metrics.region.jaccard` and :func:`boundary_f`.
-
-    Raises:
-        ValueError: as there.
-    """
     if radius < 0:
         raise ValueError(f"radius={radius}: must be 0 or more pixels")
-    inside_p, inside_g = cropped(prediction, annotation, void)
+    inside_p, inside_g = cropped(prediction, annotation)
     return overlap(inside_p, inside_g), agreement(inside_p, inside_g, radius)

@@ -1,4 +1,4 @@
-"""J, the region score: how much of the union of two masks is shared."""
+"""J, the region score: intersection over union (IoU) of two masks."""
 
 from __future__ import annotations
 
@@ -28,15 +28,14 @@ def binary(mask: Mask) -> Binary:
     return (mask > 0).view(np.uint8)
 
 
-def check_shapes(prediction: Mask, annotation: Mask, void: Mask | None = None) -> None:
+def check_shapes(prediction: Mask, annotation: Mask) -> None:
     """Refuse masks of different sizes.
 
     Raises:
         ValueError: names the sizes.
     """
-    for name, other in (("prediction", prediction), ("void", void)):
-        if other is not None and other.shape != annotation.shape:
-            raise ValueError(f"{name} of shape {other.shape}: must be {annotation.shape}, that of the annotation")
+    if prediction.shape != annotation.shape:
+        raise ValueError(f"prediction of shape {prediction.shape}: must be {annotation.shape}, that of the annotation")
 
 
 def foreground_window(first: Binary, second: Binary) -> tuple[slice, slice]:
@@ -54,20 +53,16 @@ def foreground_window(first: Binary, second: Binary) -> tuple[slice, slice]:
     return slice(max(top - 1, 0), min(bottom + 1, height)), slice(max(left - 1, 0), min(right + 1, width))
 
 
-def cropped(prediction: Mask, annotation: Mask, void: Mask | None = None) -> tuple[Inside, Inside]:
-    """Foregrounds of two masks (H, W) without void pixels, cut to :func:`foreground_window`.
+def cropped(prediction: Mask, annotation: Mask) -> tuple[Inside, Inside]:
+    """Foregrounds of two masks (H, W), cut to :func:`foreground_window`.
 
     Raises:
         ValueError: the masks differ in size or are not two-dimensional.
     """
-    check_shapes(prediction, annotation, void)
+    check_shapes(prediction, annotation)
     p, g = binary(prediction), binary(annotation)
     window = foreground_window(p, g)
-    inside_p, inside_g = p[window] != 0, g[window] != 0
-    if void is not None:
-        kept = void[window] == 0
-        inside_p, inside_g = inside_p & kept, inside_g & kept
-    return inside_p, inside_g
+    return p[window] != 0, g[window] != 0
 
 
 def overlap(inside_p: Inside, inside_g: Inside) -> float:
@@ -77,15 +72,14 @@ def overlap(inside_p: Inside, inside_g: Inside) -> float:
     return float(shared / union) if union else 1.0
 
 
-def jaccard(prediction: Mask, annotation: Mask, void: Mask | None = None) -> float:
+def jaccard(prediction: Mask, annotation: Mask) -> float:
     """Region similarity J = |P∩G| / |P∪G|; 1 when both are empty.
 
     Args:
         prediction: mask (H, W), foreground = any value > 0.
         annotation: mask (H, W), likewise.
-        void: pixels that count in neither (H, W), > 0; none by default.
 
     Raises:
         ValueError: the masks differ in size or are not two-dimensional.
     """
-    return overlap(*cropped(prediction, annotation, void))
+    return overlap(*cropped(prediction, annotation))

@@ -1,4 +1,4 @@
-"""What is said of a sequence: mean, recall and decay of its counted values."""
+"""Statistics of a sequence: mean, recall and decay of its counted values."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def mean(values: ArrayLike) -> float:
     return float(kept.mean()) if kept.size else float("nan")
 
 
-def recall(values: ArrayLike, threshold: float = 0.5) -> float:
-    """Share of the values (n,) above ``threshold``, NaN left out; NaN when none is left."""
+def recall(values: ArrayLike) -> float:
+    """Share of the values (n,) above 0.5, NaN left out; NaN when none is left."""
     kept = _counted(values)
     kept = kept[~np.isnan(kept)]
-    return float(np.mean(kept > threshold)) if kept.size else float("nan")
+    return float(np.mean(kept > 0.5)) if kept.size else float("nan")
 
 
 def decay(values: ArrayLike) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
@@ -14,8 +15,15 @@ from agnn_lit.metrics.plain import plain_contexts, plain_matching, plain_outline
 from agnn_lit.metrics.region import jaccard
 from agnn_lit.metrics.stability.polygon import outline
 from agnn_lit.metrics.stability.shape_context import ANGLES, cheapest_path, context_costs, matching_cost, shape_contexts
-from agnn_lit.metrics.stability.temporal import overlap_stability, shape_context_stability
+from agnn_lit.metrics.stability.temporal import OverlapStability, shape_context_stability
 from tests.metrics.masks import star
+
+
+def overlap_stability(masks: Iterable[np.ndarray]) -> float:
+    measure = OverlapStability()
+    for mask in masks:
+        measure.push(mask)
+    return measure.value()
 
 
 def test_overlap_is_the_mean_iou_of_successive_masks() -> None:

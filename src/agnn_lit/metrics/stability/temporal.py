@@ -73,17 +73,9 @@ class ShapeContextStability:
         return self._sum / self._pairs if self._pairs else float("nan")
 
 
-def _stability(measure: Stability, masks: Iterable[Mask]) -> float:
+def shape_context_stability(masks: Iterable[Mask]) -> float:
+    """T of DAVIS-2016 over a sequence of masks (H, W), see :class:`ShapeContextStability`."""
+    measure = ShapeContextStability()
     for mask in masks:
         measure.push(mask)
     return measure.value()
-
-
-def overlap_stability(masks: Iterable[Mask]) -> float:
-    """Mean IoU of successive masks (H, W), any value > 0 being foreground; NaN for fewer than two."""
-    return _stability(OverlapStability(), masks)
-
-
-def shape_context_stability(masks: Iterable[Mask]) -> float:
-    """T of DAVIS-2016 over a sequence of masks (H, W), see :class:`ShapeContextStability`."""
-    return _stability(ShapeContextStability(), masks)
