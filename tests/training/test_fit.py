@@ -69,6 +69,17 @@ def test_a_run_leaves_what_it_promises(trained):
     assert max(float(row["val/J"]) for row in scored) == pytest.approx(best["J_mean"], abs=1e-3)
 
 
+def test_the_scores_of_a_validation_are_those_of_the_evaluation(tmp_path):
+    """Of a model that has begun to tell objects apart: before that, every pixel is foreground at any threshold."""
+    run = Run(tmp_path / "run")
+    words = ("optim.lr=0.02", "trainer.max_epochs=8", "trainer.check_val_every=8")
+    metrics = train(train_config(*words), run)
+    summary = validated(run)
+    assert summary["F_mean"] > 0.02
+    for name, key in (("J", "J_mean"), ("F", "F_mean"), ("T", "T")):
+        assert metrics[f"val/{name}"] == pytest.approx(summary[key], abs=5e-3)
+
+
 def test_the_learning_rate_decays_to_the_end(trained):
     rates = [float(row["lr/graph"]) for row in rows(trained) if row["lr/graph"]]
     expected = [1e-3 * (1 - step / 8) ** 0.9 for step in range(8)]
