@@ -1,4 +1,4 @@
-"""How the hot loops are compiled: by numba on first use, and kept on disk where a folder can be written."""
+"""Compilation of hot loops by numba, on first use and cached on disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def compiled(function: Function) -> Function:
     """Compile a function lazily, with the result cached beside the source or in the user's cache folder.
 
-    Where neither can be written (a read-only container), the function is compiled anew in each process.
+    If neither can be written (a read-only container), each process compiles the function again.
     """
     try:
         return cast(Function, numba.njit(cache=True, nogil=True)(function))

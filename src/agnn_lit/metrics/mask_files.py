@@ -1,4 +1,4 @@
-"""Masks on disk: which folders are sequences, which files are their frames, and what their pixels mean."""
+"""Masks on disk: folders of sequences, files of frames, and the meaning of their pixels."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read_foreground(path: Path) -> Mask:
         mask (H, W), bool or an integer type.
 
     Raises:
-        ScoreError: the file is missing or no readable PNG.
+        ScoreError: the file is missing or not a readable PNG.
     """
     pixels, mode, _ = _read(path)
     if pixels.ndim == 3:
@@ -56,7 +56,7 @@ def read_ids(path: Path) -> Mask:
         ids (H, W), uint8.
 
     Raises:
-        ScoreError: the file is missing, no readable PNG, or in colour without a palette.
+        ScoreError: the file is missing, not a readable PNG, or in colour without a palette.
     """
     pixels, mode, bits = _read(path)
     if pixels.ndim == 3 or pixels.dtype not in (np.uint8, np.bool_):
@@ -98,7 +98,7 @@ def find_sequences(key: str, folder: Path, depth: int) -> dict[str, Path]:
     """Find the sequences below a folder.
 
     Args:
-        key: what the folder was given as, for messages.
+        key: name of the setting that gives the folder, for messages.
         folder: holds ``<sequence>/*.png``, or ``<class>/<sequence>/*.png``.
         depth: 1 or 2 accordingly.
 

@@ -1,4 +1,4 @@
-"""Protocols that tell objects apart: ids that are given, or proposals assigned to them."""
+"""Scores of objects: predicted ids that are given, or proposals that are assigned to objects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agnn_lit.metrics.protocols import Protocol, ScoreError, check_length, count
 from agnn_lit.metrics.region import Mask
 from agnn_lit.metrics.summary import SequenceScore
 
-#: Pixels of this value count in neither mask.
+#: Void: pixels of this value in the annotation are removed from both masks.
 VOID = 255
 #: More proposals than this in a sequence are refused.
 MOST_PROPOSALS = 20
@@ -24,7 +24,7 @@ Pairs = NDArray[np.float64]
 
 
 class _Part:
-    """Pixels of one id in one frame, with the box around them."""
+    """Pixels of one id in one frame, with their bounding box."""
 
     def __init__(self, inside: NDArray[np.bool_]) -> None:
         self.mask = inside.view(np.uint8)
@@ -45,7 +45,7 @@ class _Part:
 
 
 def _score_pair(prediction: _Part, annotation: _Part, radius: int) -> tuple[float, float]:
-    """Return J and F of two parts, without touching pixels where they are both empty or far apart."""
+    """Return J and F of two parts; pixels are not read if both are empty or far apart."""
     if prediction.empty and annotation.empty:
         return 1.0, 1.0
     if not prediction.empty and not annotation.empty and prediction.away_from(annotation, radius):
@@ -149,7 +149,7 @@ def score_objects(
         frames: names of its N frames, in order.
         predictions: N masks (H, W) of ids, 0 for background; None where a frame does not count.
         annotations: N masks likewise, 255 for void; the first decides which objects there are.
-        protocol: of :func:`agnn_lit.metrics.protocols.get_protocol` that tells objects apart.
+        protocol: one that tells objects apart.
 
     Raises:
         ScoreError: a mask is missing, sizes differ, there are no objects or too many proposals, no frame counts, or

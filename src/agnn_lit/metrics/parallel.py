@@ -1,4 +1,4 @@
-"""Sequences on disk scored one after another or in several processes."""
+"""Scoring of sequences on disk, one after another or in several processes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def score_files(files: SequenceFiles, protocol_name: str) -> list[SequenceScore]
 
 
 def _context() -> BaseContext:
-    """Start workers by forking where that is safe: it takes no time, spawning half a second each."""
+    """Fork workers where that is safe, since spawning takes half a second each."""
     alone = sys.platform == "linux" and threading.active_count() == 1
     return multiprocessing.get_context("fork" if alone else "spawn")
 
@@ -50,11 +50,11 @@ def score_all(
 ) -> Iterator[Iterator[list[SequenceScore]]]:
     """Score sequences, the longest first, in this process or in several.
 
-    Workers start on entry, and are stopped at once when anything is raised inside the ``with`` block, an interruption
-    before the first result included.
+    Workers start on entry. They are stopped at once if an exception is raised inside the ``with`` block, also an
+    interruption before the first result.
 
     Yields:
-        an iterator over the scores of each sequence, in the order in which they are done.
+        an iterator over the scores of each sequence, in the order in which they finish.
     """
     ordered = sorted(sequences, key=lambda files: -_cost(files, protocol))
     workers = min(workers, len(ordered))
@@ -63,10 +63,10 @@ def score_all(
         return
     pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=begin_worker, initargs=(imported_plugins(),))
     threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # ends OpenCV's own threads, which a forked process would wait for in vain
+    cv2.setNumThreads(1)  # ends OpenCV's threads: a forked process would wait for them for ever
     with stopped_on_error(pool):
         with warnings.catch_warnings(), signals_deferred():
-            # Python 3.12 warns of forking when any thread runs; those left here are OpenBLAS's, which stand it
+            # Python 3.12 warns of forking while any thread runs; the only ones left are OpenBLAS's, which is safe
             warnings.simplefilter("ignore", DeprecationWarning)
             futures = [pool.submit(score_files, files, protocol.name) for files in ordered]
         cv2.setNumThreads(threads)

@@ -1,6 +1,6 @@
-"""The scores by their plain definitions in NumPy and Python: what the fast code is timed beside and tested against.
+"""Reference implementations of the scores in plain NumPy and Python, for tests and benchmarks of the fast code.
 
-It shares nothing with the fast code but the definitions, and is not used for scoring.
+They are not used for scoring and share no code with it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Protocols: which frames count, with which tolerance, and what is averaged over what."""
+"""Protocols: which frames count, the tolerance of F, the kind of T, and what is averaged."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ T_SEQUENCES = frozenset(
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a protocol counts.
+    """Rules of a benchmark.
 
     Attributes:
         name: as given on the command line.
-        drops_ends: the first and last frame are not counted, and need no prediction.
+        drops_ends: the first and last frame of a sequence do not count and need no prediction.
         radius: tolerance of F in pixels; None for DAVIS's share of the image diagonal.
         stability: T as ``overlap``, as ``shape_context`` over :data:`T_SEQUENCES`, or ``none``.
-        objects: masks are one ``foreground``, objects whose ids are ``given``, or proposals that are ``assigned``.
-        annotated_only: frames without annotation, or with an empty one, are left out.
+        objects: ``foreground`` (all objects merged), ``given`` (ids match those of the annotation) or ``assigned``
+            (proposals are matched to objects).
+        annotated_only: frames without an annotation, or with an empty one, do not count.
         resizes: predictions of another size are resized to the annotation instead of refused.
         by_class: the summary also has frame, video and class means.
     """
@@ -57,7 +58,7 @@ class Protocol:
         return davis_radius(height, width) if self.radius is None else self.radius
 
     def describe(self) -> str:
-        """Say in sentences what is counted: frames, tolerance, T, averaging."""
+        """Describe the frames, tolerance, T and averaging in sentences."""
         frames = {
             (True, False): "first and last frame of each sequence dropped",
             (False, False): "all frames",
@@ -108,10 +109,10 @@ def counted(index: int, total: int, protocol: Protocol) -> bool:
 
 
 def check_length(name: str, total: int, protocol: Protocol) -> None:
-    """Refuse a sequence of which no frame would count.
+    """Check that at least one frame of a sequence counts.
 
     Raises:
-        ScoreError: says how many frames there are and how many are needed.
+        ScoreError: too few frames; names their number and the number needed.
     """
     needed = 3 if protocol.drops_ends else 1
     if total < needed:
@@ -142,4 +143,4 @@ def _size(mask: Mask) -> str:
 
 
 class ScoreError(ValueError):
-    """Masks that cannot be scored as asked; the message names the file, sequence or frame."""
+    """Masks cannot be scored; the message names the file, sequence or frame."""

@@ -15,7 +15,7 @@ from agnn_lit.metrics.summary import SequenceScore
 
 
 def stability_of(name: str, protocol: Protocol) -> Stability | None:
-    """Measure of T for a sequence, None where the protocol counts none."""
+    """Return the measure of T for a sequence; None if the protocol does not count T for it."""
     if protocol.stability == "overlap":
         return OverlapStability()
     if protocol.stability == "shape_context" and name in T_SEQUENCES:
@@ -30,17 +30,17 @@ def score_sequence(
     annotations: Iterable[Mask | None],
     protocol: Protocol,
 ) -> SequenceScore:
-    """Score the foreground of one sequence; each mask is read once, and none but the last is kept.
+    """Score the foreground of one sequence; each mask is read once, and only the last one is kept.
 
-    Where a protocol drops the first frame, its annotation stands before the first prediction for T: the change from
-    it is counted. That is how the benchmark's published values since 2017 come about.
+    If a protocol drops the first frame, T counts the change from its annotation to the first prediction, as the
+    benchmark's published values since 2017 do.
 
     Args:
         name: of the sequence.
         frames: names of its N frames, in order.
         predictions: N masks (H, W), foreground = any value > 0; None where a frame does not count.
         annotations: N masks likewise; None where a frame has none.
-        protocol: one of :func:`agnn_lit.metrics.protocols.get_protocol` that merges objects to foreground.
+        protocol: one that merges all objects to foreground.
 
     Raises:
         ScoreError: a counted frame lacks a mask, sizes differ, no frame counts, or the protocol tells objects apart.

@@ -1,4 +1,4 @@
-"""What is kept of scored sequences: their statistics, the summary of a data set, and the three files."""
+"""Statistics of scored sequences, their summary over a data set, and the three files with both."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SequenceScore:
         frames: names of the n counted frames.
         J: region similarity of each (n,).
         F: boundary accuracy of each (n,).
-        T: temporal stability; NaN where the protocol does not count it.
+        T: temporal stability; NaN if the protocol does not count it.
         resized: predictions that were resized to their annotation.
         left_out: annotated frames left out because their annotation is empty.
         object_id: of the object in the annotation; None for a foreground.
@@ -123,7 +123,8 @@ def summarise(scores: Sequence[SequenceScore], protocol: Protocol) -> dict[str, 
 
 
 def notes(scores: Sequence[SequenceScore]) -> list[str]:
-    """What a reader of the scores should know: sequences whose official decay wraps, objects renumbered, frames."""
+    """Return notes for a reader of the scores: sequences with another decay than officially, renumbered objects,
+    resized predictions and frames left out."""
     said = []
     long = [s.name for s in scores if len(s.frames) > statistics.OFFICIAL_DECAY_LIMIT]
     if long:
@@ -161,16 +162,16 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def write_scores(
     out: Path, scores: Sequence[SequenceScore], protocol: Protocol, **about: float | int | str
 ) -> dict[str, float | int | str | None]:
-    """Write ``per_frame.csv``, ``per_sequence.csv`` and ``summary.json`` into a folder, each whole or not at all.
+    """Write ``per_frame.csv``, ``per_sequence.csv`` and ``summary.json`` into a folder, each atomically.
 
     Args:
         out: the folder, made when it is not there.
         scores: of the sequences.
         protocol: that they were scored with.
-        about: where the masks came from, added to the summary.
+        about: entries added to the summary, such as the folder of the masks.
 
     Returns:
-        The summary as written: a value that does not exist is None.
+        The summary as written, with None for NaN.
     """
     summary = {
         key: None if isinstance(value, float) and math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""What happens beside training: pictures of held-out frames, and lines for a log file."""
+"""Callbacks: pictures of held-out frames, validation after the last epoch, and progress."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from agnn_lit.training.module import AGNNModule
 
 
 class Overlays(Callback):
-    """Writes the fixed validation frames of each validation into the run folder and to W&B.
+    """Writes pictures of the same held-out frames at each validation, into the run folder and to W&B.
 
     Args:
-        folder: for the JPEG files; each validation overwrites those of the one before.
+        folder: of the JPEG files, which each validation overwrites.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write what the module drew."""
+        """Write the pictures that the module drew."""
         assert isinstance(pl_module, AGNNModule)
         pictures, pl_module.pictures = pl_module.pictures, {}
         if trainer.sanity_checking or not pictures or not trainer.is_global_zero:
@@ -41,19 +41,19 @@ class Overlays(Callback):
 
 
 class ValidatedEnd(Callback):
-    """Has the last epoch validated, too, where its number is no multiple of ``trainer.check_val_every``."""
+    """Validates after the last epoch, even where its number is not a multiple of ``trainer.check_val_every``."""
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Make every epoch one to validate once the last one begins."""
+        """Turn validation on when the last epoch begins."""
         if trainer.current_epoch + 1 == trainer.max_epochs:
             trainer.check_val_every_n_epoch = 1
 
 
 class EpochLines(Callback):
-    """One line an epoch, for output that goes to a file or a pipe, at most one every few seconds.
+    """Prints a line per epoch, at most one every few seconds, where output goes to a file or a pipe.
 
     Args:
-        seconds: least time between two lines.
+        seconds: minimum time between two lines.
     """
 
     def __init__(self, seconds: float = 10.0) -> None:
@@ -76,5 +76,5 @@ class EpochLines(Callback):
 
 
 def progress() -> Callback:
-    """Return a progress bar on a terminal, and lines elsewhere."""
+    """Return a progress bar on a terminal, and lines per epoch elsewhere."""
     return RichProgressBar() if sys.stdout.isatty() else EpochLines()

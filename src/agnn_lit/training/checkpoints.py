@@ -1,4 +1,4 @@
-"""When a run writes its checkpoints, and how it ends when it is asked to stop."""
+"""Checkpoints of a run, and stopping it on SIGINT and SIGTERM."""
 
 from __future__ import annotations
 
@@ -21,29 +21,33 @@ from agnn_lit.shared.processes import receiving
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """A class of its own, since Lightning tells the states of two checkpoint callbacks apart by it."""
+    """``last.ckpt``; a class of its own, since Lightning stores the state of each callback under its class."""
 
 
 class WithinEpochs(ModelCheckpoint):
-    """Writes ``last.ckpt`` within an epoch; at its end :class:`LastCheckpoint` does, once the epoch is validated."""
+    """Writes ``last.ckpt`` within an epoch; :class:`LastCheckpoint` does at its end, after validation."""
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        """Save after a step, if it is time to and the epoch goes on."""
+        """Save after a step if it is time to, and not after the last step of an epoch."""
         if may_stop_here(trainer):
             super().on_train_batch_end(trainer, *args)
 
 
 def may_stop_here(trainer: pl.Trainer) -> bool:
-    """Tell whether a checkpoint at the end of this batch continues exactly: after a step, and not the epoch's last."""
+    """Tell whether a run can resume exactly after this batch: it ends a step, and is not the last of the epoch."""
     loop = trainer.fit_loop.epoch_loop
     return not (loop.batch_progress.is_last_batch or loop._should_accumulate())
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there: a half-written one never replaces a whole one."""
+    """Writes checkpoints atomically: a half-written one never replaces a whole one."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ARG002
-        """Write ``checkpoint`` to ``path``; OSError where the disk is full, with the earlier file still there."""
+        """Write ``checkpoint`` to ``path``.
+
+        Raises:
+            OSError: the disk is full; the earlier file is still there.
+        """
         with atomic_path(Path(path), sync=True) as temporary, temporary.open("wb") as stream:
             torch.save(checkpoint, stream)
 
@@ -53,8 +57,8 @@ def checkpoints(folder: Path, *, validated: bool, minutes: float | None = None) 
 
     Args:
         folder: of the checkpoints.
-        validated: whether there is a val/J.
-        minutes: between two writings of ``last.ckpt`` within an epoch; None: at its end only.
+        validated: whether the run has a val/J.
+        minutes: between two writings of ``last.ckpt`` within an epoch; None writes it only at the end of epochs.
     """
     common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_top_k": 1}
     monitored: dict[str, Any] = (
@@ -70,10 +74,10 @@ def checkpoints(folder: Path, *, validated: bool, minutes: float | None = None) 
 
 
 class Interruption(Callback):
-    """Ends training cleanly on SIGINT (Ctrl-C) and SIGTERM (schedulers): after the step, with a checkpoint of it.
+    """Ends training after the current step on SIGINT (Ctrl-C) and SIGTERM (schedulers), with a checkpoint of that step.
 
-    A second signal ends it at once; the last checkpoint is then an earlier one, and a continued run goes on from there
-    to the same result.
+    A second signal ends it at once. The last checkpoint is then an earlier one; a run that continues from it comes to
+    the same result.
 
     Args:
         last: checkpoint to write.
@@ -86,11 +90,11 @@ class Interruption(Callback):
 
     @contextmanager
     def listening(self, trainer: pl.Trainer) -> Iterator[None]:
-        """Take over the two signals, where this is the main thread; only that one can.
+        """Handle both signals, if this is the main thread; no other thread can.
 
-        Lightning's own answer to SIGTERM is left out: it sends to the other processes from within the signal's
-        handler, and two processes that wait for each other in different calls wait for ever. Here they agree after
-        a step. Its requeueing of SLURM jobs goes with it; a continued run needs none.
+        Lightning's own handling of SIGTERM is turned off: it communicates with the other processes inside the signal
+        handler, so that two processes can wait for each other for ever. Here they agree after a step. This turns off
+        Lightning's requeueing of SLURM jobs, too; a continued run does not need it.
         """
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         if threading.current_thread() is not threading.main_thread():
@@ -106,11 +110,11 @@ class Interruption(Callback):
         print("stopping after this step; once more stops at once", file=sys.stderr, flush=True)
 
     def _asked(self, trainer: pl.Trainer) -> bool:
-        """Tell whether any of the processes has received a signal."""
+        """Tell whether any process has received a signal."""
         return trainer.strategy.reduce_boolean_decision(self.received is not None, all=False)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:  # noqa: ARG002 - Lightning's call
-        """Write the checkpoint; the step's numbers are logged after this."""
+        """Write the checkpoint; the metrics of the step are logged after this."""
         if self._asked(trainer) and may_stop_here(trainer):
             trainer.save_checkpoint(self.last)
             self._written = True
@@ -121,11 +125,11 @@ class Interruption(Callback):
             raise KeyboardInterrupt
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:  # noqa: ARG002 - Lightning's call
-        """Stop between two videos; the epoch is validated anew when the run continues."""
+        """Stop between two videos; a continued run validates the epoch again."""
         if self._asked(trainer):
             raise KeyboardInterrupt
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:  # noqa: ARG002 - Lightning's call
-        """Stop between two epochs: the checkpoint of the last one is written."""
+        """Stop between two epochs, after the checkpoint of the first."""
         if self._asked(trainer):
             raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Where a run's numbers go: a CSV file always, Weights & Biases when wanted."""
+"""Loggers of a run: always a CSV file, and Weights & Biases unless it is disabled."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class CsvLogger(Logger):
 
 
 def wandb_is_online(mode: str) -> bool:
-    """Decide between online and offline without ever asking: online when asked for, or with a key at hand."""
+    """Choose online if it is set or an API key is found, else offline; never ask the user."""
     if mode != "auto":
         return mode == "online"
     if os.environ.get("WANDB_MODE"):
@@ -97,19 +97,19 @@ def build_loggers(
     if cfg.mode == "disabled":
         return csv_logger, None
     os.environ.setdefault("WANDB_SILENT", "true")
-    if not is_first_process():  # that one writes
+    if not is_first_process():  # only the first process writes
         return csv_logger, None
     if wandb_id is not None:
         _drop_empty(folder / "wandb")
-    # Begun here rather than by WandbLogger, which passes an option that W&B has retired and warns of.
+    # WandbLogger would pass W&B an option that is deprecated, with a warning.
     experiment = _begin(cfg, "train", name=name, dir=folder, id=wandb_id, config=config, resume="allow")
     return csv_logger, WandbLogger(experiment=experiment)
 
 
 def _begin(cfg: LoggerConfig, job_type: str, **about: Any) -> Any:
     """Begin or continue a W&B run."""
-    # W&B's own process, which one that started this command may have left here: it has its own idea of relative
-    # paths, and lives on with a run when this process is killed, so that nobody could continue that run.
+    # A W&B service inherited from the process that started this command resolves relative paths against another
+    # folder, and keeps a run in use after this process is killed, so that it could not be continued.
     os.environ.pop("WANDB_SERVICE", None)
     import wandb
 
@@ -125,7 +125,7 @@ def _begin(cfg: LoggerConfig, job_type: str, **about: Any) -> Any:
 
 
 def _drop_empty(folder: Path) -> None:
-    """Remove offline parts of a W&B run that was killed before it had written anything; `wandb sync` fails on them."""
+    """Remove offline files of a process that was killed before W&B wrote to them; `wandb sync` fails on them."""
     for file in folder.glob("offline-run-*/run-*.wandb"):
         if file.stat().st_size <= _HEADER:
             shutil.rmtree(file.parent)
@@ -134,10 +134,10 @@ def _drop_empty(folder: Path) -> None:
 def log_evaluation(run: Run, folder: Path) -> None:
     """Log an evaluation of a trained run as a W&B run of its own, of job type ``evaluate`` in the run's group.
 
-    Nothing is logged where the training was not.
+    Nothing is logged if the training was not logged to W&B.
 
     Args:
-        run: that was trained.
+        run: the trained run.
         folder: of agnn-evaluate.
     """
     cfg = run.load_config()
@@ -154,7 +154,7 @@ def log_evaluation(run: Run, folder: Path) -> None:
 
 
 def log_scores(experiment: Any, folder: Path, name: str) -> None:
-    """Log what agnn-evaluate has written to a W&B run.
+    """Log the scores, tables and pictures of agnn-evaluate to a W&B run.
 
     The summary gets ``<name>/<stage>/J``, F, JF and T; tables hold the sequences and, where there are several, the
     stages (raw, +scales, +flip, +CRF); pictures are the best, median and worst frames.
@@ -162,8 +162,8 @@ def log_scores(experiment: Any, folder: Path, name: str) -> None:
     Args:
         experiment: a W&B run.
         folder: of agnn-evaluate.
-        name: ``test/<protocol>`` of a training's own test; the evaluation's name of another one, so that no mean over
-            a group takes the two together.
+        name: ``test/<protocol>`` for the test at the end of training, else the name of the evaluation, so that W&B
+            does not average the two over a group.
     """
     import wandb
 
@@ -192,7 +192,7 @@ def log_scores(experiment: Any, folder: Path, name: str) -> None:
 
 
 def _read_table(file: Path) -> list[dict[str, Any]]:
-    """Rows of a CSV file; numbers as numbers, empty cells as None."""
+    """Read the rows of a CSV file, numbers as floats and empty cells as None."""
 
     def value(text: str) -> Any:
         try:
@@ -205,11 +205,11 @@ def _read_table(file: Path) -> list[dict[str, Any]]:
 
 
 def log_checkpoint(experiment: Any, file: Path, metrics: dict[str, float]) -> None:
-    """Keep a checkpoint as an artifact of a W&B run, under the run's identity, with the scores that it has.
+    """Store a checkpoint as an artifact of a W&B run, named by the run's id, with its scores as metadata.
 
     Args:
         experiment: a W&B run.
-        file: the checkpoint, which does not change any more.
+        file: the checkpoint, which must not change afterwards.
         metrics: of the run.
     """
     import wandb

@@ -17,7 +17,7 @@ FACTOR = 5.0
 
 
 class Stability(Protocol):
-    """Takes the masks of a sequence one by one, and keeps no more than the last."""
+    """A measure of T that takes the masks of a sequence one by one and keeps only the last."""
 
     def push(self, mask: Mask) -> None:
         """Add the mask (H, W) of the next frame."""
