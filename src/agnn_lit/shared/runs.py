@@ -146,7 +146,7 @@ class Run:
         """Lock the folder against other training processes; in distributed training the first process does.
 
         Raises:
-            BusyError: another process is training in it.
+            BusyError: another process is training this run.
         """
         if not is_first_process():
             yield
