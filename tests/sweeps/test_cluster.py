@@ -136,7 +136,7 @@ def said_by_task() -> str:
 )
 def test_a_hopeless_run_is_stopped_after_its_step_and_the_others_go_on(launcher, package, tmp_path, monkeypatch):
     pytest.importorskip(package)
-    monkeypatch.setattr(sweep_cluster, "_PATIENCE", 0.0)
+    monkeypatch.setattr(sweep_cluster, "_PRUNE_INTERVAL", 0.0)
     jobs = [
         prepare_job(Run(tmp_path / name), train_config(f"trainer.max_epochs={epochs}"), [])
         for name, epochs in (("hopeless", 2000), ("good", 1))

@@ -12,7 +12,7 @@ import yaml
 from agnn_lit.config import ConfigError
 from agnn_lit.sweeps.dashboard import (
     DashboardConfig,
-    _holds,
+    _contains,
     build_report,
     build_workspace,
     make_dashboard,
@@ -127,7 +127,7 @@ def test_what_is_no_sweep_is_refused(sweep: Path, tmp_path: Path) -> None:
         read_sweep(DashboardConfig(sweep=str(sweep / "0-0")))
     config = yaml.safe_load((sweep / "0-0" / "config.yaml").read_text())
     (sweep / "0-0" / "config.yaml").write_text(yaml.safe_dump({**config, "logger": {"project": "other"}}))
-    with pytest.raises(ConfigError, match=r"several of logger.project: \['other', 'zvos'\]"):
+    with pytest.raises(ConfigError, match=r"several values of logger.project: \['other', 'zvos'\]"):
         read_sweep(DashboardConfig(sweep=str(sweep)))
     done = call_command("dashboard", "sweep=nowhere", cwd=tmp_path)
     assert done.returncode == 2
@@ -136,7 +136,7 @@ def test_what_is_no_sweep_is_refused(sweep: Path, tmp_path: Path) -> None:
 
 def test_a_specification_that_comes_back_with_less_is_seen() -> None:
     whole = {"a": [{"b": 1, "c": []}], "d": None}
-    assert _holds(whole, {"a": [{"b": 1}]})
-    assert not _holds(whole, {"a": [{"b": 2}]})
-    assert not _holds(whole, {"a": [{"b": 1}, {}]})
-    assert not _holds(whole, {"e": 1})
+    assert _contains(whole, {"a": [{"b": 1}]})
+    assert not _contains(whole, {"a": [{"b": 2}]})
+    assert not _contains(whole, {"a": [{"b": 1}, {}]})
+    assert not _contains(whole, {"e": 1})

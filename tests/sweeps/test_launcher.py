@@ -14,7 +14,7 @@ import pytest
 
 from agnn_lit.config import ConfigError
 from agnn_lit.shared.runs import BusyError, Run
-from agnn_lit.sweeps.launcher import prepare_job, settle, start
+from agnn_lit.sweeps.launcher import prepare_job, record_end, start
 from tests.command import PATIENCE, call_command, wait_for
 from tests.configs import SMALL, train_config
 
@@ -168,7 +168,7 @@ def test_a_signal_ends_the_running_jobs_cleanly_and_begins_no_more(tmp_path):
         0: "interrupted",
         1: "waiting",
     }
-    assert "1 runs were not begun" in err
+    assert "1 runs not started" in err
     assert "1 interrupted, 1 waiting of 2" in err
 
 
@@ -231,10 +231,10 @@ def test_a_process_that_could_not_say_how_it_ended(tmp_path, code, state, said):
     run = Run(tmp_path / "a")
     run.update(state="running")
     (run.folder / "output.log").write_text("step 1\nstep 2\n")
-    assert settle(run, code) == state
+    assert record_end(run, code) == state
     assert said in run.status["error"]
     assert ("step 2" in run.status["error"]) is (state == "failed")
-    assert settle(run, 0) == state
+    assert record_end(run, 0) == state
 
 
 def test_the_name_of_one_wandb_run_is_not_that_of_all(tmp_path, monkeypatch):
@@ -251,10 +251,10 @@ def test_the_name_of_one_wandb_run_is_not_that_of_all(tmp_path, monkeypatch):
         (["hydra.launcher.jobs=0", "seed=0,1"], "hydra.launcher.jobs=0: must be 1 or more"),
         (["seed=0,0"], "several jobs would share a folder"),
         (["seed=range(0,0)"], "the sweep has no jobs: a list or range of values is empty"),
-        (["seed=0,1", "hydra.sweeper.max_batch_size=1"], "hydra.sweeper.max_batch_size=1: all jobs of a sweep are one"),
+        (["seed=0,1", "hydra.sweeper.max_batch_size=1"], "hydra.sweeper.max_batch_size=1: not supported"),
         (
             ["experiment=rounds,gate"],
-            "which is lost where several experiments are given; one command for each keeps it",
+            "which does not work with several experiments in one command; use one command for each",
         ),
     ],
 )

@@ -22,7 +22,7 @@ def test_a_machine_is_divided():
     assert shares(1, None, 8, ["0", "1"], 1) == [("0", "8")]
     with pytest.raises(ConfigError, match="2 GPUs are enough for 1 jobs at a time"):
         make_slots(2, None, 8, ["0", "1"], 2)
-    with pytest.raises(ConfigError, match=r"trainer.devices=2: a run needs more GPUs than are seen here, 5$"):
+    with pytest.raises(ConfigError, match=r"trainer.devices=2: more than the visible GPUs, 5$"):
         make_slots(None, None, 8, ["5"], 2)
 
 

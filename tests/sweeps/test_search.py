@@ -22,7 +22,7 @@ from agnn_lit.config import CONF_DIR, ConfigError, check_train, plain
 from agnn_lit.shared.runs import BusyError, Run
 from agnn_lit.sweeps.launcher import SweepLauncher, prepare_job
 from agnn_lit.sweeps.local import LocalLauncher
-from agnn_lit.sweeps.search import OptunaSweeper, _falls_behind, space_of, watched_values
+from agnn_lit.sweeps.search import OptunaSweeper, _should_prune, objective_values, parse_space
 from tests.configs import SMALL, train_config
 from tests.sweeps.test_launcher import WORDS, runs_of, sweep
 
@@ -39,7 +39,7 @@ SEARCH = [
 
 
 def parsed(*words):
-    return space_of(OverridesParser.create().parse_overrides(list(words)))
+    return parse_space(OverridesParser.create().parse_overrides(list(words)))
 
 
 def train_params(experiment: str) -> dict[str, str]:
@@ -149,11 +149,11 @@ def test_a_run_below_the_median_of_the_others_is_stopped(tmp_path):
         job = prepare_job(Run(tmp_path / str(number)), train_config(), [])
         trial = study.ask()
         report(job.run, (4, value), (8, value))
-        assert watched_values(job.run) == [(4, value), (8, value)]
-        assert _falls_behind(trial, job) is (value == 0.2)
+        assert objective_values(job.run) == [(4, value), (8, value)]
+        assert _should_prune({job.run.folder: trial}, job) is (value == 0.2)
         assert trial.user_attrs.get("pruned", False) is (value == 0.2)
         study.tell(trial, value)
-    assert watched_values(Run(tmp_path / "none")) == []
+    assert objective_values(Run(tmp_path / "none")) == []
 
 
 @pytest.mark.long
@@ -186,10 +186,10 @@ class Stub(SweepLauncher):
             for name, w in zip(names, job_overrides, strict=True)
         ]
 
-    def train(self, jobs, is_hopeless=None):
+    def train(self, jobs, should_prune=None):
         for job in jobs:
             report(job.run, (4, job.cfg.optim.lr))
-            state = "interrupted" if is_hopeless(job) else self.ends.pop(0)
+            state = "interrupted" if should_prune(job) else self.ends.pop(0)
             job.run.update(state=state, metrics={"val/J": job.cfg.optim.lr})
 
 
@@ -250,7 +250,7 @@ def test_a_search_belongs_to_one_process(tmp_path):
         [sys.executable, "-c", HOLDS, str(tmp_path / "study.lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         other.stdout.readline()
-        with pytest.raises(BusyError, match="another process is at this search"):
+        with pytest.raises(BusyError, match="another process is running this search"):
             search(tmp_path, Stub(tmp_path), "model.rounds=choice(1,2)")
         other.stdin.close()
     assert not (tmp_path / "study.db").exists()

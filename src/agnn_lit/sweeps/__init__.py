@@ -1,1 +1,1 @@
-"""Many runs: launchers, search, evaluation of all runs, and the W&B dashboard."""
+"""Sweeps: launchers, search, evaluation of all runs, and the W&B dashboard."""

@@ -1,4 +1,8 @@
-"""Sweeps on machines that are shared: SLURM through submitit, and Ray."""
+"""Sweeps on a cluster: SLURM (through submitit) and Ray.
+
+They stay beside Hydra's submitit and Ray launchers, which compose a job only when it starts: here all runs are composed
+before the first one starts, each has its own process, and one that was preempted is resumed.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +20,17 @@ from agnn_lit.config import ConfigError
 from agnn_lit.shared.packages import need_package
 from agnn_lit.shared.processes import is_first_process, receiving
 from agnn_lit.shared.runs import BusyError, Run
-from agnn_lit.sweeps.launcher import Job, SweepLauncher, progress, settle, start
+from agnn_lit.sweeps.launcher import Job, Pruner, SweepLauncher, progress, record_end, start
 
-_POLL = 0.5  # seconds between two looks at the queue
-_PATIENCE = 5.0  # seconds between two questions whether runs are hopeless
-_STOP = ".stop"  # file in a run's folder, which the nodes share: its launcher wants it ended
-_GRACE = 60.0  # seconds that runs have for the end of their step when the launcher is stopped
+_POLL = 0.5  # seconds between two checks of the queue
+_PRUNE_INTERVAL = 5.0  # seconds between two checks whether runs should be pruned
+_STOP = ".stop"  # file in the run folder, on the shared file system, that asks the node to stop the run
+_GRACE = 60.0  # seconds that runs have to end their step when the launcher is stopped
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end a launcher as Ctrl-C does."""
+def _sigterm_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGTERM too."""
 
     def receive(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - called by the interpreter
         raise KeyboardInterrupt
@@ -36,7 +40,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _is_trained(run: Run) -> bool:
-    """Whether a process is training a run, which then holds its lock."""
+    """Whether a process is training the run, and so holds its lock."""
     if run.status.get("state") != "running":
         return False
     try:
@@ -46,58 +50,57 @@ def _is_trained(run: Run) -> bool:
         return True
 
 
-def _settle_rest(jobs: Iterable[Job]) -> None:
-    """Note what became of runs whose processes are gone."""
+def _record_rest(jobs: Iterable[Job]) -> None:
+    """Write the state of runs whose processes are gone."""
     for job in jobs:
-        _Stopping.forget(job)
+        (job.run.folder / _STOP).unlink(missing_ok=True)
         if job.run.status.get("state") == "running":
-            settle(job.run, -signal.SIGKILL)
+            record_end(job.run, -signal.SIGKILL)
 
 
-def _attend(process: subprocess.Popen[bytes], folder: Path) -> int:
-    """Wait for the process of a run, and end it after its step once its launcher wants that; return its code."""
+def _wait(process: subprocess.Popen[bytes], folder: Path) -> int:
+    """Wait for the process of a run, and stop it after its step if the launcher asks for it; return its exit code."""
     stopped = False
     while process.poll() is None:
         if not stopped and (folder / _STOP).exists():
-            stopped = True  # a second signal would end it at once
+            stopped = True  # a second signal would stop it at once
             process.terminate()
         time.sleep(_POLL)
     return process.returncode
 
 
-class _Stopping:
-    """Has runs stopped that are hopeless.
+def _follow(
+    pending: dict[Any, Job],
+    should_prune: Callable[[Job], bool] | None,
+    poll: Callable[[], Sequence[Any]],
+    outcome: Callable[[Any, Job], str],
+) -> None:
+    """Report each job when it ends, and stop the pruned ones.
 
     Args:
-        is_hopeless: of :meth:`agnn_lit.sweeps.launcher.SweepLauncher.train`.
+        pending: jobs by their handle; jobs that have ended are removed.
+        should_prune: see :meth:`SweepLauncher.train`.
+        poll: waits a moment, and returns the handles of jobs that have ended.
+        outcome: returns the state of a job that has ended.
     """
-
-    def __init__(self, is_hopeless: Callable[[Job], bool] | None) -> None:
-        self._is_hopeless = is_hopeless
-        self._asked = time.monotonic()
-
-    def ask(self, jobs: Iterable[Job]) -> None:
-        """Look at running jobs, where it is time to."""
-        if self._is_hopeless is None or time.monotonic() - self._asked < _PATIENCE:
-            return
-        self._asked = time.monotonic()
-        for job in jobs:
-            file = job.run.folder / _STOP
-            if not file.exists() and self._is_hopeless(job):
-                file.touch()
-
-    @staticmethod
-    def forget(job: Job) -> None:
-        """Let a run that has ended be trained again."""
-        (job.run.folder / _STOP).unlink(missing_ok=True)
+    pruner = Pruner(should_prune, _PRUNE_INTERVAL)
+    with _sigterm_interrupts(), progress(len(pending)) as ended:
+        while pending:
+            done = poll()
+            for job in pruner.select(pending.values()):
+                (job.run.folder / _STOP).touch()
+            for handle in done:
+                job = pending.pop(handle)
+                (job.run.folder / _STOP).unlink(missing_ok=True)
+                ended(job.label, outcome(handle, job))
 
 
 class ClusterJob:
-    """What a node of a cluster does for a run; submitit pickles it and calls it there.
+    """Trains a run on a node of the cluster; submitit pickles it and calls it there.
 
     Args:
-        folder: of the run, on a file system that the nodes share.
-        alone: whether one process starts all others of the run; else the scheduler starts one for each device.
+        folder: the run folder, on a file system that the nodes share.
+        alone: the scheduler starts one process, which starts the others; else it starts one for each device.
     """
 
     def __init__(self, folder: str, *, alone: bool) -> None:
@@ -108,18 +111,18 @@ class ClusterJob:
     def __call__(self) -> str:
         """Train or continue the run; return its state."""
         environment = dict(os.environ)
-        if self.alone:  # Lightning would look for the tasks of a job step
+        if self.alone:  # else Lightning expects SLURM to start its processes
             environment = {k: v for k, v in environment.items() if not k.startswith(("SLURM_", "SRUN_"))}
         self.process = start(self.folder, environment)
-        code = _attend(self.process, self.folder)
-        return settle(Run(self.folder), code) if is_first_process() else ""
+        code = _wait(self.process, self.folder)
+        return record_end(Run(self.folder), code) if is_first_process() else ""
 
     def checkpoint(self) -> Any:
-        """End the run after its step and have it queued again: its time is up, or it is preempted."""
+        """Stop the run after its step and queue it again; called on a timeout and on preemption."""
         if self.process is not None:
-            with suppress(ProcessLookupError, ChildProcessError):  # it has just ended
+            with suppress(ProcessLookupError, ChildProcessError):  # already ended
                 os.kill(self.process.pid, signal.SIGTERM)
-                # Called by a signal's handler, maybe within process.poll(), whose lock is taken: left to that.
+                # This may interrupt process.poll(), which holds its lock: wait without reaping the process.
                 os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
         return need_package("submitit.helpers", "slurm", "hydra/launcher=slurm").DelayedSubmission(
             ClusterJob(str(self.folder), alone=self.alone)
@@ -127,18 +130,18 @@ class ClusterJob:
 
 
 class SlurmLauncher(SweepLauncher):
-    """Trains each run as a job of SLURM; one whose time is up or that is preempted is queued again and goes on.
+    """Trains each run as a SLURM job; after a timeout or preemption the job is queued again and continues.
 
     Args:
-        cluster: slurm, or local to try it without one.
-        jobs: at a time; None leaves it to the scheduler.
-        minutes: that a job may take, before it is queued again.
-        cpus: of each process of a run.
-        memory_gb: of a node; None leaves the cluster's usual amount.
-        partition: None for the cluster's usual one.
-        requeues: how often a job is queued again at most.
+        cluster: ``slurm``, or ``local`` to try it without a cluster.
+        jobs: jobs at a time; None leaves it to the scheduler.
+        minutes: time limit of a job, after which it is queued again.
+        cpus: processors per process of a run.
+        memory_gb: memory per node in GB; None for the cluster's default.
+        partition: None for the cluster's default.
+        requeues: maximum number of times a job is queued again.
         options: further options of sbatch, such as ``{account: NAME}``.
-        setup: lines of shell before the job, such as ``module load cuda``.
+        setup: shell commands before the job, such as ``module load cuda``.
     """
 
     def __init__(
@@ -168,8 +171,8 @@ class SlurmLauncher(SweepLauncher):
         """Name the scheduler."""
         return "by SLURM" if self._cluster == "slurm" else f"by submitit's {self._cluster} executor"
 
-    def train(self, jobs: Sequence[Job], is_hopeless: Callable[[Job], bool] | None = None) -> None:
-        """Submit an array of jobs, and wait for them to their ends; Ctrl-C cancels them."""
+    def train(self, jobs: Sequence[Job], should_prune: Callable[[Job], bool] | None = None) -> None:
+        """Submit an array of jobs and wait for them; Ctrl-C cancels them."""
         submitit = need_package("submitit", "slurm", "hydra/launcher=slurm")
         t = jobs[0].cfg.trainer
         devices, nodes = (max(getattr(job.cfg.trainer, k) for job in jobs) for k in ("devices", "nodes"))
@@ -192,18 +195,15 @@ class SlurmLauncher(SweepLauncher):
             submitted = [executor.submit(ClusterJob(str(job.run.folder.resolve()), alone=alone)) for job in jobs]
         pending = dict(zip(submitted, jobs, strict=True))
         print(f"submitted as {submitted[0].job_id} to {submitted[-1].job_id}", flush=True)
-        stopping = _Stopping(is_hopeless)
+
+        def poll() -> list[Any]:
+            time.sleep(_POLL)
+            return [handle for handle in pending if handle.done()]
+
         try:
-            with _interruptible(), progress(len(jobs)) as ended:
-                while pending:
-                    time.sleep(_POLL)
-                    stopping.ask(pending.values())
-                    for handle in [h for h in pending if h.done()]:
-                        job = pending.pop(handle)
-                        stopping.forget(job)
-                        ended(job.label, _outcome(handle, job))
+            _follow(pending, should_prune, poll, _outcome)
         except KeyboardInterrupt:
-            print("\ncancelling the jobs; running ones end after their step. The same command goes on", flush=True)
+            print("\ncancelling; running jobs stop after their step. Repeat the command to continue", flush=True)
             for handle in pending:
                 handle.cancel(check=False)
             end = time.monotonic() + _GRACE
@@ -212,32 +212,32 @@ class SlurmLauncher(SweepLauncher):
                     if time.monotonic() > end:
                         break
                     time.sleep(_POLL)
-            _settle_rest(pending.values())
+            _record_rest(pending.values())
 
 
 def _outcome(handle: Any, job: Job) -> str:
-    """State of a run whose job has ended; of several tasks the first one's process says it."""
+    """State of a run whose SLURM job has ended, as its first task returned it."""
     if handle.exception() is not None:
-        return settle(job.run, -signal.SIGKILL)
+        return record_end(job.run, -signal.SIGKILL)
     return str(handle.results()[0])
 
 
 def run_job(folder: str) -> str:
-    """Train or continue a run in a process of its own; return its state."""
+    """Train or continue a run in its own process; return its state."""
     if (Path(folder) / _STOP).exists():
         return str(Run(Path(folder)).status.get("state"))
-    code = _attend(start(Path(folder), os.environ), Path(folder))
-    return settle(Run(Path(folder)), code)
+    code = _wait(start(Path(folder), os.environ), Path(folder))
+    return record_end(Run(Path(folder)), code)
 
 
 class RayLauncher(SweepLauncher):
-    """Trains each run as a task of Ray; one whose node is lost is given to another and goes on.
+    """Trains each run as a Ray task; if a node is lost, its run continues on another.
 
     Args:
-        address: of a running cluster; None starts Ray on this machine.
-        cpus: of each run.
-        gpus: of each run; None: one for each of its devices where Ray has any.
-        retries: how often a run whose node is lost is begun again at most.
+        address: address of a running cluster; None starts Ray on this machine.
+        cpus: processors per run.
+        gpus: GPUs per run; None for one per device, if Ray has GPUs.
+        retries: maximum number of restarts of a run whose node is lost.
     """
 
     def __init__(self, address: str | None = None, cpus: int = 1, gpus: float | None = None, retries: int = 20) -> None:
@@ -250,12 +250,19 @@ class RayLauncher(SweepLauncher):
         """Name the cluster."""
         return "by Ray" + (f" at {self._address}" if self._address else "")
 
-    def train(self, jobs: Sequence[Job], is_hopeless: Callable[[Job], bool] | None = None) -> None:
-        """Hand all runs to Ray, and wait for them to their ends; Ctrl-C ends them."""
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do by itself, says its warning
+    def train(self, jobs: Sequence[Job], should_prune: Callable[[Job], bool] | None = None) -> None:
+        """Submit all runs to Ray and wait for them; Ctrl-C stops them."""
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; avoids its warning
         ray = need_package("ray", "ray", "hydra/launcher=ray")
         ray.init(address=self._address, include_dashboard=False, log_to_driver=False, logging_level="warning")
         pending: dict[Any, Job] = {}
+
+        def outcome(handle: Any, job: Job) -> str:
+            try:
+                return str(ray.get(handle))
+            except ray.exceptions.RayError:  # its worker was killed
+                return record_end(job.run, -signal.SIGKILL)
+
         try:
             there = ray.cluster_resources()
             task = ray.remote(run_job)
@@ -266,30 +273,19 @@ class RayLauncher(SweepLauncher):
                 asked = {"CPU": self._cpus, "GPU": gpus}
                 lacking = [f"{n} {k}" for k, n in asked.items() if n > there.get(k, 0)]
                 if lacking:
-                    raise ConfigError(f"a run asks Ray for {' and '.join(lacking)}; it has {_resources(there)}")
+                    raise ConfigError(f"a run needs {' and '.join(lacking)}; Ray has {_resources(there)}")
                 options = task.options(num_cpus=self._cpus, num_gpus=gpus, max_retries=self._retries)
                 pending[options.remote(str(job.run.folder.resolve()))] = job
-            stopping = _Stopping(is_hopeless)
-            with _interruptible(), progress(len(jobs)) as ended:
-                while pending:
-                    done, _ = ray.wait(list(pending), timeout=_POLL)
-                    stopping.ask(pending.values())
-                    for handle in done:
-                        job = pending.pop(handle)
-                        stopping.forget(job)
-                        try:
-                            ended(job.label, ray.get(handle))
-                        except ray.exceptions.RayError:  # its worker was killed
-                            ended(job.label, settle(job.run, -signal.SIGKILL))
+            _follow(pending, should_prune, lambda: ray.wait(list(pending), timeout=_POLL)[0], outcome)
         except KeyboardInterrupt:
-            print("\nstopping the running jobs after their step; once more stops them at once", flush=True)
+            print("\nstopping the running jobs after their step; a second signal stops them at once", flush=True)
             for job in pending.values():
                 (job.run.folder / _STOP).touch()
             with suppress(KeyboardInterrupt):
                 ray.wait(list(pending), num_returns=len(pending), timeout=_GRACE)
         finally:
             ray.shutdown()
-            _settle_rest(pending.values())
+            _record_rest(pending.values())
 
 
 def _resources(there: Mapping[str, float]) -> str:

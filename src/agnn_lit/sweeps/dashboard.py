@@ -10,25 +10,24 @@ from typing import Any
 from agnn_lit.config import ConfigError
 from agnn_lit.config.commands import DashboardConfig
 from agnn_lit.report.collect import RunRecord, Scores, find_folders, read_run
-from agnn_lit.report.sweeps import Sweep, axis_title, find_sweeps
+from agnn_lit.report.runtable import title_of
+from agnn_lit.report.sweeps import Sweep, find_sweeps
 from agnn_lit.shared.files import write_text
 from agnn_lit.shared.packages import need_package
 
-_STEP = "trainer/global_step"  # Lightning's name of it in W&B
-
-
+_STEP = "trainer/global_step"  # as Lightning logs it to W&B
 _MEASURES = ("J", "F", "T")
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What a dashboard is of.
+class LoggedSweep:
+    """A sweep, and where it was logged in W&B.
 
     Attributes:
-        entity: of W&B; empty where it is not known.
-        project: of W&B.
-        group: that the runs are in.
-        sweep: as read from disk.
+        entity: W&B entity; empty if unknown.
+        project: W&B project.
+        group: W&B group of the runs.
+        sweep: the sweep as read from disk.
     """
 
     entity: str
@@ -38,37 +37,37 @@ class Shown:
 
     @property
     def scores(self) -> list[str]:
-        """Names of the evaluations' J, F and T in W&B's summary, such as ``test/simple/raw/J``."""
-        stages = dict.fromkeys(f"{place}/{s.summary.get('stage', 'raw')}" for place, s in self._evaluations())
+        """Names of the evaluations' J, F and T in the W&B summary, such as ``test/simple/raw/J``."""
+        stages = dict.fromkeys(f"{prefix}/{s.summary.get('stage', 'raw')}" for prefix, s in self._evaluations())
         return [f"{stage}/{measure}" for stage in stages for measure in _MEASURES] or [f"val/{m}" for m in _MEASURES]
 
     @property
     def tables(self) -> list[str]:
-        """Names of the tables of sequences."""
-        return list(dict.fromkeys(f"{place}/sequences" for place, _ in self._evaluations()))
+        """Names of the tables of sequences in W&B."""
+        return list(dict.fromkeys(f"{prefix}/sequences" for prefix, _ in self._evaluations()))
 
     @property
     def pictures(self) -> list[str]:
-        """Names of the pictures."""
-        return ["val/overlays", *dict.fromkeys(f"{place}/overlays" for place, _ in self._evaluations())]
+        """Names of the pictures in W&B."""
+        return ["val/overlays", *dict.fromkeys(f"{prefix}/overlays" for prefix, _ in self._evaluations())]
 
     def _evaluations(self) -> list[tuple[str, Scores]]:
-        """Scores of all runs, and what W&B's names of each begin with (see ``log_scores``)."""
+        """Scores of all runs, each with its prefix in W&B (see ``log_scores``)."""
         runs = [run for point in self.sweep.points for run in point.runs]
-        return [(_place(run, scores), scores) for run in runs for scores in run.scores]
+        return [(_prefix(run, scores), scores) for run in runs for scores in run.scores]
 
 
-def _place(run: RunRecord, scores: Scores) -> str:
+def _prefix(run: RunRecord, scores: Scores) -> str:
     name = str(scores.summary.get("data"))
     usual = f"{run.config.get('data', {}).get('name')}-test-{scores.protocol}"
     return f"test/{scores.protocol}" if run.config.get("test") and name == usual else name
 
 
-def read_sweep(cfg: DashboardConfig) -> Shown:
-    """Read from disk what is to be shown.
+def read_sweep(cfg: DashboardConfig) -> LoggedSweep:
+    """Read a sweep from disk.
 
     Raises:
-        ReportError, ConfigError: no sweep in the folder, or runs that were not logged to one project and group.
+        ReportError, ConfigError: no sweep in the folder, or its runs were not logged to one project and group.
     """
     runs = [read_run(folder) for folder in find_folders(cfg.sweep, "config.yaml")]
     sweeps = find_sweeps(runs)
@@ -76,23 +75,25 @@ def read_sweep(cfg: DashboardConfig) -> Shown:
         raise ConfigError(
             f"sweep={cfg.sweep}: {len(sweeps)} sweeps in it; expected a folder of runs that differ in settings or seeds"
         )
-    logged = {key: _only(runs, key, cfg.sweep) for key in ("project", "group", "entity")}
+    logged = {key: _common_setting(runs, key, cfg.sweep) for key in ("project", "group", "entity")}
     if not logged["group"]:
-        raise ConfigError(f"sweep={cfg.sweep}: its runs have no logger.group, by which W&B could tell them from others")
+        raise ConfigError(f"sweep={cfg.sweep}: its runs have no logger.group, so W&B cannot select them")
     project = cfg.project or logged["project"] or "agnn_lit"
-    return Shown(cfg.entity or logged["entity"] or "", project, logged["group"], sweeps[0])
+    return LoggedSweep(cfg.entity or logged["entity"] or "", project, logged["group"], sweeps[0])
 
 
-def _only(runs: list[RunRecord], key: str, folder: str) -> str | None:
+def _common_setting(runs: list[RunRecord], key: str, folder: str) -> str | None:
     found = {run.config.get("logger", {}).get(key) for run in runs}
     if len(found) > 1:
-        raise ConfigError(f"sweep={folder}: its runs were logged to several of logger.{key}: {sorted(map(str, found))}")
+        raise ConfigError(
+            f"sweep={folder}: its runs were logged to several values of logger.{key}: {sorted(map(str, found))}"
+        )
     value = found.pop()
     return None if value is None else str(value)
 
 
-def _panels(shown: Shown) -> dict[str, list[Any]]:
-    """Panels by section: scores by axis, curves by axis, sequences, pictures, the machine."""
+def _panels(shown: LoggedSweep) -> dict[str, list[Any]]:
+    """Panels of each section."""
     wr = need_package("wandb_workspaces.reports.v2", "dashboard", "agnn-dashboard")
     axes = shown.sweep.axes or ("seed",)
     spread = {"groupby": wr.Config(axes[0]), "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
@@ -100,16 +101,16 @@ def _panels(shown: Shown) -> dict[str, list[Any]]:
     for name in shown.scores:
         scores.append(
             wr.BarPlot(
-                title=f"{name} by {axis_title(axes[0])}", metrics=[wr.SummaryMetric(name)], orientation="v", **spread
+                title=f"{name} by {title_of(axes[0])}", metrics=[wr.SummaryMetric(name)], orientation="v", **spread
             )
         )
         if name.endswith("/J"):
             scores += [
-                wr.ScatterPlot(title=f"{name} against {axis_title(a)}", x=wr.Config(a), y=wr.SummaryMetric(name))
+                wr.ScatterPlot(title=f"{name} against {title_of(a)}", x=wr.Config(a), y=wr.SummaryMetric(name))
                 for a in axes
             ]
     curves = [
-        wr.LinePlot(title=f"{metric} by {axis_title(axes[0])}", x=_STEP, y=[metric], **spread)
+        wr.LinePlot(title=f"{metric} by {title_of(axes[0])}", x=_STEP, y=[metric], **spread)
         for metric in ("val/J", "val/F", "val/T", "train/loss")
     ]
     columns = [wr.ParallelCoordinatesPlotColumn(wr.Config(axis)) for axis in axes]
@@ -125,7 +126,7 @@ def _panels(shown: Shown) -> dict[str, list[Any]]:
     }
 
 
-def build_workspace(shown: Shown) -> Any:
+def build_workspace(shown: LoggedSweep) -> Any:
     """Return the workspace of a sweep, a ``wandb_workspaces.workspaces.Workspace``."""
     ws = need_package("wandb_workspaces.workspaces", "dashboard", "agnn-dashboard")
     return ws.Workspace(
@@ -143,18 +144,21 @@ def build_workspace(shown: Shown) -> Any:
     )
 
 
-def build_report(shown: Shown, *, online: bool) -> Any:
+def build_report(shown: LoggedSweep, *, online: bool) -> Any:
     """Return the report of a sweep, a ``wandb_workspaces.reports.v2.Report``.
 
     Args:
-        shown: what it is of.
-        online: name the project in its run set, which W&B is then asked for.
+        shown: the sweep.
+        online: look up the project in W&B for the run set.
     """
     ws = need_package("wandb_workspaces.workspaces", "dashboard", "agnn-dashboard")
     wr = need_package("wandb_workspaces.reports.v2", "dashboard", "agnn-dashboard")
     place = {"entity": shown.entity, "project": shown.project} if online else {}
     runs = wr.Runset(**place, name=shown.group, filters=ws.And(ws.Metric("group") == shown.group))
-    blocks: list[Any] = [wr.H1(shown.sweep.title), wr.P("Mean and deviation over seeds, by the axes of the sweep.")]
+    blocks: list[Any] = [
+        wr.H1(shown.sweep.title),
+        wr.P("Mean and standard deviation over seeds, by the axes of the sweep."),
+    ]
     for name, panels in _panels(shown).items():
         if panels:
             blocks += [wr.H2(name), wr.PanelGrid(runsets=[runs], panels=panels)]
@@ -162,10 +166,10 @@ def build_report(shown: Shown, *, online: bool) -> Any:
 
 
 def specification(thing: Any) -> str:
-    """Return a workspace or report as W&B takes it, JSON, once it has been read back and found complete.
+    """Return a workspace or report as the JSON that W&B accepts.
 
     Raises:
-        ConfigError: it cannot be read back.
+        ConfigError: W&B's package does not read the same specification back.
     """
     model = thing._to_model()
     given = json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
@@ -173,28 +177,28 @@ def specification(thing: Any) -> str:
         again = type(model).model_validate(given).model_dump_json(by_alias=True, exclude_none=True)
     except ValueError as error:
         raise ConfigError(f"W&B's package does not accept the specification: {error}") from error
-    if not _holds(json.loads(again), given):
-        raise ConfigError("W&B's package reads the specification back as another one")
+    if not _contains(json.loads(again), given):
+        raise ConfigError("W&B's package does not read the same specification back")
     return json.dumps(given, indent=1) + "\n"
 
 
-def _holds(whole: Any, part: Any) -> bool:
-    """Tell whether everything in ``part`` is in ``whole``, which may have more keys."""
+def _contains(whole: Any, part: Any) -> bool:
+    """Whether everything in ``part`` is in ``whole``, which may have more keys."""
     if isinstance(part, dict):
-        return isinstance(whole, dict) and all(k in whole and _holds(whole[k], v) for k, v in part.items())
+        return isinstance(whole, dict) and all(k in whole and _contains(whole[k], v) for k, v in part.items())
     if isinstance(part, list):
-        return isinstance(whole, list) and len(whole) == len(part) and all(map(_holds, whole, part))
+        return isinstance(whole, list) and len(whole) == len(part) and all(map(_contains, whole, part))
     return bool(whole == part)
 
 
 def make_dashboard(cfg: DashboardConfig) -> list[str]:
-    """Write the specifications, and create both in W&B where there is a key.
+    """Write the specifications, and create workspace and report in W&B if there is an API key.
 
     Returns:
-        What was made: two files, or two addresses.
+        Paths of the two files, and the addresses in W&B.
 
     Raises:
-        ReportError, ConfigError: see :func:`read_sweep`; W&B cannot be reached, or takes no such key.
+        ReportError, ConfigError: see :func:`read_sweep`; W&B cannot be reached or refuses the key.
     """
     from agnn_lit.training.loggers import wandb_is_online
 

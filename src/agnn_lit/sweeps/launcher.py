@@ -1,8 +1,8 @@
-"""``agnn-train -m``: one run for each combination of values, each trained by a process of its own.
+"""``agnn-train -m``: one run for each combination of values, each trained in its own process.
 
-Hydra's launchers compose a job when it starts and call a function in a process that they share between jobs. Here all
-jobs are composed before the first one starts and written into their run folders: editing ``conf/`` changes none of
-them, a job that crashes takes no other with it, and a process has one W&B run.
+Hydra's launchers compose a job when it starts, and train all jobs in one process. Here all jobs are composed and
+written into their run folders before the first one starts, so editing ``conf/`` does not change them, a crash does not
+affect other jobs, and each process has one W&B run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 import time
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,18 +33,8 @@ from agnn_lit.shared.runs import BUSY, BusyError, Run
 from agnn_lit.shared.terminal import open_console, progress_bar
 
 _LOG = "output.log"
-
-
-_LIBC = ctypes.CDLL(None)
-
-
-POLL = 0.1  # seconds between two looks at the processes of a sweep
-
-
-PATIENCE = 1.0  # seconds between two questions whether they are hopeless
-
-
-#: Signals that somebody sends to end a process; others mean that it crashed.
+_LIBC = ctypes.CDLL(None)  # loaded here: not between fork and exec
+#: Signals sent to end a process; others mean that it crashed.
 _STOPPED = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
 
 
@@ -53,10 +43,10 @@ class Job:
     """A run of a sweep.
 
     Attributes:
-        run: its folder, which holds its configuration.
-        cfg: the same.
-        skipped: why it is not trained now; None where it is.
-        label: settings that tell it from the other jobs.
+        run: the run folder.
+        cfg: configuration, also written in the folder.
+        skipped: why it is not trained now; None if it is.
+        label: settings in which it differs from the other jobs.
     """
 
     run: Run
@@ -66,17 +56,17 @@ class Job:
 
 
 def prepare_job(run: Run, cfg: TrainConfig, overrides: Sequence[str]) -> Job:
-    """Decide whether a job is to be trained, and write down how.
+    """Decide whether to train a job, and write its configuration.
 
-    What is done is skipped, what was interrupted goes on, and what failed is trained again with ``retry_failed=true``.
+    A finished run is skipped, an interrupted one continues, and a failed one is trained with ``retry_failed=true``.
 
     Args:
-        run: its folder.
-        cfg: its configuration.
-        overrides: that it was composed from.
+        run: the run folder.
+        cfg: configuration of the run.
+        overrides: what it was composed from.
 
     Raises:
-        ConfigError: the folder holds a run of another configuration; nothing is changed.
+        ConfigError: the folder holds a run with another configuration; nothing is changed.
     """
     with run.locked():
         if cfg.overwrite:
@@ -88,7 +78,7 @@ def prepare_job(run: Run, cfg: TrainConfig, overrides: Sequence[str]) -> Job:
                 return Job(run, cfg, "done before")
             if state == "failed" and not cfg.retry_failed:
                 return Job(run, cfg, "failed before; retry_failed=true trains it again")
-            # What its last process ended with is past: one that cannot even begin would be taken for that.
+            # Forget how the last process ended: a process that cannot start leaves this state.
             run.update(state="waiting", error=None)
         else:
             run.wait(cfg, shlex.join(["agnn-train", *filter_overrides(overrides)]))
@@ -101,41 +91,36 @@ def prepare_job(run: Run, cfg: TrainConfig, overrides: Sequence[str]) -> Job:
 
 
 def start(folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start the process of a run; what it prints is appended to ``output.log`` in its folder.
-
-    Args:
-        folder: of the run.
-        environment: all of its variables.
-    """
+    """Start the process of a run, with all its environment variables; its output is appended to ``output.log``."""
     with (folder / _LOG).open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "agnn_lit.commands.train", f"run={folder}"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # An agent of W&B names the one run that it starts: not all of a sweep's.
+            # A W&B agent sets the id of the one run that it starts, which must not reach all runs of a sweep.
             env={k: v for k, v in environment.items() if k != "WANDB_RUN_ID"},
-            start_new_session=True,  # Ctrl-C reaches the sweep alone, which passes it on
+            start_new_session=True,  # Ctrl-C reaches only the launcher, which forwards it
             preexec_fn=_follow_parent,
         )
 
 
 def _follow_parent() -> None:
-    """End after the step when the parent has died; leave a scheduler's warning (SIGUSR2 by submitit) to it."""
+    """Stop when the parent dies, and ignore the scheduler's warning (submitit's SIGUSR2), which the parent handles."""
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    with suppress(AttributeError):  # elsewhere than on Linux
+    with suppress(AttributeError):  # not on Linux
         _LIBC.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
-def settle(run: Run, code: int) -> str:
-    """Note how a job's process has ended, where it could not do so itself.
+def record_end(run: Run, code: int) -> str:
+    """Write the state of a run whose process has ended, unless the process wrote it.
 
     Args:
-        run: its folder.
-        code: that the process ended with; negative for a signal.
+        run: the run folder.
+        code: exit code of the process; negative for a signal.
 
     Returns:
-        The state: done, failed or interrupted; running where another process trains it.
+        The state: done, failed or interrupted; running if another process trains the run.
     """
     if code == BUSY:
         return "running"
@@ -147,34 +132,34 @@ def settle(run: Run, code: int) -> str:
     else:
         said = (run.folder / _LOG).read_text(errors="replace").strip().splitlines()[-20:]
         how = f"code {code}" if code >= 0 else signal.Signals(-code).name
-        state, error = "failed", "\n".join([f"ended with {how}; its last words:", *said])
+        state, error = "failed", "\n".join([f"ended with {how}; last output:", *said])
     Run(run.folder).update(state=state, error=error)
     return state
 
 
 class SweepLauncher(Launcher):
-    """Hydra's view of a way to train the jobs of a sweep."""
+    """Base class of the Hydra launchers that train the jobs of a sweep."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:  # noqa: ARG002
-        """Take what Hydra gives."""
+        """Called by Hydra with the composed configuration."""
         self._context = hydra_context
         self._config = config
         batch = config.hydra.sweeper.get("max_batch_size")
         if batch is not None:
             raise ConfigError(
-                f"hydra.sweeper.max_batch_size={batch}: all jobs of a sweep are one batch; leave it out. "
-                "hydra/launcher=parallel hydra.launcher.jobs=N trains N at a time"
+                f"hydra.sweeper.max_batch_size={batch}: not supported; hydra/launcher=parallel hydra.launcher.jobs=N "
+                "trains N jobs at a time"
             )
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Train what is missing, print how each job ended.
+        """Train the jobs that are not done, and print how each one ended.
 
         Returns:
             The last val/J of each job.
 
         Raises:
-            ConfigError: nothing is trained: no jobs, or a job's folder holds a run of another configuration.
-            SystemExit: 1 when a job failed or was interrupted, once the others have ended.
+            ConfigError: no jobs, or a job's folder holds a run with another configuration; nothing is trained.
+            SystemExit: 1 if a job failed or was interrupted, after the others have ended.
         """
         if not job_overrides:
             raise ConfigError("the sweep has no jobs: a list or range of values is empty")
@@ -189,26 +174,26 @@ class SweepLauncher(Launcher):
         trained = _trained_seconds(waiting) - before
         states = _print_jobs(jobs)
         took = time.monotonic() - started
-        print(f"trained for {trained:.0f} s in {took:.0f} s; what each printed is in {folder}/*/{_LOG}", flush=True)
+        print(f"trained for {trained:.0f} s in {took:.0f} s; the output is in {folder}/*/{_LOG}", flush=True)
         missing = {state: n for state, n in states.items() if state != "done"}
         if missing:
             counts = ", ".join(f"{n} {state}" for state, n in missing.items())
-            again = ", and with what failed by retry_failed=true" if "failed" in missing else ""
-            said = f"{counts} of {len(jobs)}; the same command goes on with what is missing{again}"
+            again = "; with retry_failed=true also the failed ones" if "failed" in missing else ""
+            said = f"{counts} of {len(jobs)}; repeat the command to train the missing runs{again}"
             print(f"agnn-train: {said}", file=sys.stderr)
             raise SystemExit(1)
         return [_returned(job) for job in jobs]
 
     def prepare(self, job_overrides: Sequence[Sequence[str]], first: int = 0) -> list[Job]:
-        """Compose all jobs, then write them down.
+        """Compose all jobs, then write their configurations.
 
         Args:
-            job_overrides: of each job.
-            first: number of the first one.
+            job_overrides: overrides of each job.
+            first: number of the first job.
 
         Raises:
-            ConfigError: jobs that would share a folder, a folder with a run of another configuration, or an experiment
-                whose own values would not be swept.
+            ConfigError: two jobs share a folder, a folder holds a run with another configuration, or the axis of an
+                experiment would not be swept.
         """
         composed = []
         for number, overrides in enumerate(job_overrides, first):
@@ -219,10 +204,10 @@ class SweepLauncher(Launcher):
             folder = Path(cfg.hydra.sweep.dir) / cfg.hydra.sweep.subdir
             given = {word.lstrip("+").partition("=")[0] for word in overrides}
             lost = [key for key in cfg.hydra.sweeper.get("params") or {} if key not in given]
-            if lost:  # Hydra reads them from an experiment that is fixed, not from one of several
+            if lost:  # Hydra reads hydra.sweeper.params from a fixed experiment, not from a swept one
                 raise ConfigError(
-                    f"{' '.join(overrides)}: this experiment is a sweep of {', '.join(lost)}, which is lost where "
-                    "several experiments are given; one command for each keeps it"
+                    f"{' '.join(overrides)}: this experiment sweeps {', '.join(lost)}, which does not work with "
+                    "several experiments in one command; use one command for each"
                 )
             task = copy.deepcopy(cfg)
             with read_write(task), open_dict(task):
@@ -245,24 +230,48 @@ class SweepLauncher(Launcher):
 
     @abstractmethod
     def describe(self) -> str:
-        """Say how jobs are run, as ``one after another``."""
+        """Say how the jobs are run, such as ``one after another``."""
 
     @abstractmethod
-    def train(self, jobs: Sequence[Job], is_hopeless: Callable[[Job], bool] | None = None) -> None:
-        """Run all jobs to their ends.
+    def train(self, jobs: Sequence[Job], should_prune: Callable[[Job], bool] | None = None) -> None:
+        """Train all jobs.
 
         Args:
-            jobs: to train.
-            is_hopeless: asked about running jobs from time to time; one for which it is true is stopped.
+            jobs: the jobs.
+            should_prune: called for running jobs from time to time; if true, the job is stopped after its step.
         """
+
+
+class Pruner:
+    """Selects the running jobs that should be pruned, each of them once.
+
+    Args:
+        should_prune: see :meth:`SweepLauncher.train`.
+        interval: seconds between two checks.
+    """
+
+    def __init__(self, should_prune: Callable[[Job], bool] | None, interval: float) -> None:
+        self._should_prune = should_prune
+        self._interval = interval
+        self._checked = time.monotonic()
+        self._pruned: set[Path] = set()
+
+    def select(self, jobs: Iterable[Job]) -> list[Job]:
+        """Jobs to stop now; none until the interval is over."""
+        if self._should_prune is None or time.monotonic() - self._checked < self._interval:
+            return []
+        self._checked = time.monotonic()
+        found = [job for job in jobs if job.run.folder not in self._pruned and self._should_prune(job)]
+        self._pruned.update(job.run.folder for job in found)
+        return found
 
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[str, str], None]]:
-    """Show how many jobs have ended: a bar on a terminal, and a line for each.
+    """Show how many jobs have ended: a line for each, and on a terminal a progress bar.
 
     Yields:
-        A function to call with the label of a job that has ended, and its state.
+        A function to call with the label and the state of each job that has ended.
     """
     console = open_console()
     with progress_bar(console, TimeElapsedColumn(), shown=console.is_terminal) as bar:
@@ -286,7 +295,7 @@ def _returned(job: Job) -> JobReturn:
 
 
 def _print_jobs(jobs: Sequence[Job]) -> Counter[str]:
-    """Print a line a job, and return how many there are of each state."""
+    """Print a table of the jobs, and return the number of jobs in each state."""
     table = Table()
     for column in ("run", "state", "val/J", "note"):
         table.add_column(column, justify="right" if column == "val/J" else "left", overflow="fold")

@@ -1,8 +1,7 @@
-"""``agnn-train -m``: one run for each combination of values, each trained by a process of its own.
+"""Sweeps on this machine: jobs one after another, or several at a time on its GPUs and processors.
 
-Hydra's launchers compose a job when it starts and call a function in a process that they share between jobs. Here all
-jobs are composed before the first one starts and written into their run folders: editing ``conf/`` changes none of
-them, a job that crashes takes no other with it, and a process has one W&B run.
+They stay beside Hydra's joblib launcher, which composes a job only when it starts and trains several in one process:
+here all runs are composed before the first one starts, each has its own process, and an interrupted one is resumed.
 """
 
 from __future__ import annotations
@@ -17,7 +16,10 @@ from types import FrameType
 
 from agnn_lit.config import ConfigError
 from agnn_lit.shared.processes import receiving, usable_processors
-from agnn_lit.sweeps.launcher import PATIENCE, POLL, Job, SweepLauncher, progress, settle, start
+from agnn_lit.sweeps.launcher import Job, Pruner, SweepLauncher, progress, record_end, start
+
+_POLL = 0.1  # seconds between two checks of the processes
+_PRUNE_INTERVAL = 1.0  # seconds between two checks whether jobs should be pruned
 
 
 def make_slots(
@@ -26,21 +28,21 @@ def make_slots(
     """Divide a machine between jobs that train at the same time.
 
     Args:
-        jobs: at a time; None: one for each GPU, or for each two processors.
-        threads: of each job; None: its share of the processors.
-        processors: of the machine.
-        gpus: their numbers or names; none on a machine without.
-        devices: GPUs of each job.
+        jobs: jobs at a time; None for one per GPU, or one per two processors.
+        threads: threads per job; None for an equal share of the processors.
+        processors: number of processors.
+        gpus: numbers or names of the GPUs; empty without any.
+        devices: GPUs per job.
 
     Returns:
-        For each place environment variables that give a job its share.
+        For each job that runs at a time, the environment variables that give it its share.
 
     Raises:
-        ConfigError: more jobs than their GPUs allow, or none.
+        ConfigError: the GPUs are not enough for the jobs.
     """
     places = len(gpus) // devices if gpus else max(1, processors // 2)
     if places == 0:
-        raise ConfigError(f"trainer.devices={devices}: a run needs more GPUs than are seen here, {', '.join(gpus)}")
+        raise ConfigError(f"trainer.devices={devices}: more than the visible GPUs, {', '.join(gpus)}")
     jobs = jobs or places
     if gpus and jobs > places:
         raise ConfigError(
@@ -58,7 +60,7 @@ def make_slots(
 
 
 def visible_gpus() -> list[str]:
-    """GPUs that jobs may use: those of CUDA_VISIBLE_DEVICES, or all that the driver lists."""
+    """GPUs that jobs may use: those in CUDA_VISIBLE_DEVICES, or else all that nvidia-smi lists."""
     asked = os.environ.get("CUDA_VISIBLE_DEVICES")
     if asked is not None:
         return [gpu.strip() for gpu in asked.split(",") if gpu.strip() not in ("", "-1")]
@@ -70,12 +72,7 @@ def visible_gpus() -> list[str]:
 
 
 class LocalLauncher(SweepLauncher):
-    """Trains jobs on this machine, some of them at a time.
-
-    Args:
-        jobs: at a time; None: one for each GPU, or for each two processors.
-        threads: of each job; None: its share of the processors.
-    """
+    """Trains jobs on this machine; ``jobs`` and ``threads`` as in :func:`make_slots`."""
 
     def __init__(self, jobs: int | None = 1, threads: int | None = None) -> None:
         if jobs is not None and jobs < 1:
@@ -86,13 +83,13 @@ class LocalLauncher(SweepLauncher):
         self._signals = 0
 
     def describe(self) -> str:
-        """Say how many at a time."""
+        """Say how many jobs run at a time."""
         return "one after another" if self._jobs == 1 else f"in parallel (jobs={self._jobs or 'auto'})"
 
-    def train(self, jobs: Sequence[Job], is_hopeless: Callable[[Job], bool] | None = None) -> None:
-        """Start a job wherever there is room, until all have ended; see :meth:`SweepLauncher.train`.
+    def train(self, jobs: Sequence[Job], should_prune: Callable[[Job], bool] | None = None) -> None:
+        """Start a job whenever a slot is free; see :meth:`SweepLauncher.train`.
 
-        Ctrl-C and SIGTERM end the running jobs after their step, with a checkpoint; a second one ends them at once.
+        Ctrl-C or SIGTERM stops the running jobs after their step, with a checkpoint; a second one stops them at once.
         """
         t = jobs[0].cfg.trainer
         free = make_slots(
@@ -102,34 +99,30 @@ class LocalLauncher(SweepLauncher):
             [] if t.accelerator == "cpu" else visible_gpus(),
             max(job.cfg.trainer.devices for job in jobs),
         )
-        waiting, asked = list(jobs), time.monotonic()
-        stopped: set[subprocess.Popen[bytes]] = set()
+        waiting, pruner = list(jobs), Pruner(should_prune, _PRUNE_INTERVAL)
         with receiving(self._receive), progress(len(jobs)) as ended:
             while self._running or (waiting and not self._signals):
                 while free and waiting and not self._signals:
                     job, slot = waiting.pop(0), free.pop(0)
                     self._running[start(job.run.folder, {**os.environ, **slot})] = job, slot
-                time.sleep(POLL)
-                if is_hopeless is not None and time.monotonic() - asked > PATIENCE:
-                    asked = time.monotonic()
-                    for process, (job, _) in self._running.items():
-                        if process not in stopped and is_hopeless(job):
-                            stopped.add(process)  # a second signal would end it at once
-                            process.send_signal(signal.SIGTERM)
+                time.sleep(_POLL)
+                pruned = pruner.select(job for job, _ in self._running.values())
+                for process in [p for p, (job, _) in self._running.items() if job in pruned]:
+                    process.terminate()
                 for process in [p for p in self._running if p.poll() is not None]:
                     job, slot = self._running.pop(process)
                     free.append(slot)
-                    ended(job.label, settle(job.run, process.returncode))
+                    ended(job.label, record_end(job.run, process.returncode))
         if self._signals:
-            print(f"stopped; {len(waiting)} runs were not begun. The same command goes on", file=sys.stderr)
+            print(f"stopped; {len(waiting)} runs not started. Repeat the command to continue", file=sys.stderr)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - called by the interpreter
         self._signals += 1
         for process in self._running:
             process.send_signal(signal.SIGTERM if self._signals < 3 else signal.SIGKILL)  # a second one ends at once
-        said = "stopping the running jobs after their step; once more stops them at once"
+        said = "stopping the running jobs after their step; a second signal stops them at once"
         print(said if self._signals == 1 else "stopping", file=sys.stderr, flush=True)
 
 
-#: Names in ``conf/hydra/launcher``.
+#: The launchers in ``conf/hydra/launcher``.
 LAUNCHERS = ("sequential", "parallel", "slurm", "ray")

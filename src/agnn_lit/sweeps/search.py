@@ -1,8 +1,11 @@
-"""``agnn-train -m hydra/sweeper=optuna``: a search over settings instead of all combinations of their values.
+"""``agnn-train -m hydra/sweeper=optuna``: search over settings instead of a grid.
 
-Hydra's own Optuna sweeper is held at Optuna 2. This one speaks to Optuna directly, in the same grammar for the space
-(``choice(…)``, ``range(…)``, ``interval(…)``, ``tag(log, interval(…))``), stops runs that fall behind, and keeps its
-study in SQLite beside the runs, so that a search that was ended goes on.
+Hydra's own Optuna sweeper requires Optuna 2. This one has the same syntax for the search space (``choice(…)``,
+``range(…)``, ``interval(…)``, ``tag(log, interval(…))``), prunes runs, and keeps its study in SQLite beside the runs:
+an interrupted search continues.
+
+It stays beside Optuna's own parallel search, whose trials are calls of a function: here a trial is a run like any
+other, composed before it starts, trained in its own process, and resumed with the search.
 """
 
 from __future__ import annotations
@@ -30,33 +33,30 @@ from agnn_lit.sweeps.launcher import Job, SweepLauncher
 if TYPE_CHECKING:
     import optuna
 
-_WATCHED = "val/J"  # on held-out training videos: the reported split takes no part
+_OBJECTIVE = "val/J"  # on held-out training videos, never on the reported split
 
 
-def space_of(overrides: Sequence[Override]) -> tuple[dict[str, Callable[[optuna.Trial], Any]], list[str]]:
-    """Take the searched settings apart from the fixed ones.
-
-    Args:
-        overrides: of one setting the last counts.
+def parse_space(overrides: Sequence[Override]) -> tuple[dict[str, Callable[[optuna.Trial], Any]], list[str]]:
+    """Separate the searched settings from the fixed ones; the last override of a setting counts.
 
     Returns:
-        For each searched setting a function that asks a trial for its value, and the fixed overrides.
+        For each searched setting a function that suggests its value for a trial, and the fixed overrides.
 
     Raises:
-        ConfigError: nothing is searched.
+        ConfigError: no setting is searched.
     """
     last = {override.get_key_element(): override for override in overrides}  # the command line comes after conf/
-    asks = {key: _ask(override) for key, override in last.items() if override.is_sweep_override()}
+    suggest = {key: _suggestion(override) for key, override in last.items() if override.is_sweep_override()}
     fixed = [override.input_line or "" for override in last.values() if not override.is_sweep_override()]
-    if not asks:
+    if not suggest:
         raise ConfigError(
             "hydra/sweeper=optuna: nothing to search; give settings such as 'optim.lr=tag(log, interval(1e-4, 1e-2))' "
             "or 'model.rounds=choice(1,2,3)'"
         )
-    return asks, fixed
+    return suggest, fixed
 
 
-def _ask(override: Override) -> Callable[[optuna.Trial], Any]:
+def _suggestion(override: Override) -> Callable[[optuna.Trial], Any]:
     key, value = override.get_key_element(), override.value()
     if isinstance(value, IntervalSweep):
         low, high, log = float(value.start or 0.0), float(value.end or 0.0), "log" in value.tags
@@ -72,25 +72,25 @@ def _ask(override: Override) -> Callable[[optuna.Trial], Any]:
     raise ConfigError(f"{override.input_line}: must be choice(…), interval(…) or a range(…) of whole numbers")
 
 
-def watched_values(run: Run) -> list[tuple[int, float]]:
+def objective_values(run: Run) -> list[tuple[int, float]]:
     """Steps and validation J of a run so far."""
     file = run.folder / "metrics.csv"
     if not file.is_file():
         return []
     with file.open(newline="") as stream:
-        return [(int(row["step"]), float(row[_WATCHED])) for row in csv.DictReader(stream) if row.get(_WATCHED)]
+        return [(int(row["step"]), float(row[_OBJECTIVE])) for row in csv.DictReader(stream) if row.get(_OBJECTIVE)]
 
 
 class OptunaSweeper(Sweeper):
-    """Hydra's view of a search.
+    """Hydra sweeper that searches with Optuna's TPE sampler.
 
     Args:
-        trials: to train in all, those of an earlier command included.
-        at_a_time: trials that are chosen together, and trained by the launcher side by side as it can.
-        seed: of the choice.
-        startup: trials that are drawn at random before the choice learns from them, and that none is stopped against.
-        prune: stop a run whose validation J is below the median of the others at its step.
-        params: the searched settings.
+        trials: number of trials, including those of earlier commands.
+        at_a_time: trials chosen together; the launcher may train them in parallel.
+        seed: seed of the sampler.
+        startup: trials drawn at random before the sampler learns from them and before pruning starts.
+        prune: stop a run whose validation J is below the median of the others at the same step.
+        params: searched settings.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class OptunaSweeper(Sweeper):
         self._params = dict(params or {})
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what Hydra gives."""
+        """Called by Hydra with the composed configuration."""
         self._context = hydra_context
         self._config = config
         self._launcher = Plugins.instance().instantiate_launcher(
@@ -118,15 +118,15 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Train trial after trial, and print the best.
+        """Run the trials, and print the best.
 
         Returns:
             The settings of the best trial.
 
         Raises:
-            ConfigError: nothing to search, or no launcher of ours.
-            BusyError: another process is at this search.
-            SystemExit: 1 when the search was stopped before its last trial.
+            ConfigError: nothing to search, or not a launcher of this package.
+            BusyError: another process is running this search.
+            SystemExit: 1 if the search was stopped before its last trial.
         """
         optuna = need_package("optuna", "search", "hydra/sweeper=optuna")
         if not isinstance(self._launcher, SweepLauncher):
@@ -134,13 +134,13 @@ class OptunaSweeper(Sweeper):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         given = [f"{key}={value}" for key, value in self._params.items()]
         parser = OverridesParser.create(config_loader=self._context.config_loader)
-        asks, fixed = space_of(parser.parse_overrides([*given, *arguments]))
+        suggest, fixed = parse_space(parser.parse_overrides([*given, *arguments]))
         folder = Path(self._config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        with exclusive(folder / "study.lock", f"{folder}: another process is at this search"):
-            return self._search(optuna, folder, asks, fixed)
+        with exclusive(folder / "study.lock", f"{folder}: another process is running this search"):
+            return self._search(optuna, folder, suggest, fixed)
 
-    def _search(self, optuna: Any, folder: Path, asks: Mapping[str, Callable[[Any], Any]], fixed: list[str]) -> Any:
+    def _search(self, optuna: Any, folder: Path, suggest: Mapping[str, Callable[[Any], Any]], fixed: list[str]) -> Any:
         launcher = self._launcher
         assert isinstance(launcher, SweepLauncher)
         study = optuna.create_study(
@@ -149,25 +149,25 @@ class OptunaSweeper(Sweeper):
             direction="maximize",
             load_if_exists=True,
         )
-        # Drawn anew by each command: with one seed a continued search would choose the same settings again.
+        # With the same seed, a continued search would choose the same settings again.
         seed = self._seed + len(study.get_trials(deepcopy=False))
         study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=self._startup, constant_liar=True)
         if self._prune:
             study.pruner = optuna.pruners.MedianPruner(n_startup_trials=self._startup)
         else:
             study.pruner = optuna.pruners.NopPruner()
-        self._take_up(optuna, study)
+        _requeue_running(optuna, study)
         while (left := self._trials - _ended(optuna, study)) > 0:
             batch = [study.ask() for _ in range(min(left, self._at_a_time))]
-            chosen = [tuple(f"{key}={ask(trial)}" for key, ask in asks.items()) for trial in batch]
-            distinct = list(dict.fromkeys(chosen))  # two trials may draw the same settings
+            chosen = [tuple(f"{key}={value(trial)}" for key, value in suggest.items()) for trial in batch]
+            distinct = list(dict.fromkeys(chosen))  # two trials may have the same settings
             prepared = launcher.prepare([[*fixed, *words] for words in distinct], first=batch[0].number)
             jobs = [prepared[distinct.index(words)] for words in chosen]
-            followed = {job.run.folder: trial for job, trial in zip(jobs, batch, strict=True)}
+            trials = {job.run.folder: trial for job, trial in zip(jobs, batch, strict=True)}
             waiting = [job for job in prepared if job.skipped is None]
             if waiting:
-                launcher.train(waiting, partial(_is_hopeless, followed))
-            pruned = {folder for folder, trial in followed.items() if trial.user_attrs.get("pruned")}
+                launcher.train(waiting, partial(_should_prune, trials))
+            pruned = {folder for folder, trial in trials.items() if trial.user_attrs.get("pruned")}
             ended = [
                 _tell(optuna, study, trial, job, pruned=job.run.folder in pruned)
                 for job, trial in zip(jobs, batch, strict=True)
@@ -175,33 +175,30 @@ class OptunaSweeper(Sweeper):
             if not all(ended):
                 _print_study(study, folder)
                 left = self._trials - _ended(optuna, study)
-                print(f"agnn-train: {left} trials are left; the same command goes on", file=sys.stderr)
+                print(f"agnn-train: {left} trials are left; repeat the command to continue", file=sys.stderr)
                 raise SystemExit(1)
         return _print_study(study, folder)
 
-    def _take_up(self, optuna: Any, study: Any) -> None:
-        """Give the settings of trials that an earlier command did not end to the next ones; their runs go on."""
-        for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-            study.enqueue_trial(trial.params)
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+def _requeue_running(optuna: Any, study: Any) -> None:
+    """Try the settings of trials that an earlier command left unfinished first; their runs continue."""
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        study.enqueue_trial(trial.params)
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
 
 def _ended(optuna: Any, study: Any) -> int:
-    states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    failed = [
-        t for t in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.FAIL,)) if "error" in t.user_attrs
-    ]
-    return len(study.get_trials(deepcopy=False, states=states)) + len(failed)
+    """Number of trials with an end; a failed one counts if its run failed, not if it was queued again."""
+    state = optuna.trial.TrialState
+    trials = study.get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED, state.FAIL))
+    return sum(trial.state != state.FAIL or "error" in trial.user_attrs for trial in trials)
 
 
-def _is_hopeless(followed: Mapping[Path, Any], job: Job) -> bool:
-    return _falls_behind(followed[job.run.folder], job)
-
-
-def _falls_behind(trial: Any, job: Job) -> bool:
-    """Report what is new of a run, and tell whether it is to be stopped."""
+def _should_prune(trials: Mapping[Path, Any], job: Job) -> bool:
+    """Report new validation scores of a run to its trial, and decide whether to prune it."""
+    trial = trials[job.run.folder]
     reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
-    for step, value in watched_values(job.run):
+    for step, value in objective_values(job.run):
         if step not in reported:
             trial.report(value, step)
     if not trial.should_prune():
@@ -211,10 +208,10 @@ def _falls_behind(trial: Any, job: Job) -> bool:
 
 
 def _tell(optuna: Any, study: Any, trial: Any, job: Job, *, pruned: bool) -> bool:
-    """Enter a run's result; False where it is to go on, and its settings are the next trial's."""
+    """Tell the study the result of a run; False if the run is unfinished, and its settings are queued again."""
     status = job.run.status
     trial.set_user_attr("run", str(job.run.folder))
-    state, value = status.get("state"), status.get("metrics", {}).get(_WATCHED)
+    state, value = status.get("state"), status.get("metrics", {}).get(_OBJECTIVE)
     if state == "done" and value is not None:
         study.tell(trial, value)
     elif pruned:
@@ -224,13 +221,13 @@ def _tell(optuna: Any, study: Any, trial: Any, job: Job, *, pruned: bool) -> boo
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         return False
     else:
-        trial.set_user_attr("error", str(status.get("error") or f"no {_WATCHED}: clips.val_share=0").splitlines()[-1])
+        trial.set_user_attr("error", str(status.get("error") or f"no {_OBJECTIVE}: clips.val_share=0").splitlines()[-1])
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
     return True
 
 
 def _print_study(study: Any, folder: Path) -> dict[str, Any]:
-    """Print and write the trials, the best first; return the best one's settings."""
+    """Print and write the trials, best first; return the settings of the best."""
     from rich.table import Table
 
     from agnn_lit.shared.terminal import open_console
@@ -239,9 +236,9 @@ def _print_study(study: Any, folder: Path) -> dict[str, Any]:
     trials.sort(key=lambda t: -(t.value if t.value is not None else -1.0))
     keys = list(dict.fromkeys(k for t in trials for k in t.params))
     table = Table(title=f"{folder}: {len(trials)} trials")
-    for column in ("trial", "state", _WATCHED, *keys):
+    for column in ("trial", "state", _OBJECTIVE, *keys):
         table.add_column(column, justify="left" if column == "state" else "right")
-    lines = [",".join(("trial", "state", _WATCHED, *keys, "run"))]
+    lines = [",".join(("trial", "state", _OBJECTIVE, *keys, "run"))]
     for t in trials:
         value = "" if t.value is None else f"{t.value:.4f}"
         cells = [str(t.number), t.state.name.lower(), value, *(str(t.params.get(k, "")) for k in keys)]
