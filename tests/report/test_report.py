@@ -82,7 +82,7 @@ def test_page_of_a_sweep(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "CUDA out of memory &lt;b&gt;" in text
     assert "state-failed" in text
     assert "3 training runs (1 not finished)" in text
-    assert "do not compare with those of this report" in text
+    assert "not comparable with those of this report" in text
 
 
 def test_runs_that_differ_in_their_seeds_alone_are_a_sweep_of_one_point(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_seed_counts_once(tmp_path: Path) -> None:
     record = tmp_path / "record"
     page = make_report(ReportConfig(runs=[str(tmp_path / "again")], out=str(tmp_path / "out"), record=str(record)))
     assert [row["seed"] for row in csv.DictReader((record / "results.csv").read_text().splitlines())] == ["0", "1"]
-    said = "since another run has their settings and seed: lr+seed-0."
+    said = "because another run has the same settings and seed: lr+seed-0."
     for file in (page, tmp_path / "out/report.md", record / "table.md"):
         assert said in file.read_text()
     assert "again: 2 seeds" in page.read_text()
@@ -149,7 +149,7 @@ def test_scores_beside_runs_of_another_protocol(sweep: Path, tmp_path: Path) -> 
     folder = score_folder(tmp_path / "pdb", T=None)
     page = make_report(ReportConfig(runs=[str(sweep)], scores=[f"pdb={folder}"], out=str(tmp_path / "out")))
     text = page.read_text(encoding="utf-8")
-    assert "Numbers of one block do not compare with those of another" in text
+    assert "Numbers of different groups are not comparable" in text
     assert "2 of the 20 sequences" in text
 
 

@@ -1,5 +1,5 @@
-"""The report: run folders and score folders in, one self-contained page out.
+"""The report: one self-contained page about run folders and score folders.
 
-``collect`` reads folders, ``groups`` decides which results may stand side by side, ``tables``,
-``comparison``, ``figures`` and ``pictures`` make the parts, ``render`` writes the page.
+``collect`` reads folders, ``groups`` decides which results are comparable, ``tables``, ``comparison``, ``figures`` and
+``pictures`` make the parts, and ``render`` writes the page.
 """

@@ -1,4 +1,4 @@
-"""Tables as data, and the same table as Markdown; the page's template renders them as HTML."""
+"""Tables as data, and their Markdown; the template of the page renders them as HTML."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Cell:
     """A cell.
 
     Attributes:
-        text: what is shown.
-        sort: number or text that the column is sorted by; None sorts last.
-        mark: style: ``best``, ``published``, ``state-failed`` and so on; empty for none.
-        heat: 0 to 1, tint of a heat map's cell; None for no tint.
+        text: the text shown.
+        sort: sort key, a number or a text; None sorts last.
+        mark: CSS class such as ``best``, ``published`` or ``state-failed``.
+        heat: tint in a heat map, 0 to 1; None for no tint.
         colour: colour number of a method, shown as a dot before the text.
-        tag: small word behind the text.
+        tag: note in small print after the text.
     """
 
     text: str
@@ -32,7 +32,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column; ``group`` is a heading over neighbouring columns, ``hint`` explains on hover."""
+    """A column; ``group`` is a heading above neighbouring columns, ``hint`` a tooltip."""
 
     title: str
     numeric: bool = True
@@ -42,7 +42,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; ``footer`` rows stay below when it is sorted, ``kind`` is a style such as ``heat``."""
+    """A table; ``footer`` rows are not sorted, ``kind`` is a CSS class such as ``heat``."""
 
     caption: str
     columns: tuple[Column, ...]
@@ -52,7 +52,7 @@ class Table:
 
     @property
     def groups(self) -> list[tuple[str, int]]:
-        """Headings over columns with the number of columns below each; empty when there are none."""
+        """Headings above columns, each with its number of columns; empty without any."""
         spans: list[tuple[str, int]] = []
         for column in self.columns:
             if spans and spans[-1][0] == column.group:
@@ -63,7 +63,7 @@ class Table:
 
     @property
     def empty(self) -> bool:
-        """Whether no cell beside the first column holds a value."""
+        """Whether no cell after the first column has a value."""
         return all(cell.text == MISSING for row in self.rows for cell in row[1:])
 
 
@@ -74,15 +74,20 @@ def value_cell(value: float, digits: int = 3, *, mark: str = "", heat: float | N
     return Cell(f"{value:.{digits}f}".replace("-", "−"), value, mark, heat)
 
 
+def count_cell(value: float) -> Cell:
+    """Cell of a large count, with thin spaces between groups of three digits."""
+    return Cell(MISSING) if math.isnan(value) else Cell(f"{value:,.0f}".replace(",", "\u2009"), value)
+
+
 def text_cell(text: str, *, mark: str = "", colour: int | None = None, tag: str = "") -> Cell:
     """Cell of a text."""
     return Cell(text, text.casefold(), mark, colour=colour, tag=tag)
 
 
 def mark_best(cells: Sequence[Cell], direction: int) -> list[Cell]:
-    """Mark the largest (``direction`` 1) or smallest (-1) of several numbers; ties share it.
+    """Mark all cells with the largest (``direction`` 1) or smallest (-1) number.
 
-    None is marked when ``direction`` is 0 or all are equal.
+    No cell is marked if ``direction`` is 0 or all numbers are equal.
     """
     numbers = [cell.sort for cell in cells if isinstance(cell.sort, float)]
     if direction == 0 or len(set(numbers)) < 2:
@@ -96,7 +101,7 @@ def _markdown_text(text: str) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """Return a table as GitHub Markdown; the best values are bold, footers are the last rows."""
+    """Return a table as GitHub Markdown, with the best values in bold and the footer as last rows."""
 
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(_markdown_text(c) for c in cells) + " |"

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ UNFINISHED = ("failed", "interrupted", "running", "unknown", "waiting")
 
 
 class ReportError(ValueError):
-    """A folder that cannot be reported: names the file, and the command that makes it."""
+    """A folder cannot be read; names the file and the command that writes it."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class FrameScore:
 
 @dataclass(frozen=True)
 class Overlay:
-    """A picture that agnn-evaluate drew; ``kind`` is best, median or worst."""
+    """A picture drawn by agnn-evaluate; ``kind`` is best, median or worst."""
 
     file: Path
     kind: str
@@ -53,7 +53,7 @@ class Overlay:
 
 @dataclass(frozen=True)
 class Scores:
-    """A score folder; values are fractions, NaN where the file says null or nothing."""
+    """A score folder; values are fractions, NaN for null and empty cells."""
 
     path: Path
     name: str
@@ -61,29 +61,33 @@ class Scores:
     sequences: dict[str, dict[str, float]]
     frames: dict[str, tuple[FrameScore, ...]]
     overlays: tuple[Overlay, ...] = ()
-    run: str | None = None  # name of the run that it belongs to
+    run: str | None = None  # name of its run
 
     @property
     def protocol(self) -> str:
-        """Protocol it was scored with."""
+        """Name of the protocol."""
         return str(self.summary.get("protocol", "unknown"))
 
     @property
     def data(self) -> str | None:
-        """Name of the data set, where the folder says it (``davis2016-test-simple`` says ``davis2016``)."""
+        """Name of the data set, if known: ``davis2016`` for data ``davis2016-test-simple``."""
         data = self.summary.get("data")
         if isinstance(data, dict):
             data = data.get("name")
         return None if data is None else str(data).split("-")[0]
 
     def mean(self, key: str) -> float:
-        """Value of ``summary.json`` as a number; NaN for null or a key that is not there."""
+        """Value in ``summary.json``; NaN for null or a missing key."""
         return number(self.summary.get(key))
+
+    def value(self, sequence: str, key: str) -> float:
+        """Value in ``per_sequence.csv``; NaN if the sequence or the value is missing."""
+        return self.sequences.get(sequence, {}).get(key, math.nan)
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run folder; ``problems`` are sentences on what is missing."""
+    """A run folder; ``problems`` say in sentences what is missing."""
 
     path: Path
     name: str
@@ -91,20 +95,31 @@ class RunRecord:
     status: dict[str, Any]
     curves: dict[str, Curve]
     scores: tuple[Scores, ...] = ()
-    problems: tuple[str, ...] = field(default=())
+    problems: tuple[str, ...] = ()
 
     @property
     def state(self) -> str:
-        """State that the run left: done, running, failed or interrupted; unknown without ``status.json``."""
+        """State in ``status.json``, such as done or failed; ``unknown`` without that file."""
         return str(self.status.get("state", "unknown"))
 
 
 def number(value: Any) -> float:
-    """Return ``value`` as a float; NaN for None, an empty cell or text that is no number."""
+    """Convert to float; NaN for None, an empty cell or other text."""
     try:
         return float(value)
     except (TypeError, ValueError):
         return math.nan
+
+
+def finite(values: Iterable[float]) -> list[float]:
+    """The values that are not NaN."""
+    return [v for v in values if not math.isnan(v)]
+
+
+def mean_of(values: Iterable[float]) -> float:
+    """Mean of the values that are not NaN; NaN without any."""
+    kept = finite(values)
+    return sum(kept) / len(kept) if kept else math.nan
 
 
 def _read_rows(path: Path, columns: Sequence[str], maker: str) -> list[dict[str, str]]:
@@ -150,8 +165,8 @@ def read_scores(path: Path, name: str | None = None, run: str | None = None) -> 
 
     Args:
         path: folder with ``summary.json``, ``per_sequence.csv`` and ``per_frame.csv``.
-        name: how the method is called; None takes the folder's name.
-        run: name of the run that the folder belongs to.
+        name: name of the method; None for the folder's name.
+        run: name of the run of an evaluation.
 
     Raises:
         ReportError: a file is missing or unreadable.
@@ -184,7 +199,7 @@ def read_scores(path: Path, name: str | None = None, run: str | None = None) -> 
 
 
 def _read_curves(path: Path) -> dict[str, Curve]:
-    """Curves of ``metrics.csv``: per metric the rows in which it was logged."""
+    """Curves of ``metrics.csv``, each with the steps at which its metric was logged."""
     curves: dict[str, tuple[list[float], list[float]]] = {}
     for index, row in enumerate(_read_rows(path, ("step",), "agnn-train")):
         step = number(row["step"])
@@ -208,7 +223,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 def read_run(path: Path, name: str | None = None) -> RunRecord:
     """Read a folder of agnn-train with all its evaluations.
 
-    A run that failed or was stopped may lack ``metrics.csv`` and evaluations; it is read all the same.
+    A run that is not done may lack ``metrics.csv`` and evaluations.
 
     Raises:
         ReportError: ``config.yaml`` is missing, or a finished run has no ``metrics.csv``.
@@ -226,12 +241,12 @@ def read_run(path: Path, name: str | None = None) -> RunRecord:
     run = RunRecord(path, name or path.resolve().name, config, status, {})
     problems: list[str] = []
     if not status:
-        problems.append("status.json is missing: how the run ended is not known.")
+        problems.append("status.json is missing: the state of the run is unknown.")
     curves = {}
     if (path / "metrics.csv").is_file() or run.state not in UNFINISHED:
         curves = _read_curves(path / "metrics.csv")
     else:
-        problems.append("metrics.csv is missing: the run ended before anything was logged.")
+        problems.append("metrics.csv is missing: the run ended before its first log entry.")
     scores = []
     for folder in sorted(p for p in (path / "evaluations").glob("*") if p.is_dir()):
         if (folder / "summary.json").is_file():
@@ -244,17 +259,17 @@ def read_run(path: Path, name: str | None = None) -> RunRecord:
 
 
 def _matches(pattern: Path) -> Iterable[Path]:
-    """Paths that match a pattern, absolute or relative to the working folder."""
+    """Paths that match an absolute or relative pattern."""
     root = Path(pattern.anchor or ".")
     return root.glob(str(pattern.relative_to(root) if pattern.anchor else pattern))
 
 
 def find_folders(entry: str, marker: str) -> list[Path]:
-    """Folders that an entry of ``runs`` or ``scores`` means: itself, a pattern's matches, a sweep's members.
+    """Folders of an entry of ``runs`` or ``scores``: the folder itself, the matches of a pattern, or a sweep's runs.
 
     Args:
         entry: a path, or a pattern with ``*``.
-        marker: file by which a member of a sweep is recognised.
+        marker: name of a file that each run or score folder has.
     """
     if any(c in entry for c in "*?["):
         matches = sorted(p for p in _matches(Path(entry).expanduser()) if p.is_dir())

@@ -1,4 +1,4 @@
-"""Published tables with the rows of this report beside them, and what does not compare."""
+"""Published tables together with the results of this report, and warnings about what is not comparable."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agnn_lit.report.cells import Cell, Column, Table, text_cell, value_cell
-from agnn_lit.report.collect import Scores, number
+from agnn_lit.report.collect import Scores, mean_of, number
 from agnn_lit.report.groups import Group
 from agnn_lit.report.published import CATEGORY_ALIASES, PublishedColumn, PublishedTable, published_tables
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A published table as shown.
-
-    ``relevant``: methods of this report stand in it; ``warnings`` say what does not compare.
-    """
+    """A published table as shown; ``relevant`` if it has methods of this report."""
 
     published: PublishedTable
     table: Table
@@ -27,7 +24,7 @@ class Comparison:
 
 
 def is_relevant(published: PublishedTable, group: Group) -> bool:
-    """Whether a group has the protocol and data of a table, as far as the folders say it."""
+    """Whether a group has the protocol and data set of a table, as far as known."""
     if group.protocol not in published.protocols or group.data not in (None, "folder", *published.data):
         return False
     return published.sequences is None or bool(set(published.sequences) & set(group.sequences))
@@ -40,7 +37,7 @@ def category_means(scores: Scores) -> dict[str, float]:
         category = re.split(r"[/\\]", name)[0].lower()
         if not math.isnan(values["J_mean"]):
             videos.setdefault(CATEGORY_ALIASES.get(category, category), []).append(values["J_mean"])
-    return {category: sum(v) / len(v) for category, v in videos.items()}
+    return {category: mean_of(values) for category, values in videos.items()}
 
 
 def _own_value(column: PublishedColumn, scores: Scores, categories: Mapping[str, float]) -> float:
@@ -48,11 +45,11 @@ def _own_value(column: PublishedColumn, scores: Scores, categories: Mapping[str,
         return scores.mean(column.key)
     if column.category is not None:
         return categories.get(column.category, math.nan)
-    return sum(categories.values()) / len(categories) if categories else math.nan
+    return mean_of(categories.values())
 
 
 def _method_rows(published: PublishedTable, groups: Sequence[Group], colours: Mapping[str, int]) -> Table:
-    """Table whose rows are methods, those of this report among the published ones, best first."""
+    """Table of methods, those of this report and the published ones, best first."""
     digits = 1 if published.unit == "per cent" else 3
     rows: list[tuple[Cell, ...]] = []
     for group in groups:
@@ -69,7 +66,7 @@ def _method_rows(published: PublishedTable, groups: Sequence[Group], colours: Ma
 
 
 def _sequence_rows(published: PublishedTable, groups: Sequence[Group]) -> Table:
-    """Table whose rows are sequences: the published columns, then three for each method of this report."""
+    """Table of sequences: the published columns, then the same columns of each method of this report."""
     methods = [m for group in groups for m in group.methods]
     columns = [Column("sequence", numeric=False)]
     columns += [Column(c.title, group="published" if methods else "") for c in published.columns]
@@ -81,14 +78,14 @@ def _sequence_rows(published: PublishedTable, groups: Sequence[Group]) -> Table:
         for m in methods:
             for column in published.columns:
                 key = column.key or "J_mean"
-                own = m.mean(key) if name == "mean" else m.sequences.get(name, {}).get(key, math.nan)
+                own = m.mean(key) if name == "mean" else m.value(name, key)
                 cells.append(value_cell(own, mark="own"))
         (footer if name == "mean" else body).append(tuple(cells))
     return Table(published.title, tuple(columns), tuple(body), tuple(footer))
 
 
 def _warnings(published: PublishedTable, groups: Sequence[Group]) -> tuple[str, ...]:
-    """Sentences on why rows of this report do not compare with a table."""
+    """Reasons why results of this report are not comparable with a table."""
     found = []
     for m in (m for group in groups for m in group.methods):
         have = set(m.sequences)
@@ -104,12 +101,12 @@ def _warnings(published: PublishedTable, groups: Sequence[Group]) -> tuple[str, 
         if any(g.data == "davis2016" for g in groups):
             found.append("Published on DAVIS-2017, scored here on DAVIS-2016: annotations may differ.")
     if groups and published.split is None and all(g.data in (None, "folder") for g in groups):
-        found.append("The folders do not name their data set; it was recognised by protocol and sequences.")
+        found.append("The score folders do not name their data set; it was recognised by protocol and sequences.")
     return tuple(found)
 
 
 def compare(groups: Sequence[Group], colours: Mapping[str, int]) -> list[Comparison]:
-    """Every published table, the relevant ones with this report's rows and first."""
+    """Every published table; the relevant ones come first and include this report's results."""
     comparisons = []
     for published in published_tables():
         fitting = [g for g in groups if is_relevant(published, g)]
@@ -120,6 +117,6 @@ def compare(groups: Sequence[Group], colours: Mapping[str, int]) -> list[Compari
 
 
 def beside_sequences(group: Group) -> PublishedTable | None:
-    """The published table with a value per sequence that fits a group, if there is one."""
+    """The relevant published table with values per sequence, if there is one."""
     tables = (t for t in published_tables() if t.row_kind == "sequence" and is_relevant(t, group))
     return next(tables, None)

@@ -22,7 +22,7 @@ _SMOOTH_ABOVE = 120  # points; longer training curves get a running mean on top
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure with its title; ``main`` is False for metrics that only specialists look at."""
+    """A figure with its title; figures that are not ``main`` are folded away."""
 
     title: str
     svg: Markup
@@ -31,7 +31,7 @@ class Plot:
 
 
 def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Centred mean over up to ``width`` values (n,) -> (n,); NaN are left out, the ends use what is there."""
+    """Centred mean over up to ``width`` values, (n,) -> (n,), ignoring NaN; shorter at the ends."""
     finite = np.isfinite(values)
     kernel = np.ones(width)
     total = np.convolve(np.where(finite, values, 0.0), kernel, mode="full")
@@ -56,7 +56,7 @@ def _draw_curve(axes: Axes, curve: Curve, index: int, *, train: bool, marker: st
 
 
 def _panel_of(metric: str) -> str:
-    """Panel of a metric: ``train/loss`` and ``val/loss`` share ``loss``, all ``lr/…`` share ``lr``."""
+    """Panel of a metric: ``loss`` for ``train/loss`` and ``val/loss``, ``lr`` for all ``lr/…``."""
     head, _, rest = metric.partition("/")
     if head.startswith("lr"):
         return "lr"
@@ -97,22 +97,22 @@ def _training_plot(
 
 
 def frame_positions(frames: Sequence[FrameScore]) -> list[float]:
-    """Return x positions of frames: their numbers where all names are numbers, else 0, 1, 2, …"""
+    """Return x positions of frames: their numbers if all names are numbers, else 0, 1, 2, …"""
     if all(f.frame.isdecimal() for f in frames):
         return [float(f.frame) for f in frames]
     return [float(i) for i in range(len(frames))]
 
 
 def lowest_frame(frames: Sequence[FrameScore]) -> int | None:
-    """Index of the frame of lowest J, the first of equals; None when no frame has a J."""
+    """Index of the first frame of lowest J; None if no frame has a J."""
     finite = [i for i, f in enumerate(frames) if not math.isnan(f.J)]
     return min(finite, key=lambda i: frames[i].J) if finite else None
 
 
 def frame_plot(group: Group, sequence: str, colours: Mapping[str, int], name: str) -> Markup:
-    """J above F over the frames of a sequence, a line for each method; a dot marks the lowest J."""
+    """Curves of J and F over the frames of a sequence, one per method; a dot marks the lowest J."""
     figure, panels = new_figure(4.6, 2.7, rows=2)
-    for method in reversed(group.methods):  # the best one is drawn last, on top
+    for method in reversed(group.methods):  # the best method is drawn last, on top
         _draw_frames(panels, method, sequence, colours[method.name])
     for axes, letter in zip(panels, "JF", strict=True):
         axes.set_ylim(-0.04, 1.04)

@@ -1,4 +1,4 @@
-"""Which results may stand side by side, under which names, and what must be said about them."""
+"""Groups of comparable results, their names, and notes about them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from agnn_lit.config import options
 from agnn_lit.metrics.protocols import get_protocol
-from agnn_lit.report.collect import ReportError, RunRecord, Scores, find_folders, read_run, read_scores
+from agnn_lit.report.collect import ReportError, RunRecord, Scores, find_folders, mean_of, read_run, read_scores
 
 
 def protocol_lines(protocol: str) -> list[tuple[str, str]]:
-    """What a protocol counts, as (subject, text) pairs; empty for a protocol unknown here."""
+    """Description of a protocol as (subject, text) pairs; empty for an unknown protocol."""
     if protocol not in options("protocol"):
         return []
     lines = get_protocol(protocol).describe().splitlines()[1:]
@@ -23,17 +23,14 @@ def protocol_lines(protocol: str) -> list[tuple[str, str]]:
 
 
 def t_direction(protocol: str) -> int:
-    """+1 where a higher T is steadier (an overlap), -1 where a lower one is (a cost), 0 without a T."""
+    """+1 if a higher T is better (an overlap), -1 if a lower one is (a cost), 0 without T."""
     stability = get_protocol(protocol).stability if protocol in options("protocol") else "none"
     return {"overlap": 1, "shape_context": -1}.get(stability, 0)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Methods scored with one protocol on overlapping sequences, best mean of J and F first.
-
-    ``common`` are the sequences that every method has.
-    """
+    """Methods scored with one protocol on overlapping sequences, best J&F first; ``common`` have all methods."""
 
     key: str
     protocol: str
@@ -49,7 +46,7 @@ class Group:
 
     @property
     def sequences(self) -> tuple[str, ...]:
-        """Every sequence that some method has, sorted."""
+        """Sequences of any method, sorted."""
         return tuple(sorted({s for m in self.methods for s in m.sequences}))
 
     @property
@@ -58,16 +55,14 @@ class Group:
         return all(set(m.sequences) == set(self.common) for m in self.methods)
 
     def score(self, method: Scores) -> float:
-        """Mean of J and F that methods are ranked by: over the common sequences where the sets differ."""
+        """J&F by which methods are ranked; over the common sequences if the methods' sequences differ."""
         if self.uniform:
             return method.mean("JF_mean")
-        values = [(method.sequences[s]["J_mean"] + method.sequences[s]["F_mean"]) / 2 for s in self.common]
-        finite = [v for v in values if not math.isnan(v)]
-        return sum(finite) / len(finite) if finite else math.nan
+        return mean_of((method.value(s, "J_mean") + method.value(s, "F_mean")) / 2 for s in self.common)
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """Shortest trailing parts of paths that tell them apart."""
+    """Shortest trailing parts of paths that are unique."""
     parts = [p.resolve().parts for p in paths]
     for depth in range(1, max(map(len, parts), default=0) + 1):
         names = ["/".join(p[-depth:]) for p in parts]
@@ -77,17 +72,17 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 
 
 def load(runs: Sequence[str], scores: Sequence[str]) -> tuple[list[RunRecord], list[Scores]]:
-    """Read everything that a report is asked to show.
+    """Read the folders of a report.
 
     Args:
         runs: run folders, sweep folders or patterns.
         scores: score folders or patterns, each optionally ``NAME=FOLDER``.
 
     Returns:
-        Runs, and the score folders including the runs' evaluations.
+        Runs, and score folders including the evaluations of the runs.
 
     Raises:
-        ReportError: nothing was asked for, a folder is incomplete, or two methods have one name.
+        ReportError: no folders, an incomplete folder, or two methods with the same name.
     """
     if not runs and not scores:
         raise ReportError("nothing to report: give runs=[FOLDER,…], scores=[NAME=FOLDER,…], or both")
@@ -111,7 +106,7 @@ def load(runs: Sequence[str], scores: Sequence[str]) -> tuple[list[RunRecord], l
 
 
 def _fits(scores: Scores, members: Sequence[Scores]) -> bool:
-    """Whether a folder has the protocol, the data set where known, and a sequence in common with a group."""
+    """Whether a folder has the protocol, the data set (if known) and a sequence in common with a group."""
     common = set(scores.sequences)
     for other in members:
         common &= set(other.sequences)
@@ -120,7 +115,7 @@ def _fits(scores: Scores, members: Sequence[Scores]) -> bool:
 
 
 def _name(members: Sequence[Scores]) -> list[Scores]:
-    """Call a run's evaluation by the run, with the evaluation's label where the run has several."""
+    """Name evaluations after their run, followed by the evaluation if a run has several."""
     count = Counter(m.run for m in members if m.run is not None)
     named = []
     for m in members:
@@ -132,24 +127,24 @@ def _name(members: Sequence[Scores]) -> list[Scores]:
 
 
 def _notices(members: Sequence[Scores], common: set[str]) -> tuple[str, ...]:
-    """Sentences on why means of a group do not compare."""
+    """Reasons why the means of a group are not comparable."""
     notices = []
     union = {s for m in members for s in m.sequences}
     if common != union:
         notices.append(
-            f"The methods were not scored on the same sequences: {len(common)} of {len(union)} are common "
-            "to all. Their means do not compare; the ranking is over the common sequences."
+            f"The methods were scored on different sequences; {len(common)} of {len(union)} are common to all. Their "
+            "means are not comparable; the ranking uses the common sequences."
         )
     differing = sorted(s for s in common if len({len(m.frames.get(s, ())) for m in members}) > 1)
     if differing:
         notices.append(f"The number of scored frames differs between methods in {', '.join(differing)}.")
     if len({m.summary["threshold"] for m in members if m.summary.get("threshold") is not None}) > 1:
-        notices.append("Masks were cut at different thresholds; see the column.")
+        notices.append("The thresholds differ; see the column.")
     return tuple(notices)
 
 
 def make_groups(methods: Sequence[Scores]) -> list[Group]:
-    """Sort score folders into groups whose methods compare, in the order in which they were given."""
+    """Sort score folders into groups of comparable methods, in the given order."""
     parts: list[list[Scores]] = []
     for scores in methods:
         home = next((part for part in parts if _fits(scores, part)), None)
@@ -170,6 +165,6 @@ def make_groups(methods: Sequence[Scores]) -> list[Group]:
 
 
 def assign_colours(runs: Sequence[RunRecord], groups: Sequence[Group]) -> dict[str, int]:
-    """Give each run and method one colour number, the same wherever it appears."""
+    """Give each run and method a colour number."""
     names = [run.name for run in runs] + sorted({m.name for g in groups for m in g.methods})
     return {name: index for index, name in enumerate(dict.fromkeys(names))}

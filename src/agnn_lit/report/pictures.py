@@ -1,4 +1,4 @@
-"""Pictures inside the page: frames of lowest J, and the overlays of agnn-evaluate."""
+"""Pictures in the page: frames of lowest J, and the overlays of agnn-evaluate."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from agnn_lit.shared.pictures import draw_overlay, jpeg
 from agnn_lit.report.collect import FrameScore, Overlay, ReportError, Scores
 from agnn_lit.report.figures import lowest_frame
 from agnn_lit.report.groups import Group
+from agnn_lit.shared.pictures import draw_overlay, jpeg
 
 KINDS = ("best", "median", "worst")
 _FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -34,17 +34,17 @@ class Picture:
 
     @property
     def description(self) -> str:
-        """What is read out in place of the picture."""
+        """Alternative text."""
         return f"{self.method}, {self.sequence} frame {self.frame}: J {self.J:.3f}, F {self.F:.3f}"
 
 
 def data_uri(data: bytes, kind: str = "jpeg") -> str:
-    """Return an image file as a ``data:`` address."""
+    """Return an image file as a ``data:`` URI."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def _read_mask(path: Path, object_id: int | None) -> NDArray[np.uint8]:
-    """Mask (H, W) of 0 and 1: one object of a palette file, or everything above 0."""
+    """Mask (H, W) of 0 and 1: an object of a palette PNG, or all values above 0."""
     with Image.open(path) as image:
         values = np.asarray(image if image.mode in ("1", "L", "P", "I") else image.convert("L"))
     chosen = values == object_id if object_id is not None else values > 0
@@ -54,7 +54,7 @@ def _read_mask(path: Path, object_id: int | None) -> NDArray[np.uint8]:
 
 
 def _read_frame(root: Path | None, sequence: str, frame: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Colour frame (H, W, 3) at the size of the annotation; grey where there is none."""
+    """RGB frame (H, W, 3) at the size of the annotation; grey if the file is missing."""
     if root is not None:
         for suffix in _FRAME_SUFFIXES:
             path = root / sequence / f"{frame}{suffix}"
@@ -68,14 +68,14 @@ def _read_frame(root: Path | None, sequence: str, frame: str, shape: tuple[int, 
 
 
 def _folder(scores: Scores, key: str, fallback: str) -> Path | None:
-    """Folder that ``summary.json`` names, absolute or beside it, else ``fallback`` beside it."""
+    """Folder named in ``summary.json``, absolute or relative to it; else ``fallback`` beside it."""
     named = scores.summary.get(key)
     candidates = [Path(str(named)), scores.path / str(named)] if named else []
     return next((p for p in (*candidates, scores.path / fallback) if p.is_dir()), None)
 
 
 def _split_object(protocol: str, sequence: str) -> tuple[str, int | None]:
-    """Sequence and object of a row: ``name_k`` in the protocols that score objects."""
+    """Sequence and object id of a row: ``name_k`` in multi-object protocols."""
     name, _, number = sequence.rpartition("_")
     if protocol.startswith("davis2017") and name and number.isdecimal():
         return name, int(number)
@@ -83,9 +83,9 @@ def _split_object(protocol: str, sequence: str) -> tuple[str, int | None]:
 
 
 def draw_frame(scores: Scores, sequence: str, score: FrameScore, frames: Path | None) -> Picture | None:
-    """Draw annotation and prediction of one frame; None where the masks are not at hand or not readable.
+    """Draw annotation and prediction of a frame; None if the masks are missing or unreadable.
 
-    In the protocols that score objects the annotation is the object's, the prediction all proposals.
+    In multi-object protocols the annotation is that of the object, and the prediction shows all objects.
     """
     masks, annotations = _folder(scores, "masks", "masks"), _folder(scores, "annotations", "annotations")
     if masks is None or annotations is None:
@@ -105,9 +105,9 @@ def draw_frame(scores: Scores, sequence: str, score: FrameScore, frames: Path | 
 
 
 def lowest_pictures(group: Group, sequence: str, frames: Path | None, limit: int) -> list[Picture]:
-    """Frame of lowest J of each method in a sequence, the lowest first, at most ``limit`` pictures.
+    """Frame of lowest J of each method in a sequence, lowest first, at most ``limit`` pictures.
 
-    An evaluation without masks at hand falls back on an overlay that it drew of that very frame.
+    Without masks, the overlay that agnn-evaluate drew of this frame is used, if there is one.
     """
     found = []
     for method in group.methods:
@@ -126,7 +126,7 @@ def lowest_pictures(group: Group, sequence: str, frames: Path | None, limit: int
 
 
 def overlay_picture(scores: Scores, overlay: Overlay, width: int = 480) -> Picture:
-    """Embed an overlay, made smaller where it is wider than ``width`` pixels.
+    """Embed an overlay, reduced to at most ``width`` pixels in width.
 
     Raises:
         ReportError: the file is not an image.
@@ -145,6 +145,6 @@ def overlay_picture(scores: Scores, overlay: Overlay, width: int = 480) -> Pictu
 
 
 def overlay_rows(scores: Scores) -> list[tuple[str, list[Picture]]]:
-    """Pictures of a method by kind, best first; kinds without a picture are left out."""
+    """Pictures of a method by kind, best first, without empty kinds."""
     rows = [(kind, [overlay_picture(scores, o) for o in scores.overlays if o.kind == kind]) for kind in KINDS]
     return [(kind, pictures) for kind, pictures in rows if pictures]

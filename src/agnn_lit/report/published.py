@@ -1,4 +1,4 @@
-"""Published numbers that a report puts beside its own (``published.json``)."""
+"""Published numbers (``published.json``)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CATEGORY_ALIASES = {"aeroplane": "airplane", "plane": "airplane"}
 
 @dataclass(frozen=True)
 class PublishedColumn:
-    """A column: a key of ``summary.json``, or a category, or with neither the mean over categories."""
+    """A column: a key of ``summary.json``, or a category, or (without both) the mean over categories."""
 
     title: str
     key: str | None = None
@@ -22,10 +22,10 @@ class PublishedColumn:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A table as its source prints it.
+    """A table as published.
 
-    ``row_kind`` is ``method`` or ``sequence``. ``sequences`` are the names that a score folder must share
-    to be compared at all, ``split`` their number when they are the whole data set.
+    ``row_kind`` is ``method`` or ``sequence``. A score folder is compared if it has one of ``sequences``; ``split`` is
+    their number if they are the whole data set.
     """
 
     id: str
@@ -43,27 +43,26 @@ class PublishedTable:
 
     @property
     def factor(self) -> float:
-        """Multiplier from fractions to the table's unit."""
+        """Multiplier from fractions to the unit of the table."""
         return 100.0 if self.unit == "per cent" else 1.0
+
+    @property
+    def caption(self) -> str:
+        """Source, unit and note."""
+        return f"{self.source}. In {'per cent' if self.unit == 'per cent' else 'fractions of 1'}. {self.note}"
 
 
 @cache
 def published_tables() -> tuple[PublishedTable, ...]:
-    """Return every published table, in the order in which a report shows them."""
+    """Return all published tables, in the order of the report."""
     entries = json.loads(Path(__file__).with_name("published.json").read_text(encoding="utf-8"))
     return tuple(
         PublishedTable(
-            id=e["id"],
-            title=e["title"],
-            source=e["source"],
-            note=e["note"],
+            **{key: e[key] for key in ("id", "title", "source", "note", "unit", "row_kind", "split")},
             protocols=tuple(e["protocols"]),
             data=tuple(e["data"]),
-            unit=e["unit"],
-            row_kind=e["row_kind"],
-            columns=tuple(PublishedColumn(c["title"], c.get("key"), c.get("category")) for c in e["columns"]),
+            columns=tuple(PublishedColumn(**column) for column in e["columns"]),
             sequences=None if e["sequences"] is None else tuple(e["sequences"]),
-            split=e["split"],
             rows=tuple((row["name"], tuple(row["values"])) for row in e["rows"]),
         )
         for e in entries

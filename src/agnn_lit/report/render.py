@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import jinja2
@@ -18,7 +19,7 @@ from agnn_lit.shared.files import write_text
 
 
 def html(report: Report) -> str:
-    """Return the page: one file that refers to no other."""
+    """Return the page, which needs no other file."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -30,12 +31,19 @@ def html(report: Report) -> str:
     return template.render(report=report, colour_count=COLOURS)
 
 
+def _notes(texts: Iterable[str]) -> list[str]:
+    return [f"> **Note.** {text}" for text in texts]
+
+
 def _markdown_group(section: GroupSection) -> list[str]:
-    blocks = [f"## Scores: {section.group.title}"]
-    blocks.append("\n".join(f"- {subject}: {text}" for subject, text in section.protocol_lines))
-    blocks += [f"> **Note.** {warning}" for warning in section.group.notices]
-    blocks += [markdown_table(section.ranking), f"### {section.sequences.caption}"]
-    return [*blocks, markdown_table(section.sequences)]
+    return [
+        f"## Scores: {section.group.title}",
+        "\n".join(f"- {subject}: {text}" for subject, text in section.protocol_lines),
+        *_notes(section.group.notices),
+        markdown_table(section.ranking),
+        f"### {section.sequences.caption}",
+        markdown_table(section.sequences),
+    ]
 
 
 def markdown(report: Report) -> str:
@@ -43,7 +51,7 @@ def markdown(report: Report) -> str:
     blocks = [f"# {report.title}", report.sentence]
     for sweep in report.sweeps:
         blocks.append(f"## Sweep {sweep.sweep.title}")
-        blocks += [f"> **Note.** {notice}" for notice in sweep.sweep.notices]
+        blocks += _notes(sweep.sweep.notices)
         blocks += [markdown_table(sweep.table), f"```\n{sweep.commands}\n```"]
     for section in report.groups:
         blocks += _markdown_group(section)
@@ -53,23 +61,16 @@ def markdown(report: Report) -> str:
         blocks += ["### Configuration", markdown_table(report.runs.config)]
     blocks.append("## Published numbers")
     for comparison in report.comparisons:
-        published = comparison.published
-        blocks.append(f"### {published.title}")
-        blocks.append(f"{published.source}. In {unit_text(published.unit)}. {published.note}")
+        blocks += [f"### {comparison.published.title}", comparison.published.caption]
         if not comparison.relevant:
             blocks.append("*Not comparable: nothing in this report has this protocol and data.*")
-        blocks += [f"> **Note.** {warning}" for warning in comparison.warnings]
+        blocks += _notes(comparison.warnings)
         blocks.append(markdown_table(comparison.table))
     return "\n\n".join(b for b in blocks if b) + "\n"
 
 
-def unit_text(unit: str) -> str:
-    """Return a unit in words."""
-    return {"fraction": "fractions of 1", "per cent": "per cent"}[unit]
-
-
 def scores_csv(report: Report) -> str:
-    """Return every row of every ``per_sequence.csv``, with method, protocol and data set in front."""
+    """Return the rows of all ``per_sequence.csv``, with method, protocol and data set in the first columns."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("method", "protocol", "data", "sequence", *MEASURES))
@@ -81,11 +82,7 @@ def scores_csv(report: Report) -> str:
 
 
 def write_report(report: Report, out: Path) -> Path:
-    """Write the page, its tables as Markdown, all scores, and a table of each sweep, each whole or not at all.
-
-    Returns:
-        Path of the page.
-    """
+    """Write the page, its tables as Markdown, all scores and a table of each sweep; return the path of the page."""
     for name, text in (
         ("scores.csv", scores_csv(report)),
         ("report.md", markdown(report)),

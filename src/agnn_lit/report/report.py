@@ -1,17 +1,10 @@
-"""``agnn-report``: runs and scored masks as one page, with tables, curves and published numbers."""
+"""``agnn-report``: read the folders, write the report, print the means."""
 
 from __future__ import annotations
 
 import math
-import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-import hydra
-from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig
-from agnn_lit.commands.command_line import refuse, run_command
-
 
 from agnn_lit.config import ReportConfig, check_values
 
@@ -20,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def print_means(report: Report) -> None:
-    """Print the means of every method, a table for each protocol and data set."""
+    """Print the means of all methods, a table for each protocol and data set."""
     from rich.table import Table
 
     from agnn_lit.shared.terminal import open_console
@@ -39,13 +32,13 @@ def print_means(report: Report) -> None:
 
 
 def make_report(cfg: ReportConfig) -> Path:
-    """Read the folders, write the report, print the means and the page's path.
+    """Read the folders, write the report, and print the means and the path of the page.
 
     Returns:
         Path of ``index.html``.
 
     Raises:
-        ReportError: names the folder or file that is missing or unreadable, and the command that makes it.
+        ReportError: a folder or file is missing or unreadable.
     """
     from agnn_lit.report.collect import ReportError
     from agnn_lit.report.groups import load
@@ -63,8 +56,8 @@ def make_report(cfg: ReportConfig) -> Path:
     if cfg.record is not None:
         if len(report.sweeps) != 1:
             raise ReportError(
-                f"record={cfg.record}: {len(report.sweeps)} sweeps in runs={list(cfg.runs)}; a record is of one: runs "
-                "in one folder that differ in their settings or seeds"
+                f"record={cfg.record}: {len(report.sweeps)} sweeps in runs={list(cfg.runs)}; expected one: runs in one "
+                "folder that differ in settings or seeds"
             )
         write_record(report.sweeps[0].sweep, Path(cfg.record))
     print_means(report)

@@ -1,4 +1,4 @@
-"""Tables of runs: how each ended, and how each was configured."""
+"""Tables of runs: state and result, and configuration."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agnn_lit.config import Changes, TrainConfig, entries, flatten, keys
-from agnn_lit.report.cells import Cell, Column, MISSING, Table, text_cell, value_cell
-from agnn_lit.report.collect import RunRecord, UNFINISHED, number
+from agnn_lit.report.cells import MISSING, Cell, Column, Table, count_cell, text_cell, value_cell
+from agnn_lit.report.collect import UNFINISHED, RunRecord, finite, number
 
 _SETTINGS = {entry.key: entry.about for entry in entries(TrainConfig())}
-#: Settings that are always shown; others appear when runs differ in them.
+#: Settings that are always shown; others only if runs differ in them.
 MAIN_SETTINGS = tuple(key for key, about in _SETTINGS.items() if about.shown)
-#: Where and how a run was logged, which changes nothing in its result.
+#: Settings of where and how a run is logged.
 _IGNORED = keys(TrainConfig, Changes.command, Changes.extra, Changes.place)
 
 
 def title_of(key: str) -> str:
-    """What a setting is called in words."""
+    """Title of a setting; its key without one."""
     return (_SETTINGS[key].title if key in _SETTINGS else "") or key
 
 
 def shown(value: Any) -> Cell:
-    """Cell of a setting's value."""
+    """Cell of the value of a setting."""
     if value is None:
         return Cell(MISSING)
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -34,7 +34,7 @@ def shown(value: Any) -> Cell:
 
 
 def differing_settings(runs: Sequence[RunRecord]) -> list[str]:
-    """Keys whose values differ between runs, apart from where and how they were logged."""
+    """Settings in which runs differ, without those of where and how they are logged."""
     flat = [flatten(run.config) for run in runs]
     keys = list(dict.fromkeys(key for f in flat for key in f))
     return [k for k in keys if k not in _IGNORED and len({repr(f.get(k)) for f in flat}) > 1]
@@ -52,6 +52,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def duration_cell(seconds: float) -> Cell:
+    """Cell of a time, sorted by its seconds."""
+    return Cell(duration(seconds), None if math.isnan(seconds) else seconds)
+
+
 def _state_cell(run: RunRecord) -> Cell:
     state = run.state
     symbol = {"done": "✓", "failed": "✕", "interrupted": "‖", "running": "…", "waiting": "·"}.get(state, "?")
@@ -61,8 +66,7 @@ def _state_cell(run: RunRecord) -> Cell:
 
 def _best(run: RunRecord, key: str) -> float:
     curve = run.curves.get(key)
-    finite = [v for v in curve.values if not math.isnan(v)] if curve is not None else []
-    return max(finite, default=math.nan)
+    return max(finite(curve.values), default=math.nan) if curve is not None else math.nan
 
 
 def _last(run: RunRecord, key: str) -> float:
@@ -71,7 +75,7 @@ def _last(run: RunRecord, key: str) -> float:
 
 
 def run_table(runs: Sequence[RunRecord], colours: Mapping[str, int]) -> Table:
-    """One row a run: state, the settings in which runs differ, size, time and how far training came."""
+    """One row per run: state, settings in which runs differ, parameters, time, best J and last loss."""
     differing = differing_settings(runs)
     columns = [Column("run", numeric=False), Column("state", numeric=False)]
     columns += [Column(title_of(k), hint=k) for k in differing]
@@ -84,15 +88,13 @@ def run_table(runs: Sequence[RunRecord], colours: Mapping[str, int]) -> Table:
     rows = []
     for run in runs:
         flat = flatten(run.config)
-        parameters, seconds = number(run.status.get("parameters")), number(run.status.get("seconds"))
-        known = not math.isnan(parameters)
         rows.append(
             (
                 text_cell(run.name, colour=colours.get(run.name)),
                 _state_cell(run),
                 *(shown(flat.get(k)) for k in differing),
-                Cell(f"{int(parameters):,}".replace(",", "\u2009"), parameters) if known else Cell(MISSING),
-                Cell(duration(seconds), None if math.isnan(seconds) else seconds),
+                count_cell(number(run.status.get("parameters"))),
+                duration_cell(number(run.status.get("seconds"))),
                 value_cell(_best(run, "val/J")),
                 value_cell(_last(run, "train/loss")),
             )
@@ -101,7 +103,7 @@ def run_table(runs: Sequence[RunRecord], colours: Mapping[str, int]) -> Table:
 
 
 def config_table(runs: Sequence[RunRecord]) -> Table:
-    """One row a setting, one column a run; settings in which runs differ are marked."""
+    """One row per setting and one column per run; settings in which runs differ are marked."""
     flat = [flatten(run.config) for run in runs]
     differing = differing_settings(runs)
     present = [k for k in MAIN_SETTINGS if any(k in f for f in flat)]
@@ -120,7 +122,7 @@ def config_table(runs: Sequence[RunRecord]) -> Table:
 
 
 def _short(revision: str) -> str:
-    """Shorten a git revision to twelve digits, with what follows a ``+`` set apart."""
+    """Shorten a git revision to twelve digits, followed by ``+ changes`` if it has that suffix."""
     head, plus, rest = str(revision).partition("+")
     is_hash = len(head) == 40 and all(c in "0123456789abcdef" for c in head)
     return head[:12] + (f" + {rest}" if plus else "") if is_hash else str(revision)

@@ -1,4 +1,4 @@
-"""What stands in a report: everything computed, nothing rendered yet."""
+"""The sections of a report, computed but not rendered."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markupsafe import Markup
 from omegaconf import OmegaConf
 
 from agnn_lit.report.cells import Table
-from agnn_lit.report.collect import RunRecord, Scores, UNFINISHED
+from agnn_lit.report.collect import UNFINISHED, RunRecord, Scores, mean_of
 from agnn_lit.report.comparison import Comparison, beside_sequences, compare
 from agnn_lit.report.figures import Plot, frame_plot, training_plots
 from agnn_lit.report.groups import Group, assign_colours, make_groups, protocol_lines
@@ -23,7 +23,7 @@ from agnn_lit.report.tables import heat_table, ranking_table, sequence_table
 
 @dataclass(frozen=True)
 class SequenceCard:
-    """Curves over the frames of one sequence with the frames of lowest J."""
+    """Curves of J and F of a sequence, and its frames of lowest J."""
 
     sequence: str
     svg: Markup
@@ -32,7 +32,7 @@ class SequenceCard:
 
 @dataclass(frozen=True)
 class GroupSection:
-    """Everything on the methods of one protocol and data set."""
+    """Results of the methods of a group."""
 
     group: Group
     protocol_lines: tuple[tuple[str, str], ...]
@@ -45,7 +45,7 @@ class GroupSection:
 
 @dataclass(frozen=True)
 class RunSection:
-    """Everything on the runs."""
+    """Tables and curves of the runs."""
 
     runs: Sequence[RunRecord]
     table: Table
@@ -57,7 +57,7 @@ class RunSection:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole report; ``colours`` are the colour numbers of runs and methods."""
+    """A report; ``colours`` are the colour numbers of runs and methods."""
 
     title: str
     sentence: str
@@ -74,7 +74,7 @@ def _plural(count: int, noun: str) -> str:
 
 
 def describe(runs: Sequence[RunRecord], groups: Sequence[Group]) -> str:
-    """One sentence or two on what the report shows."""
+    """One or two sentences about the content of the report."""
     parts = []
     if runs:
         stopped = sum(run.state in UNFINISHED for run in runs)
@@ -91,18 +91,13 @@ def describe(runs: Sequence[RunRecord], groups: Sequence[Group]) -> str:
 
 
 def _by_difficulty(group: Group) -> list[str]:
-    """Sequences, lowest mean J over the methods first."""
-
-    def mean(sequence: str) -> float:
-        values = [m.sequences[sequence]["J_mean"] for m in group.methods if sequence in m.sequences]
-        finite = [v for v in values if not math.isnan(v)]
-        return sum(finite) / len(finite) if finite else math.inf
-
-    return sorted(group.sequences, key=lambda s: (mean(s), s))
+    """Sequences by their mean J over the methods, lowest first; those without J last."""
+    means = {s: mean_of(m.value(s, "J_mean") for m in group.methods) for s in group.sequences}
+    return sorted(means, key=lambda s: (math.isnan(means[s]), means[s], s))
 
 
 def group_section(group: Group, colours: Mapping[str, int], frames: Path | None, thumbnails: int) -> GroupSection:
-    """Compute the section of a group; ``frames`` and ``thumbnails`` as in :func:`build_report`."""
+    """Compute the section of a group; see :func:`build_report` for the arguments."""
     heats = [heat_table(group, measure, colours) for measure in ("J_mean", "F_mean", "T")]
     cards = [
         SequenceCard(
@@ -127,38 +122,22 @@ def run_section(runs: Sequence[RunRecord], colours: Mapping[str, int]) -> RunSec
     """Compute the section on runs."""
     problems = [(run.name, problem) for run in runs for problem in run.problems]
     problems += [(run.name, f"{run.state}: {run.status['error']}") for run in runs if run.status.get("error")]
-    details = [
-        (
-            run.name,
-            OmegaConf.to_yaml({"config": run.config, "status": run.status}),
-        )
-        for run in runs
-    ]
-    return RunSection(
-        runs,
-        run_table(runs, colours),
-        config_table(runs),
-        tuple(training_plots(runs, colours)),
-        tuple(details),
-        tuple(problems),
-    )
+    details = tuple((run.name, OmegaConf.to_yaml({"config": run.config, "status": run.status})) for run in runs)
+    plots = tuple(training_plots(runs, colours))
+    return RunSection(runs, run_table(runs, colours), config_table(runs), plots, details, tuple(problems))
 
 
 def build_report(
-    runs: Sequence[RunRecord],
-    methods: Sequence[Scores],
-    title: str,
-    frames: Path | None = None,
-    thumbnails: int = 4,
+    runs: Sequence[RunRecord], methods: Sequence[Scores], title: str, frames: Path | None = None, thumbnails: int = 4
 ) -> Report:
-    """Compute everything that a report shows.
+    """Compute the content of a report.
 
     Args:
-        runs: as read by ``collect.read_run``.
-        methods: score folders, those of the runs included.
-        title: of the page.
-        frames: folder ``<sequence>/<frame>.jpg`` behind the contours; None draws them on grey.
-        thumbnails: pictures of lowest J under the curves of each sequence; 0 for none.
+        runs: runs as read by ``collect.read_run``.
+        methods: score folders, including those of the runs.
+        title: title of the page.
+        frames: folder with ``<sequence>/<frame>.jpg``, drawn behind the masks; None for a grey background.
+        thumbnails: number of pictures of lowest J for each sequence.
     """
     groups = make_groups(methods)
     colours = assign_colours(runs, groups)

@@ -1,6 +1,6 @@
 "use strict";
-// Click on a heading sorts its table: numbers largest first, text from A; a second click turns the order round.
-// Cells without a value stay last, and rows of the foot stay where they are.
+// A click on a heading sorts its table, numbers from largest and text from A; a second click reverses the order.
+// Cells without a value stay last, and footer rows stay in place.
 document.querySelectorAll("table.sortable").forEach(function (table) {
   const heads = Array.from(table.tHead.rows[table.tHead.rows.length - 1].cells);
   heads.forEach(function (head, column) {

@@ -1,4 +1,4 @@
-"""Matplotlib figures as inline SVG whose colours follow the page: light or dark, one per method."""
+"""Matplotlib figures as inline SVG in the colours of the page, light or dark."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-#: Placeholder colours drawn with, and the CSS variables that take their place.
+#: Placeholder colours of figures; CSS variables replace them in the page.
 INK, MUTED, GRID = "#010101", "#010102", "#010103"
 COLOURS = 7
 DASHES = ("solid", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 _VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--rule"} | {f"#0200{i:02x}": f"--s{i}" for i in range(COLOURS)}
 _STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: the page's font, selectable, readable by machines
-    "svg.hashsalt": "agnn_lit",  # identifiers that do not change from run to run
+    "svg.fonttype": "none",  # keep text as text, in the font of the page
+    "svg.hashsalt": "agnn_lit",  # reproducible identifiers
     "font.size": 9.0,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": MUTED,
@@ -37,9 +37,7 @@ _STYLE: dict[Any, Any] = {
     "ytick.major.size": 0,
     "path.simplify_threshold": 0.3,
 }
-
-
-#: What the placeholders are on paper.
+#: Colours of the placeholders in a standalone file.
 _LIGHT = {INK: "#1a1d21", MUTED: "#5d656e", GRID: "#e1e4e8"} | dict(
     zip(
         (f"#0200{i:02x}" for i in range(COLOURS)),
@@ -50,7 +48,7 @@ _LIGHT = {INK: "#1a1d21", MUTED: "#5d656e", GRID: "#e1e4e8"} | dict(
 
 
 def series_colour(index: int) -> str:
-    """Placeholder of the colour of method ``index``; colours repeat after seven."""
+    """Placeholder colour of method ``index``; colours repeat after seven."""
     return f"#0200{index % COLOURS:02x}"
 
 
@@ -60,7 +58,7 @@ def series_dash(index: int) -> str | tuple[float, tuple[float, ...]]:
 
 
 def new_figure(width: float, height: float, rows: int = 1) -> tuple[Figure, list[Axes]]:
-    """Return a figure of ``width`` × ``height`` inches with panels above each other on one x axis."""
+    """Return a figure of ``width`` × ``height`` inches, and its panels in ``rows`` that share the x axis."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
@@ -68,18 +66,22 @@ def new_figure(width: float, height: float, rows: int = 1) -> tuple[Figure, list
     return figure, list(axes)
 
 
+def _save(figure: Figure, **options: Any) -> str:
+    buffer = io.StringIO()
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, **options)
+    return buffer.getvalue()
+
+
 def to_svg(figure: Figure, name: str, description: str) -> Markup:
     """Return a figure as an ``<svg>`` element.
 
     Args:
         figure: drawn with the placeholder colours of this module.
-        name: prefix of its identifiers, which must be unique on a page.
-        description: read out in place of the picture.
+        name: prefix of its identifiers, unique in the page.
+        description: alternative text.
     """
-    buffer = io.StringIO()
-    with matplotlib.rc_context(_STYLE):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
+    text = _save(figure, transparent=True)
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'\bid="', f'id="{name}-', text)
@@ -97,11 +99,8 @@ def to_svg(figure: Figure, name: str, description: str) -> Markup:
 
 
 def standalone(figure: Figure) -> str:
-    """Return a figure as an SVG file of its own, in the page's colours on white."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context(_STYLE):
-        figure.savefig(buffer, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
+    """Return a figure as the text of an SVG file, in the light colours of the page."""
+    text = _save(figure, facecolor="white")
     for placeholder, colour in _LIGHT.items():
         text = text.replace(placeholder, colour)
     return text

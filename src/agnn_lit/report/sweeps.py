@@ -1,4 +1,4 @@
-"""What a sweep says: means and deviations over seeds along the axes in which its runs differ."""
+"""Results of a sweep: means and standard deviations over seeds, by the settings in which its runs differ."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from agnn_lit.config import Changes, TrainConfig, flatten, keys
-from agnn_lit.report.cells import Cell, Column, MISSING, Table, mark_best, markdown_table, text_cell
-from agnn_lit.report.collect import RunRecord, Scores, UNFINISHED, number
+from agnn_lit.report.cells import MISSING, Cell, Column, Table, count_cell, mark_best, markdown_table, text_cell
+from agnn_lit.report.collect import UNFINISHED, RunRecord, finite, number
 from agnn_lit.report.figures import Plot
 from agnn_lit.report.groups import short_names, t_direction
 from agnn_lit.report.pictures import Picture, overlay_picture
-from agnn_lit.report.runtable import MAIN_SETTINGS, differing_settings, duration, shown, title_of
+from agnn_lit.report.runtable import MAIN_SETTINGS, differing_settings, duration_cell, shown, title_of
 from agnn_lit.report.svg import MUTED, new_figure, series_colour, series_dash, standalone, to_svg
 from agnn_lit.shared.files import write_text
 
 _MEASURES = (("J", "J_mean"), ("F", "F_mean"), ("T", "T"))
-#: What runs differ in that is no axis: repetitions, and how fast they were computed.
+#: Settings that are not an axis: the seed, and those that change only the speed.
 _NO_AXIS = keys(TrainConfig, Changes.seed, Changes.speed)
-_SEEDS = "all seeds"  # the only point where nothing else differs
-_UNSCORED = "validation"  # stands for an evaluation where there is none
+_SEEDS = "all seeds"  # name of the only point if runs differ in nothing else
+_UNSCORED = "validation"  # stands for an evaluation if there is none
 
 
 @dataclass(frozen=True)
 class Point:
-    """Runs that differ in their seeds alone.
+    """Runs that differ only in their seed.
 
     Attributes:
-        values: of the axes.
-        runs: all of them, failed ones too.
+        values: values of the axes.
+        runs: all runs, including failed ones.
     """
 
     values: tuple[Any, ...]
@@ -48,7 +48,7 @@ class Point:
 
     @property
     def unfinished(self) -> list[RunRecord]:
-        """Runs without a result."""
+        """Runs that are not done."""
         return [run for run in self.runs if run.state in UNFINISHED]
 
 
@@ -57,11 +57,11 @@ class Sweep:
     """Runs of one folder.
 
     Attributes:
-        name: of the folder.
-        axes: settings in which the runs differ, one for each thing that varies; none where only seeds do.
-        points: in the order of the axes' values.
-        evaluations: names of the evaluations that the runs have.
-        repeats: runs that are left out, since another one has their settings and seed.
+        name: name of the folder.
+        axes: settings in which the runs differ, one of those that vary together; empty if only seeds vary.
+        points: sorted by the values of the axes.
+        evaluations: names of the evaluations of the runs.
+        repeats: names of runs left out, because another run has the same settings and seed.
     """
 
     name: str
@@ -71,25 +71,30 @@ class Sweep:
     repeats: tuple[str, ...] = ()
 
     @property
+    def runs(self) -> list[RunRecord]:
+        """Runs of all points."""
+        return [run for point in self.points for run in point.runs]
+
+    @property
     def notices(self) -> tuple[str, ...]:
-        """What a reader of the numbers should know."""
+        """Notes about the numbers."""
         if not self.repeats:
             return ()
-        return (f"Left out, since another run has their settings and seed: {', '.join(self.repeats)}.",)
+        return (f"Left out, because another run has the same settings and seed: {', '.join(self.repeats)}.",)
 
     @property
     def title(self) -> str:
-        """Name, and how much there is of it."""
+        """Name, axes and number of seeds."""
         seeds = max(len(point.runs) for point in self.points)
         count = f"{seeds} seed{'s' if seeds > 1 else ''}"
         if not self.axes:
             return f"{self.name}: {count}"
-        return f"{self.name}: {', '.join(map(axis_title, self.axes))}, {count} each"
+        return f"{self.name}: {', '.join(map(title_of, self.axes))}, {count} each"
 
 
 @dataclass(frozen=True)
 class SweepSection:
-    """Everything on a sweep."""
+    """Table, figures, pictures and commands of a sweep."""
 
     sweep: Sweep
     table: Table
@@ -98,18 +103,13 @@ class SweepSection:
     commands: str
 
 
-def axis_title(axis: str) -> str:
-    """What an axis is called in words."""
-    return title_of(axis)
-
-
 def _order(value: Any) -> tuple[int, float, str]:
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
     return (0, float(value), "") if numeric else (1, 0.0, str(value))
 
 
 def find_axes(runs: Sequence[RunRecord]) -> tuple[str, ...]:
-    """Settings that tell the runs apart, but for seeds; one of several that go together."""
+    """Settings in which the runs differ, except seeds; one of those that vary together."""
     flat = [flatten(run.config) for run in runs]
     differing = [k for k in differing_settings(runs) if k not in _NO_AXIS]
     differing.sort(key=lambda k: MAIN_SETTINGS.index(k) if k in MAIN_SETTINGS else len(MAIN_SETTINGS))
@@ -124,7 +124,7 @@ def find_axes(runs: Sequence[RunRecord]) -> tuple[str, ...]:
 
 
 def find_sweeps(runs: Sequence[RunRecord]) -> list[Sweep]:
-    """Runs whose folders lie side by side and that differ in their settings or seeds."""
+    """Sweeps: runs in the same parent folder that differ in settings or seeds."""
     folders: dict[Path, list[RunRecord]] = {}
     for run in runs:
         folders.setdefault(run.path.resolve().parent, []).append(run)
@@ -151,34 +151,25 @@ def find_sweeps(runs: Sequence[RunRecord]) -> list[Sweep]:
 
 
 def _one_a_seed(runs: Sequence[RunRecord]) -> tuple[RunRecord, ...]:
-    """Runs in the order of their seeds; of several with one seed (``seed=0`` and none), the first with a result."""
+    """Runs sorted by seed; of several with the same seed, the first that is done."""
     found: dict[str, RunRecord] = {}
     for run in sorted(runs, key=lambda r: (_order(r.config.get("seed")), r.state in UNFINISHED)):
         found.setdefault(repr(run.config.get("seed")), run)
     return tuple(found.values())
 
 
-def _scores(run: RunRecord, evaluation: str) -> Scores | None:
-    return next((scores for scores in run.scores if scores.name == evaluation), None)
-
-
 def value_of(run: RunRecord, evaluation: str, measure: str) -> float:
-    """A run's J, F or T in an evaluation; where there is none, the last of held-out training videos."""
+    """J, F or T of a run in an evaluation; without any, its last validation score."""
     if run.state in UNFINISHED:
         return math.nan
     if evaluation == _UNSCORED:
         return number(run.status.get("metrics", {}).get(f"val/{measure}"))
-    scores = _scores(run, evaluation)
-    return math.nan if scores is None else scores.mean(dict(_MEASURES)[measure])
-
-
-def finite(values: Sequence[float]) -> list[float]:
-    """Values that are numbers."""
-    return [v for v in values if not math.isnan(v)]
+    means = (scores.mean(dict(_MEASURES)[measure]) for scores in run.scores if scores.name == evaluation)
+    return next(means, math.nan)
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation of the values that are numbers; NaN where there are too few."""
+    """Mean and sample standard deviation of the values that are not NaN; NaN if there are too few."""
     kept = finite(values)
     mean = statistics.mean(kept) if kept else math.nan
     return mean, statistics.stdev(kept) if len(kept) > 1 else math.nan
@@ -193,7 +184,7 @@ def _spread_cell(values: Sequence[float]) -> Cell:
 
 
 def _count_cell(point: Point, values: Sequence[float]) -> Cell:
-    """How many runs the means are of, and what became of the others."""
+    """Number of runs with a result, and the states of the others."""
     states = [run.state for run in point.unfinished]
     tag = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     count = len(finite(values))
@@ -202,18 +193,18 @@ def _count_cell(point: Point, values: Sequence[float]) -> Cell:
 
 
 def sweep_table(sweep: Sweep) -> Table:
-    """A row for each point and evaluation: mean ± standard deviation over seeds, time and memory of a run."""
+    """One row per point and evaluation: mean ± standard deviation over seeds, time and memory of a run."""
     several = len(sweep.evaluations) > 1
-    columns = [Column(axis_title(axis), hint=axis, numeric=False) for axis in sweep.axes]
+    columns = [Column(title_of(axis), hint=axis, numeric=False) for axis in sweep.axes]
     if several:
         columns.append(Column("evaluation", numeric=False))
-    columns.append(Column("runs", hint="with a result; failed, interrupted and waiting ones are marked"))
-    protocol = next((s.protocol for p in sweep.points for r in p.runs for s in r.scores), "simple")
+    columns.append(Column("runs", hint="runs with a result; the states of the others are given"))
+    protocol = next((scores.protocol for run in sweep.runs for scores in run.scores), "simple")
     directions = {"J": 1, "F": 1, "T": t_direction(protocol)}
     columns += [Column(measure, hint="mean ± standard deviation over seeds") for measure in directions]
     columns += [
         Column("time of a run"),
-        Column("memory", hint="largest of a run, mean over seeds"),
+        Column("memory", hint="peak memory of a run, mean over seeds"),
         Column("parameters"),
     ]
     places = [(point, evaluation) for point in sweep.points for evaluation in sweep.evaluations]
@@ -233,12 +224,8 @@ def sweep_table(sweep: Sweep) -> Table:
             cells.append(text_cell(evaluation))
         cells.append(_count_cell(point, [value_of(run, evaluation, "J") for run in point.runs]))
         cells += [measured[measure][index] for measure in directions]
-        cells.append(Cell(duration(seconds), None if math.isnan(seconds) else seconds))
-        cells.append(Cell(MISSING) if math.isnan(memory) else Cell(f"{memory:.0f} MB", memory))
-        cells.append(
-            Cell(MISSING) if math.isnan(parameters) else Cell(f"{parameters:,.0f}".replace(",", "\u2009"), parameters)
-        )
-        rows.append(tuple(cells))
+        memory_cell = Cell(MISSING) if math.isnan(memory) else Cell(f"{memory:.0f} MB", memory)
+        rows.append((*cells, duration_cell(seconds), memory_cell, count_cell(parameters)))
     return Table(f"Sweep {sweep.title}", tuple(columns), tuple(rows))
 
 
@@ -251,7 +238,7 @@ def _label(value: Any) -> str:
 
 
 def _draw(axes: Axes, sweep: Sweep, evaluation: str, measure: str) -> None:
-    """One measure against the first axis; further axes are lines of their own."""
+    """Draw a measure against the first axis, with a line for each value of the other axes."""
     values = {_first(point): point.values[0] if sweep.axes else _SEEDS for point in sweep.points}
     firsts = list(values)
     numeric = all(_order(v)[0] == 0 for v in values.values())
@@ -280,27 +267,25 @@ def _draw(axes: Axes, sweep: Sweep, evaluation: str, measure: str) -> None:
 
 
 def sweep_figure(sweep: Sweep, evaluation: str) -> Figure:
-    """J, F and T against the first axis, with deviations over seeds; a cross marks points with unfinished runs."""
-    measures = [
-        m for m, _ in _MEASURES if finite([value_of(r, evaluation, m) for p in sweep.points for r in p.runs])
-    ] or ["J"]
+    """J, F and T against the first axis, with standard deviations over seeds; a cross marks unfinished runs."""
+    measures = [m for m, _ in _MEASURES if finite(value_of(run, evaluation, m) for run in sweep.runs)] or ["J"]
     figure, panels = new_figure(4.6, 0.5 + 1.4 * len(measures), rows=len(measures))
     for axes, measure in zip(panels, measures, strict=True):
         _draw(axes, sweep, evaluation, measure)
         axes.set_ylim(bottom=0.0, top=max(1.0, axes.get_ylim()[1]) if measure != "T" else None)
     if sweep.axes:
-        panels[-1].set_xlabel(axis_title(sweep.axes[0]))
+        panels[-1].set_xlabel(title_of(sweep.axes[0]))
     if len(sweep.axes) > 1:
-        panels[0].legend(frameon=False, fontsize=7, title=", ".join(map(axis_title, sweep.axes[1:])), title_fontsize=7)
+        panels[0].legend(frameon=False, fontsize=7, title=", ".join(map(title_of, sweep.axes[1:])), title_fontsize=7)
     return figure
 
 
 def _point_name(sweep: Sweep, point: Point) -> str:
-    return ", ".join(f"{axis_title(a)} {_label(v)}" for a, v in zip(sweep.axes, point.values, strict=True)) or _SEEDS
+    return ", ".join(f"{title_of(a)} {_label(v)}" for a, v in zip(sweep.axes, point.values, strict=True)) or _SEEDS
 
 
 def _pictures(sweep: Sweep, point: Point) -> list[Picture]:
-    """Best and worst frame of a point's first run that has any."""
+    """Best and worst frame of the first run of a point that has pictures."""
     for run in point.runs:
         for scores in run.scores:
             best = [o for o in scores.overlays if o.kind == "best"][:1]
@@ -312,22 +297,19 @@ def _pictures(sweep: Sweep, point: Point) -> list[Picture]:
 
 
 def commands(sweep: Sweep) -> str:
-    """Command of each run, and the versions that they ran with."""
-    lines = [str(run.status.get("command", "")) for point in sweep.points for run in point.runs]
+    """Git revisions, package versions and the command of each run."""
+    lines = [str(run.status.get("command", "")) for run in sweep.runs]
     versions = {
-        f"{package} {version}"
-        for point in sweep.points
-        for run in point.runs
-        for package, version in (run.status.get("versions") or {}).items()
+        f"{package} {version}" for run in sweep.runs for package, version in (run.status.get("versions") or {}).items()
     }
-    revisions = {str(run.status["git"]) for point in sweep.points for run in point.runs if run.status.get("git")}
+    revisions = {str(run.status["git"]) for run in sweep.runs if run.status.get("git")}
     about = [f"# revision {', '.join(sorted(revisions))}"] if revisions else []
     about += [f"# {', '.join(sorted(versions))}"] if versions else []
     return "\n".join([*about, *(line for line in lines if line)])
 
 
 def sweep_section(sweep: Sweep, name: str) -> SweepSection:
-    """Compute the section of a sweep; ``name`` begins its figures' identifiers."""
+    """Compute the section of a sweep; ``name`` is the prefix of the identifiers in its figures."""
     plots = tuple(
         Plot(
             "J, F and T over seeds" if len(sweep.evaluations) == 1 else evaluation,
@@ -340,7 +322,7 @@ def sweep_section(sweep: Sweep, name: str) -> SweepSection:
 
 
 def sweep_csv(sweep: Sweep) -> str:
-    """Return a row for each run and evaluation: axes, seed, state, J, F, T, time, memory, parameters."""
+    """Return a CSV with a row per run and evaluation: axes, seed, state, J, F, T, time, memory, parameters."""
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     about = ("seconds", "memory_mb", "parameters")
@@ -356,14 +338,14 @@ def sweep_csv(sweep: Sweep) -> str:
 
 
 def write_record(sweep: Sweep, folder: Path) -> None:
-    """Write what an experiment has found: what is kept of a sweep when its runs are gone.
+    """Write the results of a sweep, to keep when its runs are deleted.
 
-    ``results.csv`` has a row for each run, ``table.md`` means and deviations, ``figure.svg`` shows them (one for each
-    evaluation where there are several), and ``runs.json`` tells where each run came from. Paths of data are left out.
+    ``results.csv`` has a row per run, ``table.md`` means and standard deviations, ``figure.svg`` (one per evaluation)
+    plots them, and ``runs.json`` has the provenance of each run, without paths of data.
 
     Args:
-        sweep: with all of its runs.
-        folder: such as ``experiments/<question>``; files of other names in it stay.
+        sweep: the sweep.
+        folder: such as ``experiments/<question>``; other files in it stay.
     """
     write_text(folder / "results.csv", sweep_csv(sweep))
     write_text(
@@ -373,6 +355,6 @@ def write_record(sweep: Sweep, folder: Path) -> None:
         name = "figure" if len(sweep.evaluations) == 1 else "figure-" + evaluation.replace(" ", "-").replace("+", "")
         write_text(folder / f"{name}.svg", standalone(sweep_figure(sweep, evaluation)))
     kept = ("state", "error", "command", "seconds", "memory_mb", "parameters", "git", "versions")
-    runs = {run.name: {k: run.status.get(k) for k in kept} for point in sweep.points for run in point.runs}
+    runs = {run.name: {k: run.status.get(k) for k in kept} for run in sweep.runs}
     about = {"hardware": f"{platform.machine()} CPU, {os.cpu_count()} cores", "runs": runs}
     write_text(folder / "runs.json", json.dumps(about, indent=1) + "\n")

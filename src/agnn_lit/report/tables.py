@@ -1,12 +1,12 @@
-"""Tables of scores: ranking, heat maps, every value per sequence."""
+"""Tables of scores: ranking, heat maps, and all values per sequence."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 
-from agnn_lit.report.cells import Cell, Column, MISSING, Table, mark_best, text_cell, value_cell
-from agnn_lit.report.collect import Scores, number
+from agnn_lit.report.cells import MISSING, Cell, Column, Table, mark_best, text_cell, value_cell
+from agnn_lit.report.collect import Scores, finite, number
 from agnn_lit.report.groups import Group, t_direction
 from agnn_lit.report.published import PublishedTable
 
@@ -14,14 +14,14 @@ _HINTS = {
     "J_mean": "region similarity: intersection over union of prediction and annotation, mean over frames",
     "J_recall": "share of frames with J above 0.5",
     "J_decay": "J of the first quarter of a sequence minus J of the last; lower is better",
-    "F_mean": "boundary accuracy: precision and recall of the contour within the tolerance, mean over frames",
+    "F_mean": "contour accuracy: F-measure of the contours within the tolerance, mean over frames",
     "F_recall": "share of frames with F above 0.5",
     "F_decay": "F of the first quarter of a sequence minus F of the last; lower is better",
     "JF_mean": "mean of J and F",
 }
 _T_HINTS = {
-    1: "overlap of successive masks; higher is steadier",
-    -1: "cost of matched shape contexts; lower is steadier",
+    1: "overlap of successive masks; higher is more stable",
+    -1: "cost of matched shape contexts; lower is more stable",
     0: "temporal stability",
 }
 _TITLES = {
@@ -34,14 +34,14 @@ _TITLES = {
     "F_decay": ("F", "decay"),
     "T": ("", "T"),
 }
-#: Averages that only ``youtube_objects`` has, side by side because none of them is agreed upon.
+#: Averages of ``youtube_objects``; all are shown, because publications differ in which they use.
 _AVERAGES = {
     f"{letter}_{unit}_mean": (letter, f"{unit} mean") for letter in "JF" for unit in ("frame", "video", "class")
 }
 
 
 def _measure_column(key: str, protocol: str) -> tuple[Column, int]:
-    """Column of a key of the summary, and +1 or -1 for the direction that is better."""
+    """Column of a key of the summary, and +1 if higher is better or -1 if lower is."""
     group, title = {**_TITLES, **_AVERAGES}[key]
     if key == "T":
         direction = t_direction(protocol)
@@ -50,12 +50,12 @@ def _measure_column(key: str, protocol: str) -> tuple[Column, int]:
     return Column(title, hint=_HINTS.get(key, ""), group=group), -1 if key.endswith("decay") else 1
 
 
-def _column_of(values: list[Cell]) -> bool:
-    return any(cell.text != MISSING for cell in values)
+def _has_values(cells: list[Cell]) -> bool:
+    return any(cell.text != MISSING for cell in cells)
 
 
 def ranking_table(group: Group, colours: Mapping[str, int]) -> Table:
-    """Methods of a group side by side, best mean of J and F first."""
+    """Methods of a group, best J&F first."""
     methods = group.methods
     columns = [Column("#", hint="rank by J&F"), Column("method", numeric=False)]
     body: list[list[Cell]] = [
@@ -68,25 +68,25 @@ def ranking_table(group: Group, colours: Mapping[str, int]) -> Table:
     for key in (*_TITLES, *_AVERAGES):
         column, direction = _measure_column(key, group.protocol)
         values = [value_cell(m.mean(key)) for m in methods]
-        if key in _TITLES or _column_of(values):
+        if key in _TITLES or _has_values(values):
             columns.append(column)
             body.append(mark_best(values, direction if group.uniform else 0))
     for key, digits in (("threshold", 2), ("sequences", 0), ("frames", 0)):
         values = [value_cell(m.mean(key), digits) for m in methods]
-        if _column_of(values):
+        if _has_values(values):
             columns.append(Column(key))
             body.append(values)
     stages = [text_cell(str(m.summary.get("stage", MISSING))) for m in methods]
-    if _column_of(stages):
-        columns.append(Column("stage", numeric=False, hint="what was done to the probabilities before the threshold"))
+    if _has_values(stages):
+        columns.append(Column("stage", numeric=False, hint="postprocessing of the probabilities before the threshold"))
         body.append(stages)
     return Table(f"Ranking, {group.title}", tuple(columns), tuple(zip(*body, strict=True)))
 
 
 def heat_of(protocol: str, measure: str, largest: float) -> Callable[[float], float]:
-    """Return the map from a value to the tint of its cell, 0 to 1, where more is better.
+    """Return the function from a value to the tint of its cell, 0 to 1; a stronger tint is better.
 
-    J, F and an overlap are tinted on the scale 0 to 1, a cost from ``largest`` down to 0.
+    J, F and an overlap are their own tint; a cost is scaled from ``largest`` (0) to 0 (1).
     """
     if measure == "T" and t_direction(protocol) < 0:
         return lambda value: max(0.0, 1.0 - value / largest) if largest > 0 else 1.0
@@ -94,14 +94,10 @@ def heat_of(protocol: str, measure: str, largest: float) -> Callable[[float], fl
 
 
 def heat_table(group: Group, measure: str, colours: Mapping[str, int]) -> Table:
-    """Heat map of ``J_mean``, ``F_mean`` or ``T``, methods by sequences; a stronger tint is better."""
-    names = [
-        s
-        for s in group.sequences
-        if any(not math.isnan(m.sequences.get(s, {}).get(measure, math.nan)) for m in group.methods)
-    ]
-    values = {(m.name, s): m.sequences.get(s, {}).get(measure, math.nan) for m in group.methods for s in names}
-    heat = heat_of(group.protocol, measure, max((v for v in values.values() if not math.isnan(v)), default=0.0))
+    """Heat map of ``J_mean``, ``F_mean`` or ``T``, methods by sequences."""
+    names = [s for s in group.sequences if finite(m.value(s, measure) for m in group.methods)]
+    largest = max(finite(m.value(s, measure) for m in group.methods for s in names), default=0.0)
+    heat = heat_of(group.protocol, measure, largest)
 
     def cell(value: float, digits: int = 2) -> Cell:
         return value_cell(value, digits, heat=None if math.isnan(value) else heat(value))
@@ -110,13 +106,13 @@ def heat_table(group: Group, measure: str, colours: Mapping[str, int]) -> Table:
         (
             text_cell(m.name, colour=colours.get(m.name)),
             cell(m.mean(measure), 3),
-            *(cell(values[m.name, s]) for s in names),
+            *(cell(m.value(s, measure)) for s in names),
         )
         for m in group.methods
     )
     letter = measure[0]
     columns = (Column("method", numeric=False), Column("mean"), *(Column(s) for s in names))
-    arrow = " (lower is steadier)" if letter == "T" and t_direction(group.protocol) < 0 else ""
+    arrow = " (lower is more stable)" if letter == "T" and t_direction(group.protocol) < 0 else ""
     return Table(f"{letter} per sequence{arrow}, {group.title}", columns, rows, kind="heat")
 
 
@@ -126,8 +122,8 @@ def _published_cells(table: PublishedTable, name: str) -> list[Cell]:
 
 
 def sequence_table(group: Group, published: PublishedTable | None) -> Table:
-    """J, F and T of every sequence and method, beside a published table whose rows are sequences."""
-    measures = [k for k in ("J_mean", "F_mean", "T") if any(not math.isnan(m.mean(k)) for m in group.methods)]
+    """J, F and T of every sequence and method, beside published values per sequence."""
+    measures = [k for k in ("J_mean", "F_mean", "T") if finite(m.mean(k) for m in group.methods)]
     columns = [Column("sequence", numeric=False)]
     columns += [Column(k[0], group=m.name) for m in group.methods for k in measures]
     if published is not None:
@@ -144,13 +140,6 @@ def sequence_table(group: Group, published: PublishedTable | None) -> Table:
         beside = [] if published is None else _published_cells(published, name)
         return (text_cell(title), *own(value_of), *beside)
 
-    rows = tuple(
-        row(s, s, lambda m, k, s=s: m.sequences.get(s, {}).get(k, math.nan))  # type: ignore[misc]
-        for s in group.sequences
-    )
-    return Table(
-        f"Every sequence, {group.title}",
-        tuple(columns),
-        rows,
-        (row("mean as scored", "mean", lambda m, k: m.mean(k)),),
-    )
+    rows = tuple(row(s, s, lambda m, k, s=s: m.value(s, k)) for s in group.sequences)  # type: ignore[misc]
+    footer = (row("mean as scored", "mean", lambda m, k: m.mean(k)),)
+    return Table(f"Every sequence, {group.title}", tuple(columns), rows, footer)
