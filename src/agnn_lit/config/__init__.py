@@ -34,8 +34,8 @@ from agnn_lit.config.inference import (
     check_inference,
 )
 from agnn_lit.config.model import BackboneConfig, ModelConfig, check_model
-from agnn_lit.config.registry import ConfigError, Option, import_plugins, imported_plugins, option, options, register
-from agnn_lit.config.setting import Changes, Entry, Setting, check_values, entries, groups, keys
+from agnn_lit.config.registry import ConfigError, import_plugins, option, options, register
+from agnn_lit.config.setting import Changes, Setting, check_values, entries, keys
 from agnn_lit.config.training import (
     LoggerConfig,
     LossConfig,
@@ -47,11 +47,10 @@ from agnn_lit.config.training import (
 
 __all__ = [
     "CONF_DIR", "SCHEMAS", "BackboneConfig", "BenchmarkConfig", "Changes", "ClipsConfig", "ConfigError",
-    "ConvertConfig", "CrfConfig", "DashboardConfig", "DataConfig", "Entry", "EvaluateConfig", "EvaluatedData",
-    "InferenceConfig", "InstancesConfig", "LoggerConfig", "LossConfig", "ModelConfig", "OptimConfig", "Option",
+    "ConvertConfig", "CrfConfig", "DashboardConfig", "DataConfig", "EvaluateConfig", "EvaluatedData",
+    "InferenceConfig", "InstancesConfig", "LoggerConfig", "LossConfig", "ModelConfig", "OptimConfig",
     "PredictConfig", "ReportConfig", "ScoreConfig", "Setting", "StaticConfig", "SyntheticConfig", "TrainConfig",
-    "TrainerConfig", "check_data", "check_evaluate", "check_inference", "check_model",
-    "check_train", "check_values", "default_protocol", "entries", "flatten", "groups", "import_plugins",
-    "imported_plugins", "keys", "keys_of", "option", "options", "plain", "register", "register_schemas",
-    "stored", "typed", "unknown_key",
+    "TrainerConfig", "check_data", "check_evaluate", "check_inference", "check_model", "check_train", "check_values",
+    "default_protocol", "entries", "flatten", "import_plugins", "keys", "keys_of", "option", "options", "plain",
+    "register", "register_schemas", "stored", "typed", "unknown_key",
 ]  # fmt: skip

@@ -30,7 +30,7 @@ def all_optional(schema: type[Any]) -> type[Any]:
     """Copy a dataclass of settings, with null as the default of every field: leave the value as it is."""
     hints = get_type_hints(schema)
     changed = [(f.name, hints[f.name] | None, field(default=None, metadata=f.metadata)) for f in fields(schema)]
-    return make_dataclass(f"Changed{schema.__name__}", changed)
+    return make_dataclass(f"Changed{schema.__name__}", changed, namespace={"__doc__": schema.__doc__})
 
 
 if TYPE_CHECKING:

@@ -54,7 +54,7 @@ class BackboneConfig:
 
     An option of ``backbone.name`` is a callable ``(channels, stride, loop_reduction) -> nn.Module`` that maps images
     (M, 3, H, W) to nodes (M, channels, H/stride, W/stride), with random weights; unless ``loop_reduction`` is None, it
-    has a loop edge before its last layer. Facts: ``strides`` (allowed ones), ``weights`` (of
+    has a loop edge before its last layer. Facts: ``strides`` (allowed ones; none stated: any), ``weights`` (of
     ``backbone.weights=default``, or None), ``pretrained`` (False: there are no weights to load) and
     ``batch_norm_of_one`` (True: it can be trained on batches of a single frame).
     """
@@ -97,7 +97,7 @@ def check_model(model: ModelConfig, backbone: BackboneConfig) -> None:
         "2 or more",
     )
     facts = option("backbone.name", backbone.name).facts
-    strides = facts.get("strides", (8,))
+    strides = facts.get("strides", (backbone.stride,))
     require(
         backbone.stride in strides,
         f"backbone.stride={backbone.stride}: {backbone.name} has stride {' or '.join(map(str, strides))}",

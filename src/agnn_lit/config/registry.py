@@ -133,6 +133,8 @@ def not_one_of(setting: str, value: object, names: tuple[str, ...]) -> str:
     """Return the message for a value that is not allowed, with a suggestion."""
     near = get_close_matches(str(value), names, n=1, cutoff=0.6)
     hint = f"; did you mean {near[0]}?" if near else ""
+    if not near and setting in PLACES:
+        hint = "; a part of your own needs plugins=[MODULE]"
     return f"{setting}={value}: must be one of {', '.join(names)}{hint}"
 
 

@@ -22,7 +22,7 @@ class Changes(Enum):
     seed = "seed"  # repeats the same experiment with other random numbers
     digits = "digits"  # the last digits of the result, and how fast it is computed
     speed = "speed"  # how fast the result is computed
-    extra = "extra"  # what is logged or written beside the result
+    extra = "extra"  # what else is logged or written
     place = "place"  # where something is read or written
     command = "command"  # how one call of the command behaves
 

@@ -154,6 +154,6 @@ def check_train(cfg: TrainConfig) -> None:
     parts = t.devices * t.nodes * t.accumulate
     require(
         cfg.loss.reduction == "mean" or parts == 1,
-        f"loss.reduction=sum: gradients of {parts} batches a step (trainer.devices x trainer.nodes x "
+        f"loss.reduction=sum: gradients of {parts} batches per step (trainer.devices x trainer.nodes x "
         "trainer.accumulate) are averaged, not summed; use loss.reduction=mean",
     )

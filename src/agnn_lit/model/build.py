@@ -1,29 +1,31 @@
-"""From settings to the network."""
+"""Build the network from its settings."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from agnn_lit.config import TrainConfig, option
+from agnn_lit.config import ConfigError, TrainConfig, option
 from agnn_lit.model import edges
 from agnn_lit.model.agnn import AGNN
 from agnn_lit.model.weights import load_backbone_weights
 
 
 def build_backbone(name: str, channels: int, stride: int = 8, loop_reduction: int | None = None) -> nn.Module:
-    """Return the encoder of a name with a random start, mapping (M, 3, H, W) to (M, C, H/stride, W/stride).
+    """Return an encoder with random weights that maps (M, 3, H, W) to (M, C, H/stride, W/stride).
 
-    With ``loop_reduction`` it attends within the frame before its last convolution, in so many times fewer channels.
+    With ``loop_reduction`` it has a loop edge before its last convolution; see :class:`agnn_lit.config.BackboneConfig`.
     """
     built: nn.Module = option("backbone.name", name).load()(channels, stride, loop_reduction)
+    if loop_reduction is not None and not any(isinstance(part, edges.LoopEdge) for part in built.modules()):
+        raise ConfigError(f"model.loop_edge=encoder: {name} has no loop edge inside; use every_round or none")
     return built
 
 
 def build_model(cfg: TrainConfig, *, pretrained: bool = True) -> AGNN:
-    """Return the network; with ``pretrained``, its backbone starts from ``backbone.weights``.
+    """Return the network, if ``pretrained`` with ``backbone.weights`` loaded.
 
     Raises:
-        WeightsError: start values that cannot be had or do not fit.
+        WeightsError: weights that cannot be loaded or do not fit.
     """
     m, backbone = cfg.model, cfg.backbone
     encoder_loop = m.loop_reduction if m.loop_edge == "encoder" else None

@@ -22,15 +22,15 @@ class DeepLabEncoder(nn.Module):
     Args:
         channels: C.
         stride: 8.
-        loop_reduction: with a number, attend within the frame after the ASPP, in 256 / loop_reduction channels.
-        body: makes the dilated network, which maps images (M, 3, H, W) to features (M, width, H/8, W/8).
-        width: of its features, in channels.
+        loop_reduction: add a loop edge with 256 / loop_reduction inner channels after the ASPP; None: no loop edge.
+        body: builds the dilated network, which maps images (M, 3, H, W) to features (M, width, H/8, W/8).
+        width: channels of the features.
     """
 
     def __init__(
         self,
         channels: int,
-        stride: int = 8,  # noqa: ARG002 - called as the others
+        stride: int = 8,  # noqa: ARG002 - same call as the others
         loop_reduction: int | None = None,
         *,
         body: Callable[[], nn.Module],
@@ -56,17 +56,17 @@ class DeepLabEncoder(nn.Module):
 
 
 def dilated_resnet(make: Callable[..., nn.Module]) -> nn.Sequential:
-    """Return a torchvision ResNet without its classifier, whose last two stages are dilated: stride 8."""
+    """Return a torchvision ResNet without classifier, with the last two stages dilated: stride 8."""
     whole = make(weights=None, replace_stride_with_dilation=[False, True, True])
     layers = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
     return nn.Sequential(OrderedDict((layer, getattr(whole, layer)) for layer in layers))
 
 
 def _mobilenet() -> nn.Sequential:
-    """MobileNetV3-large at stride 8: torchvision dilates its last stage only and stays at stride 16."""
+    """Return MobileNetV3-large at stride 8; torchvision only dilates the last stage, which gives stride 16."""
     features: nn.Sequential = mobilenet_v3_large(weights=None, dilated=True).features
     seen = 1  # stride so far
-    dilation = 1  # that the strides taken out so far ask for
+    dilation = 1  # to compensate for removed strides
     for layer in features.modules():
         if not isinstance(layer, nn.Conv2d):
             continue
@@ -83,14 +83,15 @@ def _mobilenet() -> nn.Sequential:
     return features
 
 
-register("backbone.name", "deeplabv3_resnet50", weights="DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1")(
-    partial(DeepLabEncoder, body=partial(dilated_resnet, resnet50), width=2048)
-)
-register("backbone.name", "deeplabv3_resnet101", weights="DeepLabV3_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1")(
-    partial(DeepLabEncoder, body=partial(dilated_resnet, resnet101), width=2048)
-)
+register(
+    "backbone.name", "deeplabv3_resnet50", strides=(8,), weights="DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1"
+)(partial(DeepLabEncoder, body=partial(dilated_resnet, resnet50), width=2048))
+register(
+    "backbone.name", "deeplabv3_resnet101", strides=(8,), weights="DeepLabV3_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1"
+)(partial(DeepLabEncoder, body=partial(dilated_resnet, resnet101), width=2048))
 register(
     "backbone.name",
     "deeplabv3_mobilenet_v3_large",
+    strides=(8,),
     weights="DeepLabV3_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1",
 )(partial(DeepLabEncoder, body=_mobilenet, width=960))

@@ -12,20 +12,19 @@ from agnn_lit.model.backbones.deeplab import ASPP_RATES, dilated_resnet
 from agnn_lit.model.edges import optional_loop_edge
 
 
-@register("backbone.name", "deeplab_official", weights=None)
+@register("backbone.name", "deeplab_official", strides=(8,), weights=None)
 class OfficialEncoder(nn.Module):
     """The released code's encoder: another ResNet-101, a wider ASPP, and position attention before the last layer.
 
-    Its ResNet is the one of the Caffe models: a block's stride sits in its first convolution, all 3×3 convolutions of
-    stages 3 and 4 are dilated, by 2 and 4, and the pooling rounds its size up. That makes the grid of some sizes one
-    position larger than ceil(H/8): 60 for 473 pixels, 61 for 480. The ASPP has 512 channels a branch and biased
-    convolutions; a 3×3 convolution and a PReLU join its branches.
+    Its ResNet is that of the Caffe models: the first convolution of a block has the stride, all 3×3 convolutions of
+    stages 3 and 4 are dilated by 2 and 4, and pooling rounds sizes up. For some inputs the grid is therefore one
+    position larger than ceil(H/8): 60 for 473 pixels, 61 for 480. The ASPP has biased convolutions with 512 channels
+    per branch, joined by a 3×3 convolution and a PReLU.
 
     Args:
         channels: C.
         stride: 8.
-        loop_reduction: with a number, attend within the frame before the last convolution, in 256 / loop_reduction
-            channels; 4 in the released code.
+        loop_reduction: as in :class:`agnn_lit.model.backbones.deeplab.DeepLabEncoder`; 4 in the released code.
     """
 
     def __init__(self, channels: int, stride: int = 8, loop_reduction: int | None = None) -> None:  # noqa: ARG002
@@ -59,7 +58,7 @@ class OfficialEncoder(nn.Module):
 
 
 def _conv_bn(in_channels: int, channels: int, kernel: int, dilation: int = 0) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    """A biased convolution that keeps the size, and its normalisation; ``dilation`` counts for 3×3 kernels."""
+    """Return a biased convolution that keeps the size, and its normalisation; ``dilation`` is for 3×3 kernels."""
     convolution = nn.Conv2d(in_channels, channels, kernel, padding=dilation, dilation=max(1, dilation))
     return convolution, nn.BatchNorm2d(channels)
 
@@ -73,6 +72,6 @@ def _caffe_resnet101() -> nn.Sequential:
             block.conv1.stride, block.conv2.stride = block.conv2.stride, (1, 1)
             block.conv2.dilation = block.conv2.padding = (dilation, dilation)
     for name, norm in body.named_modules():
-        if name.endswith("downsample.1"):  # the released code trains all normalisations but these
+        if name.endswith("downsample.1"):  # the released code does not train these
             norm.requires_grad_(False)
     return body

@@ -10,18 +10,17 @@ from agnn_lit.model.edges import optional_loop_edge
 
 @register("backbone.name", "tiny", strides=(4, 8), pretrained=False, batch_norm_of_one=True)
 class TinyEncoder(nn.Module):
-    """A few convolutions for CPUs: strided to 4 or 8, and one more.
+    """Two or three strided convolutions and one more, for CPUs.
 
-    It sees little context on purpose: matching between frames lives on an object having the same features
-    whatever surrounds it. (With three more dilated convolutions the graph took five times as many steps to
-    learn any matching on the synthetic videos.) For the same reason batch normalisation treats all frames
-    alike; statistics of each frame, as in group normalisation, would shift with its content.
+    Its receptive field is small on purpose: matching between frames needs features of an object that do not depend on
+    its surroundings. (With three more dilated convolutions, the graph took five times as many steps to learn to match
+    on the synthetic videos.) For the same reason it uses batch normalisation: the statistics of group normalisation
+    would depend on the content of each frame.
 
     Args:
         channels: C.
         stride: 4 or 8.
-        loop_reduction: with a number, attend within the frame before the last convolution, in C / loop_reduction
-            channels.
+        loop_reduction: add a loop edge with C / loop_reduction inner channels before the last convolution.
 
     Raises:
         ValueError: another stride.
