@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from agnn_lit.benchmarks.graph import Setting, Side, measure
+from agnn_lit.benchmarks.graph import Side, Workload, measure
 from agnn_lit.inference.prepare import choose_dtype
 from agnn_lit.shared.files import write_text
 
@@ -30,7 +30,7 @@ WAYS = {
     "plain, fp32": lambda s: Side(s, plain=True),
     f"ours, {DEFAULT}": lambda s: Side(s, DEFAULT),
     f"ours, {DEFAULT}, rounds again": lambda s: Side(
-        Setting(s.channels, s.grid, s.frames, s.rounds, checkpoint=True), DEFAULT
+        Workload(s.channels, s.grid, s.frames, s.rounds, checkpoint=True), DEFAULT
     ),
 }
 FRAMES = [(frames, 60) for frames in range(2, 9)]
@@ -49,7 +49,7 @@ def main() -> None:
         for way, make in WAYS.items():
             if way.startswith("plain") and frames > 4:
                 continue  # over 4 GB
-            found[way, frames, side] = measure({way: make(Setting(frames=frames, grid=(side, side)))}, 1)[way]
+            found[way, frames, side] = measure({way: make(Workload(frames=frames, grid=(side, side)))}, 1)[way]
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     out.writerow(["way", "frames", "grid", "seconds", "memory_mb"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from agnn_lit.benchmarks import graph as benchmark_graph
-from agnn_lit.benchmarks.graph import Side, Workload, apart, plain_round, run_graph
+from agnn_lit.benchmarks.graph import Side, Workload, largest_difference, plain_round, run_graph
 from agnn_lit.model import edges
 
 
@@ -19,8 +19,8 @@ def test_ours_takes_the_blocks():
     Side(Workload(channels=8, grid=(4, 4))).step()
     model = Workload(channels=8, grid=(4, 4)).graph()
     assert all(p.backend == "auto" for p in model.modules() if isinstance(p, (edges.LoopEdge, edges.LineEdge)))
-    assert apart(Workload(channels=16, grid=(9, 9)), "float32") < 1e-3
-    assert 0 < apart(Workload(channels=16, grid=(9, 9)), "bfloat16") < 0.1
+    assert largest_difference(Workload(channels=16, grid=(9, 9)), "float32") < 1e-3
+    assert 0 < largest_difference(Workload(channels=16, grid=(9, 9)), "bfloat16") < 0.1
 
 
 @pytest.mark.long
@@ -35,6 +35,6 @@ def test_it_gives_rows_and_ratios(monkeypatch):
     }
     assert [row["name"].split(",")[0] for row in result["rows"]] == ["plain", "ours", "ours", "ours", "ours"]
     assert all(row["seconds"] > 0 for row in result["rows"])
-    monkeypatch.setattr(benchmark_graph, "apart", lambda workload, dtype: 0.2)
+    monkeypatch.setattr(benchmark_graph, "largest_difference", lambda workload, dtype: 0.2)
     with pytest.raises(RuntimeError, match=r"float32 differs from plain fp32 by 0\.2"):
         run_graph(1, Workload(channels=16, grid=(16, 16)))

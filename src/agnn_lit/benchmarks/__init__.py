@@ -1,1 +1,1 @@
-"""One file a topic: speed and memory beside plain code, side by side in one run."""
+"""Benchmarks, one file per topic: time and memory beside plain code."""

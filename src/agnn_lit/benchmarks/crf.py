@@ -1,4 +1,4 @@
-"""How fast a frame's dense CRF is, beside pydensecrf, on one core."""
+"""Time of the dense CRF of a frame on one core, beside pydensecrf."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from agnn_lit.benchmarks.turns import fastest, peak_mb
+from agnn_lit.benchmarks.timing import fastest, peak_mb
 from agnn_lit.config import CrfConfig
 from agnn_lit.config.registry import register
 from agnn_lit.inference.crf import Bytes, Floats, refine
@@ -17,7 +17,7 @@ _SIZE = (480, 854)
 
 
 def scene() -> tuple[Floats, Bytes]:
-    """A soft mask that is a little off, and its frame: textured, with noise and soft light as footage has."""
+    """A soft mask, slightly shifted, and its frame with texture, noise and soft light."""
     height, width = _SIZE
     rng = np.random.default_rng(0)
     mask = np.zeros(_SIZE, np.uint8)
@@ -32,13 +32,13 @@ def scene() -> tuple[Floats, Bytes]:
 
 
 def refined(backend: str) -> Floats:
-    """The scene's mask after a backend's CRF."""
+    """The mask of the scene refined by a CRF backend."""
     return refine(*scene(), CrfConfig(backend))
 
 
 @register("topic", "crf")
 def run_crf(repeats: int = 3) -> dict[str, Any]:
-    """Time both backends on an 854×480 frame, in turns, OpenCV in one thread.
+    """Time both backends on an 854×480 frame; OpenCV uses one thread.
 
     Returns:
         ``{topic, rows: [{name, seconds, memory_mb}], ratios: {pydensecrf_over_fast}}``.

@@ -1,4 +1,4 @@
-"""Whether training waits for its data: frames per second of decoding and augmentation, beside the time of a step."""
+"""Time of decoding and augmenting frames, and the share of a training step spent waiting for data."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from agnn_lit.training.losses import weighted_bce
 
 @dataclass(frozen=True)
 class Workload:
-    """What is timed; by default as agnn-train has it.
+    """What is timed; the defaults are those of agnn-train.
 
     Attributes:
-        backbone: of the network.
+        backbone: backbone of the network.
         channels: C.
         frames: N'.
-        size: height and width of its input.
-        batch_size: clips of a step.
-        footage: height and width of the frames on disk, where they are generated.
-        length: frames of a video of them.
-        steps: of training, each timed.
+        size: height and width of the network input.
+        batch_size: clips per step.
+        footage: height and width of generated frames.
+        length: frames per generated video.
+        steps: number of timed training steps.
     """
 
     backbone: str = "deeplabv3_resnet50"
@@ -54,14 +54,14 @@ class Workload:
     steps: int = 3
 
     def clips(self, videos: list[DiskVideo]) -> ClipDataset:
-        """Augmented clips, enough of them for all steps."""
+        """Augmented clips, enough for all steps."""
         each = math.ceil((self.steps + 1) * self.batch_size / len(videos))
         return ClipDataset(
             videos, self.frames, ClipTransform(self.size, 0.5, (0.7, 1.3)), Seed(0), clips_per_video=each
         )
 
     def loader(self, clips: ClipDataset, workers: int) -> DataLoader[Clip]:
-        """Batches of clips for the steps, and one to begin with."""
+        """Batches of clips for the steps, and one for the warm-up."""
         keys = [ClipKey(0, n) for n in range((self.steps + 1) * self.batch_size)]
         batches = [keys[n : n + self.batch_size] for n in range(0, len(keys), self.batch_size)]
         return DataLoader(clips, batch_sampler=batches, num_workers=workers)
@@ -69,7 +69,7 @@ class Workload:
 
 @contextmanager
 def _footage(workload: Workload) -> Iterator[list[DiskVideo]]:
-    """Sequences of ``AGNN_DAVIS_ROOT`` where it is set; else generated ones, as JPEG and PNG files for a while."""
+    """Sequences in ``AGNN_DAVIS_ROOT`` if it is set, else temporary JPEG and PNG files of synthetic videos."""
     if os.environ.get("AGNN_DAVIS_ROOT"):
         root = Path(os.environ["AGNN_DAVIS_ROOT"])
         videos = index_davis(root, sorted(p.name for p in (root / "JPEGImages" / "480p").iterdir() if p.is_dir()))
@@ -91,7 +91,7 @@ def _footage(workload: Workload) -> Iterator[list[DiskVideo]]:
 
 
 def _decode(videos: list[DiskVideo], frames: int) -> float:
-    """Seconds for each frame that is read, with its mask."""
+    """Seconds to read a frame and its mask."""
     start = time.perf_counter()
     for n in range(frames):
         video = videos[n % len(videos)]
@@ -101,7 +101,7 @@ def _decode(videos: list[DiskVideo], frames: int) -> float:
 
 
 def _load(loader: DataLoader[Clip]) -> float:
-    """Seconds for each frame that comes from a loader; the first batch, which starts its processes, is not timed."""
+    """Seconds per frame of a loader, without the first batch, which starts its processes."""
     batches = iter(loader)
     next(batches)
     start, seen = time.perf_counter(), 0
@@ -111,7 +111,7 @@ def _load(loader: DataLoader[Clip]) -> float:
 
 
 def _train(workload: Workload, loader: DataLoader[Clip], device: torch.device) -> tuple[float, float]:
-    """Seconds of a step, and of them those in which it waits for its clips."""
+    """Seconds of a step, and seconds that it waits for its clips."""
     torch.manual_seed(0)
     model = AGNN(build_backbone(workload.backbone, workload.channels), workload.channels, workload.frames).to(device)
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
@@ -120,23 +120,23 @@ def _train(workload: Workload, loader: DataLoader[Clip], device: torch.device) -
     for step in range(workload.steps + 1):
         asked = time.perf_counter()
         clip = next(batches)
-        if step == 1:  # the first one warms up
+        if step == 1:  # step 0 is the warm-up
             start, waited = asked, 0.0
         waited += time.perf_counter() - asked
         optimiser.zero_grad()
         loss = weighted_bce(model(clip.images.to(device)), clip.masks.to(device))
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        loss.item()  # the device has done it
+        loss.item()  # waits for the device
     return (time.perf_counter() - start) / workload.steps, waited / workload.steps
 
 
 @register("topic", "data")
 def run_data(repeats: int = 3, workload: Workload | None = None) -> dict[str, Any]:
-    """Time reading, augmenting and loading a frame, and training steps that wait for them.
+    """Time reading, augmenting and loading a frame, and training steps with their data loading.
 
-    Frames are those of ``AGNN_DAVIS_ROOT`` where it is set, and generated otherwise; the steps are of ResNet-50 at
-    473x473 on the GPU, or on the CPU where there is none.
+    Frames are those in ``AGNN_DAVIS_ROOT`` if it is set, else synthetic; the steps use ResNet-50 at 473×473 on the GPU
+    if there is one.
 
     Returns:
         ``{topic, rows: [{name, seconds, memory_mb}], ratios: {frames_per_second_…, waiting_share_…}}``.

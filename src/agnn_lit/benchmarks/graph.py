@@ -1,21 +1,19 @@
-"""What the graph costs in training, beside a plain implementation: time and memory of a forward and a backward pass."""
+"""Time and memory of the graph in training, beside a plain implementation."""
 
 from __future__ import annotations
 
 import gc
 import math
-import multiprocessing
-import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from agnn_lit.benchmarks.timing import elapsed, in_own_processes
 from agnn_lit.config.registry import register
 from agnn_lit.inference.prepare import choose_dtype
 from agnn_lit.model.agnn import AGNN
@@ -32,11 +30,11 @@ class Workload:
 
     Attributes:
         channels: C.
-        grid: height and width of a node.
+        grid: H and W of a node.
         frames: N'.
         rounds: K.
         clips: B.
-        checkpoint: compute the rounds again for the gradient.
+        checkpoint: gradient checkpointing of the rounds.
     """
 
     channels: int = 256
@@ -47,7 +45,7 @@ class Workload:
     checkpoint: bool = False
 
     def graph(self) -> AGNN:
-        """Paper's graph with random weights, and loop edges that count."""
+        """The paper's graph with random weights, and α = 0.5 so that the loop edges have an effect."""
         torch.manual_seed(0)
         model = AGNN(nn.Identity(), self.channels, self.frames, self.rounds, checkpoint_rounds=self.checkpoint).train()
         assert isinstance(model.loop_edge, LoopEdge)
@@ -55,13 +53,13 @@ class Workload:
         return model
 
     def nodes(self) -> Tensor:
-        """h^0, (B, N', C, H, W), of ordinary size."""
+        """h^0, (B, N', C, H, W), uniform in [0, 1)."""
         random = torch.Generator().manual_seed(1)
         return torch.rand((self.clips, self.frames, self.channels, *self.grid), generator=random)
 
 
 def plain_update(model: AGNN, message: Tensor, state: Tensor) -> Tensor:
-    """The ConvGRU as its equations are written; message, state and result are (B, C, H, W)."""
+    """The equations of the ConvGRU; message, state and result are (B, C, H, W)."""
     gru = model.update
     assert isinstance(gru, ConvGRU)
     both = torch.cat([message, state], dim=1)
@@ -71,7 +69,7 @@ def plain_update(model: AGNN, message: Tensor, state: Tensor) -> Tensor:
 
 
 def plain_round(model: AGNN, h: Tensor) -> Tensor:
-    """One round written as the equations are: for each ordered pair a matrix of scores, a softmax and a product."""
+    """The equations of a round: for each ordered pair a score matrix, a softmax, a product; h is (B, N', C, H, W)."""
     assert isinstance(model.loop_edge, LoopEdge)
     b, n, c, height, width = h.shape
     loop, w_c = model.loop_edge, model.line_edge.w_c
@@ -96,19 +94,19 @@ def _plain(model: AGNN, nodes: Tensor) -> Tensor:
     return nodes
 
 
-def _lean(model: AGNN, nodes: Tensor, dtype: torch.dtype) -> Tensor:
+def _ours(model: AGNN, nodes: Tensor, dtype: torch.dtype) -> Tensor:
     with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
-        return model.propagate(nodes.to(dtype))  # in the precision in which the encoder gives them
+        return model.propagate(nodes.to(dtype))  # in the precision of the encoder's output
 
 
 @dataclass(frozen=True)
 class Side:
-    """One way of computing one workload.
+    """One implementation on one workload.
 
     Attributes:
         workload: what is computed.
         dtype: name of the precision.
-        plain: as the equations are written, or as this package does it.
+        plain: the plain implementation of the equations instead of this package's.
     """
 
     workload: Workload
@@ -116,7 +114,7 @@ class Side:
     plain: bool = False
 
     def step(self) -> Callable[[], list[Tensor]]:
-        """Forward and backward; returns the result and the gradients of nodes and weights."""
+        """Return a training step, which returns the output and the gradients of nodes and weights."""
         model, nodes = self.workload.graph(), self.workload.nodes().requires_grad_()
         weights = torch.randn(nodes.shape, generator=torch.Generator().manual_seed(2))
         if not self.plain:
@@ -127,81 +125,59 @@ class Side:
         used = [p for name, p in model.named_parameters() if not name.startswith("readout.")]
 
         def call() -> list[Tensor]:
-            out = _plain(model, nodes) if self.plain else _lean(model, nodes, getattr(torch, self.dtype))
+            out = _plain(model, nodes) if self.plain else _ours(model, nodes, getattr(torch, self.dtype))
             grads = torch.autograd.grad((out.float() * weights).sum(), [nodes, *used])
             return [out.detach().float(), *grads]
 
         return call
 
 
-_READY: list[Callable[[], list[Tensor]]] = []
-
-
-def _resident() -> float:
-    """Memory of this process in MB, peak and now being the same from here on; NaN elsewhere than on Linux."""
-    gc.collect()
-    if not Path("/proc/self/clear_refs").exists():
-        return math.nan
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    return peak_memory_mb()
-
-
-def _begin(side: Side, threads: int) -> None:
+def _prepare(side: Side, threads: int) -> Callable[[], list[Tensor]]:
     torch.set_num_threads(threads)
     small = replace(side, workload=replace(side.workload, grid=(4, 4)))
-    small.step()()  # libraries are loaded and warm
-    _READY.append(side.step())
+    small.step()()  # loads and warms up the libraries
+    return side.step()
 
 
-def _measure() -> tuple[float, float]:
-    """Seconds of a step, and MB above what the process held before."""
-    before = _resident()
-    start = time.perf_counter()
-    _READY[0]()
-    return time.perf_counter() - start, peak_memory_mb() - before
+def _time_and_growth(call: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds of a step, and its peak memory in MB above what the process held; NaN except on Linux."""
+    gc.collect()
+    before, reset = math.nan, Path("/proc/self/clear_refs")
+    if reset.exists():
+        reset.write_text("5")  # the peak is now the current memory
+        before = peak_memory_mb()
+    return elapsed(call), peak_memory_mb() - before
 
 
 def measure(sides: dict[str, Side], repeats: int) -> dict[str, tuple[float, float]]:
-    """Least seconds of each side, and the memory in MB that its first step took, each in a process of its own."""
-    seconds, memory = dict.fromkeys(sides, math.inf), dict.fromkeys(sides, math.nan)
-    spawn = multiprocessing.get_context("spawn")
-    with ExitStack() as stack:
-        pools = {
-            name: stack.enter_context(ProcessPoolExecutor(1, spawn, _begin, (side, torch.get_num_threads())))
-            for name, side in sides.items()
-        }
-        for turn in range(repeats + 1):
-            for name, pool in pools.items():
-                spent, held = pool.submit(_measure).result()
-                if turn:  # the first one warms up, and its memory is not yet there from an earlier step
-                    seconds[name] = min(seconds[name], spent)
-                else:
-                    memory[name] = held
-    return {name: (seconds[name], memory[name]) for name in sides}
+    """Least seconds of each side, and the memory in MB of its first step, later ones reusing it."""
+    prepare = {name: partial(_prepare, side, torch.get_num_threads()) for name, side in sides.items()}
+    measured = in_own_processes(prepare, repeats, _time_and_growth)
+    return {name: (min(seconds for seconds, _ in found[1:]), found[0][1]) for name, found in measured.items()}
 
 
-def apart(workload: Workload, dtype: str) -> float:
-    """Largest relative difference of result and gradients from the plain fp32 ones, as norms."""
+def largest_difference(workload: Workload, dtype: str) -> float:
+    """Largest relative difference (in norm) of the output and the gradients from those of plain fp32."""
     ours, theirs = Side(workload, dtype).step()(), Side(workload, plain=True).step()()
     return max(float((a - b).norm() / b.norm()) for a, b in zip(ours, theirs, strict=True) if b.norm() > 1e-6)
 
 
 @register("topic", "graph")
 def run_graph(repeats: int = 3, workload: Workload | None = None, more: int = 8) -> dict[str, Any]:
-    """Time a forward and a backward pass of the graph on the CPU, C = 256, 60×60, N' = 3, K = 3: plainly, and ours.
+    """Time forward and backward of the graph on the CPU, plain and ours, at C = 256, 60×60, N' = 3, K = 3.
 
     Returns:
         ``{topic, rows: [{name, seconds, memory_mb}], ratios: {time_plain_over_ours, fp32_time_ours_over_plain,
-        memory_plain_over_ours, …}}``; memory is what a step takes above the process.
+        memory_plain_over_ours, …}}``; memory is the peak of a step above what the process held.
 
     Raises:
-        RuntimeError: results or gradients that differ from the plain ones.
+        RuntimeError: output or gradients differ from the plain ones.
     """
     workload = workload or Workload()
     default = str(choose_dtype("auto", _CPU)).removeprefix("torch.")
     small = replace(workload, grid=(12, 12))
     for dtype, most in (("float32", 1e-3), (default, 0.1)):
-        if (found := apart(small, dtype)) > most:
+        if (found := largest_difference(small, dtype)) > most:
             raise RuntimeError(f"benchmark of the graph: {dtype} differs from plain fp32 by {found:.3g}")
     sides = {
         "plain, fp32": Side(workload, plain=True),

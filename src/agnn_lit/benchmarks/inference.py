@@ -1,13 +1,9 @@
-"""How fast a video goes through the network, beside the released code's way and the limit of the arithmetic."""
+"""Time of a frame of inference, beside the protocol of the released code and the arithmetic limit."""
 
 from __future__ import annotations
 
 import math
-import multiprocessing
-import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.resnet import Bottleneck
 
+from agnn_lit.benchmarks.timing import elapsed, in_own_processes
 from agnn_lit.config.registry import register
 from agnn_lit.data.datasets.synthetic import synthetic_videos
 from agnn_lit.data.sampling import random_references
@@ -37,10 +34,10 @@ class Workload:
     Attributes:
         backbone: of both networks.
         size: height and width of their input.
-        footage: of the frames.
+        footage: height and width of the frames.
         frames: N'.
-        length: frames that ours is timed on, a multiple of N'.
-        matrix: side of the matrices whose product sets the limit.
+        length: frames of the video, a multiple of N'.
+        matrix: side of the square matrices whose product gives the limit.
     """
 
     backbone: str = "deeplabv3_resnet101"
@@ -66,11 +63,11 @@ class Workload:
         return self.settings.graphs(self.length)[0].frames
 
 
-def _settle(network: AGNN, images: torch.Tensor) -> AGNN:
-    """Give a random network activations of ordinary size, and keep it from blowing up the last digits.
+def _calibrate(network: AGNN, images: torch.Tensor) -> AGNN:
+    """Set the batch normalisation statistics of a random network by one pass.
 
-    One pass sets the statistics that it normalises by. Residual branches count a fifth: at full weight thirty random
-    blocks in a row turn a rounding error into another picture, which no trained network does.
+    Residual branches are scaled by 0.2: at full weight, thirty random blocks amplify rounding errors as no trained
+    network does.
     """
     for block in (m for m in network.modules() if isinstance(m, Bottleneck)):
         nn.init.constant_(block.bn3.weight, 0.2)
@@ -84,7 +81,7 @@ def _settle(network: AGNN, images: torch.Tensor) -> AGNN:
 
 
 def build(workload: Workload, *, released: bool) -> AGNN:
-    """AGNN of the paper (K = 3), or of the released code (K = 5) with its own encoder, with random weights."""
+    """AGNN of the paper (K = 3) or of the released code (K = 5, with its encoder), with random weights."""
     torch.manual_seed(0)
     if not released:
         return AGNN(build_backbone(workload.backbone, 256), frames=workload.frames, rounds=3)
@@ -103,12 +100,12 @@ def build(workload: Workload, *, released: bool) -> AGNN:
     )
 
 
-def ready(workload: Workload, *, released: bool) -> AGNN:
-    """The network of :func:`build` with activations of ordinary size."""
+def build_calibrated(workload: Workload, *, released: bool) -> AGNN:
+    """The network of :func:`build` with activations of the usual magnitude."""
     videos = synthetic_videos("train", 4 * workload.frames, length=1, size=workload.footage)
-    # Frames of many videos: where an average over a frame is normalised, there must be something to tell them apart.
+    # Frames of different videos: image-level features are normalised too, and need variance.
     images = to_input([video.frame(0) for video in videos], (129, 129))
-    return _settle(build(workload, released=released), images.reshape(4, workload.frames, *images.shape[1:]))
+    return _calibrate(build(workload, released=released), images.reshape(4, workload.frames, *images.shape[1:]))
 
 
 @torch.inference_mode()
@@ -117,22 +114,22 @@ def _forward(model: AGNN, images: torch.Tensor) -> torch.Tensor:
 
 
 def _official(workload: Workload) -> Callable[[], Any]:
-    """One frame the released code's way: a whole forward with two random references, of which one mask is kept."""
-    model = ready(workload, released=True)
+    """One frame by the released protocol: a forward pass with two random references, of which one mask is kept."""
+    model = build_calibrated(workload, released=True)
     images = workload.images(random_references(workload.length, workload.frames, seed=0)[0].nodes)
     return lambda: _forward(model, images)
 
 
 def _plain(workload: Workload) -> Callable[[], Any]:
     """One subset of the partition, fp32."""
-    model = ready(workload, released=False)
+    model = build_calibrated(workload, released=False)
     images = workload.images(workload.subset)
     return lambda: _forward(model, images)
 
 
 def _ours(workload: Workload, *, released: bool = False) -> Callable[[], Any]:
-    """A whole video as ``agnn-predict`` sends it through the network, frames resized and maps brought to their size."""
-    model = prepare(ready(workload, released=released), _CPU, choose_dtype("auto", _CPU))
+    """A whole video as in ``agnn-predict``, with resizing of frames and probability maps."""
+    model = prepare(build_calibrated(workload, released=released), _CPU, choose_dtype("auto", _CPU))
     (video,) = synthetic_videos("test", 1, length=workload.length, size=workload.footage)
     return lambda: list(predict_video(model, video, workload.settings))
 
@@ -151,44 +148,22 @@ _SIDES: dict[str, Callable[[Workload], Callable[[], Any]]] = {
     "ours_official": partial(_ours, released=True),
     "products": _products,
 }
-#: In the process of a side: what it times.
-_READY: list[Callable[[], Any]] = []
 
 
-def _begin(side: str, workload: Workload) -> None:
-    _READY.append(_SIDES[side](workload))
-
-
-def _time() -> float:
-    start = time.perf_counter()
-    _READY[0]()
-    return time.perf_counter() - start
+def _time_and_peak(call: Callable[[], Any]) -> tuple[float, float]:
+    return elapsed(call), peak_memory_mb()
 
 
 def measure(workload: Workload, repeats: int) -> dict[str, tuple[float, float]]:
-    """Least seconds, and peak memory in MB, of each side: each in a process of its own, called in turns.
-
-    Processes of their own, since what ours asks of the memory allocator would serve the other sides, too.
-    """
-    seconds = dict.fromkeys(_SIDES, math.inf)
-    with ExitStack() as stack:
-        pools = {
-            side: stack.enter_context(
-                ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (side, workload))
-            )
-            for side in _SIDES
-        }
-        for turn in range(repeats + 1):
-            for side, pool in pools.items():
-                spent = pool.submit(_time).result()
-                if turn:  # the first one warms up
-                    seconds[side] = min(seconds[side], spent)
-        return {side: (seconds[side], pool.submit(peak_memory_mb).result()) for side, pool in pools.items()}
+    """Least seconds, and peak memory of the process in MB, of each side."""
+    sides = {name: partial(prepare_side, workload) for name, prepare_side in _SIDES.items()}
+    measured = in_own_processes(sides, repeats, _time_and_peak)
+    return {name: (min(seconds for seconds, _ in found[1:]), found[-1][1]) for name, found in measured.items()}
 
 
 def difference(workload: Workload, *, released: bool = False) -> float:
-    """Mean difference of our probabilities from those of plain fp32, on the first subset."""
-    plain = ready(workload, released=released)
+    """Mean absolute difference of our probabilities from those of plain fp32, on the first subset."""
+    plain = build_calibrated(workload, released=released)
     ours = prepare(plain, _CPU, choose_dtype("auto", _CPU))
     images = workload.images(workload.subset)
     like = next(ours.parameters())
@@ -196,7 +171,7 @@ def difference(workload: Workload, *, released: bool = False) -> float:
 
 
 def operations(workload: Workload) -> float:
-    """Multiplications and additions of the plain forward, for one frame."""
+    """Floating-point operations of the plain forward pass per frame."""
     plain = build(workload, released=False).eval()
     with FlopCounterMode(display=False) as counter:
         _forward(plain, workload.images(workload.subset))
@@ -205,10 +180,10 @@ def operations(workload: Workload) -> float:
 
 @register("topic", "inference")
 def run_inference(repeats: int = 3, workload: Workload | None = None) -> dict[str, Any]:
-    """Time a frame of ResNet-101 at 473×473, N' = 3, on the CPU: the released code's way, plainly, and ours.
+    """Time a frame of ResNet-101 at 473×473, N' = 3, on the CPU: by the released protocol, plain, and ours.
 
-    The limit is the number of multiplications and additions of the plain forward over the measured rate of a matrix
-    product in our precision.
+    The limit is the number of operations of the plain forward pass divided by the measured rate of a matrix product in
+    our precision.
 
     Returns:
         ``{topic, rows: [{name, seconds, memory_mb}], ratios: {official_over_ours, ours_over_limit, …}}``; seconds are

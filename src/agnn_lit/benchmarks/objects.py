@@ -1,4 +1,4 @@
-"""What telling objects apart costs a frame, beside the network."""
+"""Time of object segmentation (instances) per frame, beside the network."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from agnn_lit.benchmarks.inference import Workload, ready
-from agnn_lit.benchmarks.turns import fastest
+from agnn_lit.benchmarks.inference import Workload, build_calibrated
+from agnn_lit.benchmarks.timing import fastest
 from agnn_lit.config import InstancesConfig
 from agnn_lit.config.registry import register
 from agnn_lit.data.datasets.synthetic import synthetic_videos
@@ -22,7 +22,7 @@ from agnn_lit.instances.tracks import Tracker
 def run_objects(repeats: int = 3, workload: Workload | None = None) -> dict[str, Any]:
     """Time a frame of ResNet-101 at 473×473, N' = 3, and finding and linking three objects in it at 854×480.
 
-    The foreground is the built-in videos' own, so that there are objects to be told apart by the network's features.
+    The foreground is the annotation of synthetic videos, so that there are objects to separate.
 
     Returns:
         ``{topic, rows: [{name, seconds, memory_mb}], ratios: {objects_over_network}}``; seconds are for one frame.
@@ -30,7 +30,7 @@ def run_objects(repeats: int = 3, workload: Workload | None = None) -> dict[str,
     s = workload or Workload()
     (video,) = synthetic_videos("test", 1, length=s.length, size=s.footage, primaries=3)
     cpu = torch.device("cpu")
-    model = prepare(ready(s, released=False), cpu, choose_dtype("auto", cpu))
+    model = prepare(build_calibrated(s, released=False), cpu, choose_dtype("auto", cpu))
     settings = PredictionSettings(s.frames, s.size, features=True)
     nodes = {p.index: p.node for p in predict_video(model, video, settings)}
     frames = [video.frame(t) for t in range(s.length)]

@@ -1,4 +1,4 @@
-"""Measures a topic, prints the table, and writes the JSON file."""
+"""``agnn-benchmark``: measures a topic, prints a table and writes a JSON file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agnn_lit.shared.terminal import open_console
 
 
 def print_result(result: dict[str, Any]) -> None:
-    """Print the rows as a table, and the ratios below."""
+    """Print the rows as a table, followed by the ratios."""
     console = open_console()
     table = Table(title=f"{result['topic']}: the fastest of {result['repeats']} rounds, taken in turns")
     for title in ("what", "seconds", "peak memory in MB"):
@@ -39,8 +39,8 @@ def benchmark(cfg: BenchmarkConfig) -> dict[str, Any]:
         None.
 
     Raises:
-        ConfigError: an unknown topic, or no repeats.
-        RuntimeError: the fast code and the plain code disagree.
+        ConfigError: unknown topic, or ``repeats`` below 1.
+        RuntimeError: our values and those of the plain implementation differ.
     """
     check_values(cfg)
     measured: dict[str, Any] = option("topic", cfg.topic).load()(cfg.repeats)

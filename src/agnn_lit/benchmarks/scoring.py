@@ -1,9 +1,10 @@
-"""How fast masks are scored, beside the plain definitions of the same scores run on the same masks."""
+"""Time of scoring masks, beside plain implementations of the same scores."""
 
 from __future__ import annotations
 
 import math
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from agnn_lit.benchmarks.turns import fastest, peak_mb
+from agnn_lit.benchmarks.timing import fastest, peak_mb
 from agnn_lit.config.registry import register
 from agnn_lit.metrics.boundary import davis_radius, region_and_boundary
 from agnn_lit.metrics.mask_files import collect
@@ -22,12 +23,12 @@ from agnn_lit.metrics.stability.temporal import shape_context_stability
 
 _HEIGHT, _WIDTH = 480, 854
 _RADIUS = davis_radius(_HEIGHT, _WIDTH)
-#: Frames scored for J and F, masks compared for T, and frames of each of the ten sequences on disk.
+#: Number of frames for J and F, of masks for T, and of frames in each of the ten sequences on disk.
 _FRAMES, _MASKS, _LENGTH = 20, 3, 30
 
 
 def blob(frame: int, wobble: float) -> Binary:
-    """Mask of one smooth object, a fifth of an 854×480 frame, that moves and deforms from frame to frame."""
+    """Mask (480, 854) of a moving, deforming object that covers a fifth of the frame."""
     angle = np.linspace(0, 2 * math.pi, 400, endpoint=False)
     radius = 150 + 30 * np.sin(3 * angle + 0.1 * frame) + 12 * np.sin(11 * angle + wobble) + 6 * np.cos(23 * angle)
     centre = np.array([_WIDTH / 2 + 60 * math.sin(0.1 * frame), _HEIGHT / 2])
@@ -38,28 +39,34 @@ def blob(frame: int, wobble: float) -> Binary:
     return opened
 
 
-def _pairs() -> list[tuple[Binary, Binary]]:
-    return [(blob(t, 0.2 + 0.1 * t), blob(t, 0.0)) for t in range(_FRAMES)]
+@cache
+def _pairs(frames: int) -> list[tuple[Binary, Binary]]:
+    return [(blob(t, 0.2 + 0.1 * t), blob(t, 0.0)) for t in range(frames)]
+
+
+@cache
+def _masks(count: int) -> list[Binary]:
+    return [blob(t, 0.2 * t) for t in range(count)]
 
 
 def plain_frames() -> list[tuple[float, float]]:
-    """J and F of the benchmark's frames by the plain definition."""
-    return [plain_scores(p, g, _RADIUS) for p, g in _pairs()]
+    """J and F of the benchmark's frames by the plain implementation."""
+    return [plain_scores(p, g, _RADIUS) for p, g in _pairs(_FRAMES)]
 
 
 def fast_frames() -> list[tuple[float, float]]:
     """J and F of the benchmark's frames."""
-    return [region_and_boundary(p, g, _RADIUS) for p, g in _pairs()]
+    return [region_and_boundary(p, g, _RADIUS) for p, g in _pairs(_FRAMES)]
 
 
 def plain_t() -> float:
-    """T of the benchmark's masks in NumPy and Python."""
-    return plain_stability([blob(t, 0.2 * t) for t in range(_MASKS)])
+    """T of the benchmark's masks by the plain implementation."""
+    return plain_stability(_masks(_MASKS))
 
 
 def fast_t() -> float:
     """T of the benchmark's masks."""
-    return shape_context_stability([blob(t, 0.2 * t) for t in range(_MASKS)])
+    return shape_context_stability(_masks(_MASKS))
 
 
 def _write_sequences(folder: Path) -> None:
@@ -72,7 +79,7 @@ def _write_sequences(folder: Path) -> None:
 
 
 def score_folder(folder: str, workers: int) -> list[float]:
-    """T of each sequence of a folder with ``masks`` and ``annotations``, scored by ``davis2016`` in processes."""
+    """T of each sequence in a folder with ``masks`` and ``annotations``, by protocol ``davis2016``."""
     protocol = get_protocol("davis2016")
     files, _ = collect(Path(folder) / "masks", Path(folder) / "annotations", protocol, None)
     with score_all(files, protocol, workers) as results:
@@ -86,23 +93,16 @@ def run_scoring(repeats: int = 3) -> dict[str, Any]:
 
     Returns:
         ``{topic, rows: [{name, seconds, memory_mb}], ratios: {plain_over_ours, t_plain_over_ours, two_processes}}``;
-        seconds are for a frame of J + F, a pair of T, and the whole folder. OpenCV uses one thread.
+        seconds are for a frame of J + F, a pair of masks of T, and the whole folder. OpenCV uses one thread.
 
     Raises:
-        RuntimeError: the fast code and the plain code give different values.
+        RuntimeError: our values and those of the plain implementation differ.
     """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        pairs, masks = _pairs(), [blob(t, 0.2 * t) for t in range(_MASKS)]
-        frames = fastest(
-            [
-                lambda: [plain_scores(p, g, _RADIUS) for p, g in pairs],
-                lambda: [region_and_boundary(p, g, _RADIUS) for p, g in pairs],
-            ],
-            repeats,
-        )
-        contours = fastest([lambda: plain_stability(masks), lambda: shape_context_stability(masks)], repeats)
+        frames = fastest([plain_frames, fast_frames], repeats)
+        contours = fastest([plain_t, fast_t], repeats)
         with tempfile.TemporaryDirectory() as folder:
             _write_sequences(Path(folder))
             processes = fastest([lambda: score_folder(folder, 1), lambda: score_folder(folder, 2)], repeats)
