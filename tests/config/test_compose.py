@@ -81,7 +81,7 @@ from tests.configs import OF_TESTING, evaluate_config, experiments, train_config
         (["trainer.gradient_clip=-1"], "trainer.gradient_clip=-1.0: must be above 0"),
         (["data.synthetic.distractors=-1"], "data.synthetic.distractors=-1"),
         (["data.synthetic.texture=2"], "data.synthetic.texture=2.0"),
-        (["loss.reduction=sum", "trainer.accumulate=2"], "loss.reduction=sum: gradients of 2 batches a step"),
+        (["loss.reduction=sum", "trainer.accumulate=2"], "loss.reduction=sum: gradients of 2 batches per step"),
         (["loss.reduction=sum", "trainer.devices=2"], "are averaged, not summed"),
         (
             ["backbone=deeplabv3_mobilenet_v3_large", "backbone.weights=null", "model.frames=1", "clips.batch_size=1"],

@@ -181,7 +181,7 @@ def test_wrong_calls_say_what_they_received(run, tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_gpu_that_is_not_there_is_refused(run):
-    with pytest.raises(ConfigError, match="there is no CUDA device here"):
+    with pytest.raises(ConfigError, match="no CUDA device is available"):
         evaluated(run, "accelerator=gpu")
 
 
@@ -224,7 +224,7 @@ def test_a_run_is_not_taken_for_evaluated_on_other_data(trained, tmp_path, capsy
     for words, said in (
         ((), "1/1 seed-0\n"),
         (("data.synthetic.length=12",), "1/1 seed-0\n"),
-        (("data.synthetic.length=12",), "1/1 seed-0: evaluated before, synthetic-test-simple-length12\n"),
+        (("data.synthetic.length=12",), "1/1 seed-0: already evaluated, synthetic-test-simple-length12\n"),
     ):
         evaluate_all(evaluate_config(f"run={tmp_path}", *words), [tmp_path / "seed-0"])
         assert said in capsys.readouterr().out
@@ -235,7 +235,7 @@ def test_videos_of_training_are_named_as_such(tmp_path, capsys):
     words = ("data=folder", f"data.root={make_folder(tmp_path / 'set')}", "clips.val_share=0")
     train(train_config("trainer.max_epochs=1", *words), run)
     evaluated(run)
-    assert "these are the videos of training" in " ".join(capsys.readouterr().out.split())
+    assert "so these are the training videos" in " ".join(capsys.readouterr().out.split())
 
 
 def test_later_frames_of_the_videos_of_training_can_be_the_test(tmp_path, capsys):
@@ -265,7 +265,7 @@ def test_every_stage_is_scored_by_itself(run, capsys):
     raw = json.loads((out / "stages" / "raw" / "summary.json").read_text())
     assert {k: raw[k] for k in ("J_mean", "F_mean", "T")} == {k: plain_summary[k] for k in ("J_mean", "F_mean", "T")}
     assert not (plain_out / "stages").exists()
-    assert "what each stage gives" in capsys.readouterr().out
+    assert "scores by stage" in capsys.readouterr().out
 
 
 def test_precision_and_random_references_name_the_folder(run):

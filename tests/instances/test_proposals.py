@@ -110,7 +110,7 @@ def test_what_is_not_coco_is_refused(tmp_path, content):
 
 def test_a_segmentation_that_is_none_is_said_with_its_frame(tmp_path):
     (tmp_path / "x.json").write_text('[{"image_id": "bear/00000", "segmentation": {"size": [48, 64]}}]')
-    with pytest.raises(DataError, match=r"x.json, bear/00000: a segmentation is neither run lengths nor polygons"):
+    with pytest.raises(DataError, match=r"x.json, bear/00000: a segmentation is neither RLE nor polygons"):
         CocoFile(tmp_path / "x.json")("bear", "00000", FRAME)
 
 

@@ -62,7 +62,7 @@ def test_what_moves_faster_than_its_size_is_followed_by_its_looks():
 def run(cfg: InstancesConfig, frames) -> tuple[list[np.ndarray], Tracker]:
     tracker = Tracker(cfg)
     seen = [(c, tracker.step(frame, c)) for frame, c in frames]
-    objects = tracker.finish()
+    objects = tracker.objects()
     return [paint(c, numbers, objects) for c, numbers in seen], tracker
 
 
@@ -91,7 +91,7 @@ def test_no_more_objects_than_asked_for_those_with_most_of_the_foreground():
     assert set(np.unique(masks[0])) == set(range(21))
     sides = sorted(np.count_nonzero(masks[0] == k) for k in range(1, 21))
     assert sides == sorted(np.count_nonzero(m) for m in frames[0][1])[10:]
-    assert len(tracker.finish()) == 20
+    assert len(tracker.objects()) == 20
 
 
 def test_a_pixel_that_several_claim_has_the_best_track():
@@ -124,12 +124,12 @@ def test_frames_without_candidates_and_frames_that_cannot_be_read():
     assert tracker.step(frame, candidates(frame, [])) == []
     tracker.skip()
     assert tracker.step(frame, candidates(frame, masks)) == first
-    assert tracker.finish() == {}, "seen in two frames of four"
+    assert tracker.objects() == {}, "seen in two frames of four"
     assert tracker.step(frame, candidates(frame, masks)) == first
-    assert tracker.finish() == {first[0]: (1, 1.0)}
+    assert tracker.objects() == {first[0]: (1, 1.0)}
     empty = Tracker(CFG)
     assert empty.step(frame, candidates(frame, [])) == []
-    assert empty.finish() == {}
+    assert empty.objects() == {}
 
 
 def test_node_features_tell_objects_of_one_colour_apart():

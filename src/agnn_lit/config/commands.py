@@ -12,7 +12,7 @@ from agnn_lit.config.setting import at_least, setting
 # fmt: off
 @dataclass
 class ScoreConfig:
-    """What agnn-score scores, and how."""
+    """The masks and annotations that agnn-score compares, and how."""
 
     masks: str = setting("???", "folder of the method's masks", path=True)
     annotations: str = setting("???", "folder of the annotations", path=True)

@@ -1,8 +1,11 @@
 """Dense CRF over the pixels of a frame (Krähenbühl and Koltun, NeurIPS 2011), two labels.
 
-A pixel's label costs −log of its probability; two pixels of different labels cost
-compat_s · exp(−|x|²/2 sxy_s²) for being near, and compat_b · exp(−|x|²/2 sxy_b² − |c|²/2 srgb²) for being near and of
-like colour, each kernel normalised symmetrically. Mean-field inference for a number of iterations.
+The unary potential is −log of a label's probability. Two pixels with different labels cost
+compat_s · exp(−|x|²/2 sxy_s²) + compat_b · exp(−|x|²/2 sxy_b² − |c|²/2 srgb²), for their distance x and colour
+difference c; both kernels are normalised symmetrically. Inference is mean field.
+
+Our CRF stays beside pydensecrf, the reference and one of the backends: it needs no compiler and is 10 times as fast,
+with the same masks (IoU 0.9994, see ``experiments/crf``).
 """
 
 from __future__ import annotations
@@ -20,23 +23,23 @@ from agnn_lit.shared.packages import need_package
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
-#: Probabilities are kept this far from 0 and 1, as pydensecrf does.
+#: Probabilities are clipped to [_CLIP, 1 − _CLIP], as in pydensecrf.
 _CLIP = 1e-5
 
 
 def refine(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
-    """Refine a probability map by the frame that it was predicted from.
+    """Refine a probability map with the CRF.
 
     Args:
-        probability: of being foreground, (H, W).
+        probability: foreground probability (H, W).
         frame: (H, W, 3) RGB.
         cfg: backend and parameters.
 
     Returns:
-        Marginal probability of being foreground, (H, W).
+        Marginal foreground probability (H, W).
 
     Raises:
-        ConfigError: the backend is not installed, or cannot work with these parameters.
+        ConfigError: the backend is not installed, or does not support these parameters.
     """
     if probability.shape != frame.shape[:2]:
         raise ValueError(f"probability {probability.shape} and frame {frame.shape[:2]} differ in size")
@@ -45,20 +48,20 @@ def refine(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
 
 
 @register("crf.backend", "none")
-def unrefined(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:  # noqa: ARG001 - called as the others
-    """Return the probability as it is."""
+def unrefined(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:  # noqa: ARG001 - same call as the others
+    """Return the probability unchanged."""
     return probability
 
 
 def check_backend(cfg: CrfConfig) -> None:
-    """Raise ConfigError when the package that a backend needs is not installed, before anything is predicted."""
+    """Raise ConfigError if the backend's package is not installed; called before anything is predicted."""
     facts = option("crf.backend", cfg.backend).facts
     if "needs" in facts:
         need_package(facts["needs"], facts["extra"], f"crf={cfg.backend}")
 
 
 def gaussian(sigma: float) -> Callable[[Floats], Floats]:
-    """Return the filter K x(p) = Σ_q exp(−|p−q|²/2σ²) x(q) for images (H, W); there is nothing beyond the border."""
+    """Return the filter K x(p) = Σ_q exp(−|p−q|²/2σ²) x(q) for images (H, W), which are padded with zeros."""
     radius = math.ceil(5 * sigma)
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
 
@@ -70,7 +73,7 @@ def gaussian(sigma: float) -> Callable[[Floats], Floats]:
 
 
 def bilateral_features(frame: Bytes, sxy: float, srgb: float) -> Floats:
-    """Place and colour of each pixel of a frame (H, W, 3), (H·W, 5), in standard deviations of the kernel."""
+    """Position and colour of each pixel of a frame (H, W, 3) in standard deviations of the kernel: (H·W, 5)."""
     height, width = frame.shape[:2]
     features = np.empty((height, width, 5), np.float32)
     features[..., 0] = np.arange(width, dtype=np.float32) / np.float32(sxy)
@@ -80,8 +83,8 @@ def bilateral_features(frame: Bytes, sxy: float, srgb: float) -> Floats:
 
 
 @register("crf.backend", "fast")
-def fast(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
-    """Mean field on s = Q_fg − Q_bg alone: with two labels, log Q_fg / Q_bg = log p/(1−p) + Σ compat · K s."""
+def lattice_crf(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
+    """Mean field on s = Q_fg − Q_bg alone: for two labels, log Q_fg / Q_bg = log p/(1−p) + Σ compat · K s."""
     clipped = np.clip(probability.astype(np.float32), _CLIP, 1 - _CLIP)
     unary = np.log(clipped / (1 - clipped))
     blur = gaussian(cfg.spatial_sxy)
@@ -101,8 +104,8 @@ def fast(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
 
 
 @register("crf.backend", "pydensecrf", needs="pydensecrf.densecrf", extra="crf")
-def by_pydensecrf(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
-    """The reference implementation."""
+def pydensecrf(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
+    """Use pydensecrf, the reference implementation."""
     densecrf = need_package("pydensecrf.densecrf", "crf", "crf=pydensecrf")
     height, width = probability.shape
     clipped = np.clip(probability.astype(np.float32), _CLIP, 1 - _CLIP)

@@ -14,19 +14,13 @@ from rich.console import Console
 from rich.progress import TimeRemainingColumn
 from rich.table import Table
 
-from agnn_lit.config import (
-    ConfigError,
-    DataConfig,
-    EvaluateConfig,
-    TrainConfig,
-    check_evaluate,
-)
+from agnn_lit.config import ConfigError, DataConfig, EvaluateConfig, TrainConfig, check_evaluate
 from agnn_lit.data.open import open_training_videos, open_videos
 from agnn_lit.data.video import DiskVideo, Video
 from agnn_lit.inference.crf import check_backend
-from agnn_lit.inference.evaluation_name import describe, looks_for_objects
+from agnn_lit.inference.evaluation_name import resolve_evaluation
 from agnn_lit.inference.load import Trained, count_workers, find_checkpoint, import_plugins_of_run, open_trained
-from agnn_lit.inference.postprocess import Finishers, Objects, Task, finishers
+from agnn_lit.inference.postprocess import CandidateTask, MaskTask, MaskWriter, open_mask_writer
 from agnn_lit.instances.candidates import candidates_file
 from agnn_lit.instances.proposals import Proposer, open_proposals
 from agnn_lit.instances.video import link_video
@@ -46,10 +40,10 @@ def _videos(cfg: EvaluateConfig, trained: TrainConfig, data: DataConfig) -> Sequ
         videos = open_videos(data, cfg.split, 1)
         bare = [v.name for v in videos if isinstance(v, DiskVideo) and not any(v.masks)]
         if bare:
-            raise ConfigError(f"nothing to score against, no annotation for: {', '.join(bare)}")
+            raise ConfigError(f"cannot score videos without annotations: {', '.join(bare)}")
         return videos
     if data != trained.data:
-        raise ConfigError("split=val is the share held out of the run's own training videos; leave data as trained")
+        raise ConfigError("split=val evaluates videos held out of the run's own training set; leave data as trained")
     held = open_training_videos(trained)[1]
     if not held:
         raise ConfigError("split=val: the run held no videos out (clips.val_share=0)")
@@ -57,7 +51,7 @@ def _videos(cfg: EvaluateConfig, trained: TrainConfig, data: DataConfig) -> Sequ
 
 
 def _masks(out: Path, stage: str, final: str) -> Path:
-    """Folder of a stage's masks: the final ones lie in ``masks``, the others in ``stages/<stage>/masks``."""
+    """Folder of a stage's masks: ``masks`` for the final stage, else ``stages/<stage>/masks``."""
     return (out if stage == final else out / "stages" / stage) / "masks"
 
 
@@ -67,23 +61,24 @@ def _predict(
     cfg: EvaluateConfig,
     out: Path,
     stages: Sequence[str],
-    pool: Finishers,
+    writer: MaskWriter,
     propose: Proposer | None,
 ) -> None:
-    """Write the masks of one video: of every stage, or with proposals those of its objects."""
+    """Write the masks of every stage for one video; with proposals, the masks of its objects."""
     from agnn_lit.inference.video import predict_video
 
     out.mkdir(parents=True, exist_ok=True)
     kept = out / ".candidates"
-    shutil.rmtree(kept, ignore_errors=True)  # of an evaluation that was interrupted
+    shutil.rmtree(kept, ignore_errors=True)  # left by an interrupted evaluation
     for p in predict_video(trained.model, video, trained.settings, scratch=out):
         name = video.frame_name(p.index)
-        masks, objects = {stage: _masks(out, stage, stages[-1]) / video.name / f"{name}.png" for stage in stages}, None
+        masks = {stage: _masks(out, stage, stages[-1]) / video.name / f"{name}.png" for stage in stages}
+        candidates = None
         if propose is not None:
             file = candidates_file(kept, name)
-            masks, objects = {}, Objects(file, p.node, propose(video.name, name, p.frame), cfg.instances)
-        pool.submit(Task(p.frame, p.stages, masks, None, cfg.threshold, cfg.crf, objects))
-    pool.drain()
+            masks, candidates = {}, CandidateTask(file, p.node, propose(video.name, name, p.frame), cfg.instances)
+        writer.submit(MaskTask(p.frame, p.stages, masks, None, cfg.threshold, cfg.crf, candidates))
+    writer.drain()
     if propose is not None:
         link_video(video, kept, lambda name: out / "masks" / video.name / f"{name}.png", cfg.instances)
 
@@ -107,13 +102,13 @@ def _count_switches(video: Video, masks: Path) -> int:
 def _write_overlays(
     videos: Sequence[Video], scores: Sequence[SequenceScore], out: Path, count: int, *, objects: bool
 ) -> None:
-    """Draw the best, median and worst frames by J, and the lowest of each sequence or object.
+    """Draw the ``count`` best, median and worst frames by J, and the worst of each sequence or object.
 
     Args:
-        videos: of each score.
-        scores: of sequences, or of objects.
-        out: folder.
-        count: pictures of each kind.
+        videos: the video of each score.
+        scores: scores of sequences or of objects.
+        out: folder of the evaluation.
+        count: frames of each kind.
         objects: masks hold object ids.
     """
     ranked = sorted(
@@ -165,14 +160,14 @@ def _print_table(scores: Sequence[SequenceScore], summary: dict[str, Any], conso
 
 
 def _home(checkpoint: Path) -> Path:
-    """Folder for what belongs to a checkpoint: its run's, or one of its own name beside it."""
+    """Run folder of a checkpoint, or a folder of the same name beside it."""
     if checkpoint.parent.name == "checkpoints":
         return checkpoint.parent.parent
     return checkpoint.with_suffix("") if checkpoint.suffix else checkpoint.with_name(f"{checkpoint.name}_evaluated")
 
 
 def _print_stages(summaries: dict[str, dict[str, Any]], console: Console) -> None:
-    table = Table(title="what each stage gives")
+    table = Table(title="scores by stage")
     for column in ("stage", "J", "F", "T"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     for stage, summary in summaries.items():
@@ -183,7 +178,7 @@ def _print_stages(summaries: dict[str, dict[str, Any]], console: Console) -> Non
 def _write_scores(
     out: Path, scores: dict[str, list[SequenceScore]], protocol: Protocol, about: dict[str, float | int | str]
 ) -> dict[str, dict[str, Any]]:
-    """Write the scores of every stage, and ``stages.csv``: the final ones into ``out``, the others below it."""
+    """Write ``stages.csv`` and the scores of every stage, the final ones directly into ``out``."""
     final = list(scores)[-1]
     summaries: dict[str, dict[str, Any]] = {
         stage: write_scores(_masks(out, stage, final).parent, found, protocol, **about, stage=stage)
@@ -199,9 +194,9 @@ def _write_scores(
 
 
 def _clear(out: Path) -> None:
-    """Remove what an earlier evaluation has written to a folder: videos may have gone since, or stages."""
+    """Remove the files of an earlier evaluation, which may have had other videos or stages."""
     summary = out / "summary.json"
-    if summary.is_file() and "checkpoint" in json.loads(summary.read_text()):  # not agnn-score's, of others' masks
+    if summary.is_file() and "checkpoint" in json.loads(summary.read_text()):  # not written by agnn-score
         summary.unlink()
         for part in ("masks", "stages", "overlays"):
             shutil.rmtree(out / part, ignore_errors=True)
@@ -211,7 +206,7 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     """Predict and score as configured.
 
     Returns:
-        The summary of the final stage, and the folder that everything was written to.
+        The summary of the final stage, and the output folder.
 
     Raises:
         ConfigError, DataError: before anything is predicted.
@@ -220,7 +215,7 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     check_evaluate(cfg)
     check_backend(cfg.crf)
     trained = open_trained(find_checkpoint(cfg), cfg)
-    data, protocol, label = describe(cfg, trained.cfg)
+    data, protocol, label = resolve_evaluation(cfg, trained.cfg)
     videos = _videos(cfg, trained.cfg, data)
     out = Path(cfg.out) if cfg.out else _home(trained.checkpoint) / "evaluations" / label
     _clear(out)
@@ -230,23 +225,22 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
         data == trained.cfg.data and data.test_split is None and data.test_range is None and data.name != "synthetic"
     )
     if cfg.split == "test" and no_test_list:
-        console.print("note: there is no list of test videos: these are the videos of training", style="yellow")
-    # what is scored, the final stage last
+        console.print("note: no list of test videos is set, so these are the training videos", style="yellow")
     stages = (*trained.settings.stages, *(() if cfg.crf.backend == "none" else ("crf",)))
     propose = None
-    if looks_for_objects(cfg):
-        stages = stages[-1:]  # the others have no objects
-        propose = open_proposals(cfg.instances, next(trained.model.parameters()).device.type)
+    if cfg.instances.proposals != "none":
+        stages = stages[-1:]  # objects are only tracked in the final stage
+        propose = open_proposals(cfg.instances, trained.device)
     scored: list[Video] = []  # the video of each score
     switches = 0
     scores: dict[str, list[SequenceScore]] = {stage: [] for stage in stages}
     with (
-        finishers(cfg.crf, count_workers(cfg)) as pool,
+        open_mask_writer(cfg.crf, count_workers(cfg)) as writer,
         progress_bar(console, TimeRemainingColumn(), shown=cfg.progress) as bar,
     ):
         task = bar.add_task("videos", total=len(videos))
         for video in videos:
-            _predict(trained, video, cfg, out, stages, pool, propose)
+            _predict(trained, video, cfg, out, stages, writer, propose)
             for stage in stages:
                 found = _score(video, _masks(out, stage, stages[-1]), protocol)
                 scores[stage] += found
@@ -264,7 +258,7 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     if protocol.objects == "assigned":
         about["identity_switches"] = switches
     summaries = _write_scores(out, scores, protocol, about)
-    _write_overlays(scored, scores[stages[-1]], out, cfg.overlays, objects=looks_for_objects(cfg))
+    _write_overlays(scored, scores[stages[-1]], out, cfg.overlays, objects=propose is not None)
     _print_table(scores[stages[-1]], summaries[stages[-1]], console)
     if len(stages) > 1:
         _print_stages(summaries, console)

@@ -1,4 +1,4 @@
-"""What an evaluation is of: its data set, its protocol, and the name that tells it from others of a run."""
+"""Data set and protocol of an evaluation, and its name, which is unique among the evaluations of a run."""
 
 from __future__ import annotations
 
@@ -27,29 +27,28 @@ from agnn_lit.config import (
 )
 from agnn_lit.metrics.protocols import Protocol, get_protocol
 
-_LONGEST = 60  # characters of a folder's name that tell a changed data set
+_LONGEST = 60  # characters for the settings of a changed data set; longer ones are hashed
 
 
-def describe(cfg: EvaluateConfig, trained: TrainConfig) -> tuple[DataConfig, Protocol, str]:
+def resolve_evaluation(cfg: EvaluateConfig, trained: TrainConfig) -> tuple[DataConfig, Protocol, str]:
     """Return the data set, the protocol, and the name of an evaluation.
 
     Raises:
-        ConfigError: a data set that is not complete, or a protocol that it cannot be scored with.
+        ConfigError: an incomplete data set, or a protocol that does not fit the masks.
     """
     data = resolve_data(cfg.data, trained.data, cfg.split)
     check_data(data, 1)
     assert data.name is not None
-    protocol = _protocol(cfg.protocol or default_protocol(data), several=looks_for_objects(cfg))
+    protocol = _protocol(cfg.protocol or default_protocol(data), several=cfg.instances.proposals != "none")
     changed = _unusual_data(data, trained.data, cfg.split)
     name = f"{data.name}-{cfg.split}-{protocol.name}" + (f"-{changed}" if changed else "")
     return data, protocol, name + _unusual(cfg)
 
 
 def resolve_data(asked: EvaluatedData, trained: DataConfig, split: str) -> DataConfig:
-    """Data set to evaluate on: the trained one with the fields that were asked for, or another one whole.
+    """Return the data set to evaluate: the trained one with the given changes, or another one.
 
-    The sequences that training was limited to stay in force unless a list of test sequences is evaluated, and the
-    share of each that was left for the test unless such a list is asked for.
+    ``sequences`` of the training does not apply to a list of test sequences, nor ``test_range`` to a newly given list.
     """
     same = asked.name is None or asked.name == trained.name
     data = trained if same else DataConfig(asked.name)
@@ -69,7 +68,7 @@ def _given(changes: Any) -> dict[str, Any]:
 
 
 def _unusual_data(data: DataConfig, trained: DataConfig, split: str) -> str:
-    """Settings in which a data set differs from the training's, or from what is usual for it; its folder is none."""
+    """Settings of a data set that differ from the training's or its defaults; data.root is ignored."""
     usual = resolve_data(EvaluatedData(), trained, split)
     if data.name is not None and data.name != trained.name:
         file = Path(CONF_DIR) / "data" / f"{data.name}.yaml"
@@ -87,7 +86,7 @@ def _short(text: str) -> str:
 
 
 def _protocol(name: str, *, several: bool) -> Protocol:
-    """Protocol of a name; one that tells objects apart needs masks of objects."""
+    """Return a protocol; one that scores objects needs masks of objects (``several``)."""
     kinds = {key: get_protocol(key).objects for key in options("protocol")}
     possible = [key for key, kind in kinds.items() if kind == "foreground" or (several and kind == "assigned")]
     if name not in possible:
@@ -97,7 +96,7 @@ def _protocol(name: str, *, several: bool) -> Protocol:
 
 
 def _unusual(cfg: EvaluateConfig) -> str:
-    """Settings in which an evaluation differs from the usual one, for its folder's name."""
+    """Settings of an evaluation that differ from the defaults, for its folder's name."""
     words = _changed(cfg, EvaluateConfig())
     if cfg.references == "random":
         words[words.index("random")] = f"random{cfg.seed}"
@@ -107,7 +106,7 @@ def _unusual(cfg: EvaluateConfig) -> str:
 
 
 def _changed(cfg: Any, usual: Any) -> list[str]:
-    """A word for each setting of the result that is not as usual, and one for each such group of settings."""
+    """One word for each setting that changes the result and is not at its default, and for each such group."""
     words = []
     for f in fields(cfg):
         about, value, before = f.metadata["setting"], getattr(cfg, f.name), getattr(usual, f.name)
@@ -116,7 +115,7 @@ def _changed(cfg: Any, usual: Any) -> list[str]:
         if value == before or not named:
             continue
         if is_dataclass(value):
-            # A group's first setting turns it on; while it is off, the others change nothing.
+            # A group's first setting turns it on; otherwise the others have no effect.
             first = fields(value)[0].name
             if getattr(value, first) != getattr(before, first):
                 words.append("_".join([word for word in (label, *_changed(value, before)) if word]))
@@ -132,8 +131,3 @@ def _in_a_name(value: Any, *, path: bool) -> str:
     if isinstance(value, list | tuple):
         return "_".join(_in_a_name(v, path=path) for v in value)
     return f"{value:g}" if isinstance(value, int | float) else str(value)
-
-
-def looks_for_objects(cfg: EvaluateConfig) -> bool:
-    """Whether objects are looked for instead of one foreground."""
-    return cfg.instances.proposals != "none"

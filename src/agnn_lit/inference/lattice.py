@@ -1,6 +1,9 @@
 """The permutohedral lattice: Gaussian filtering in five dimensions (Adams, Baek, Davis, Eurographics 2010).
 
-Shapes: P pixels, D features of a pixel, M vertices of the lattice.
+Shapes: P pixels, D features per pixel, M vertices of the lattice.
+
+It stays beside the lattice in pydensecrf, which cannot be called without that package's CRF and filters each label
+on its own.
 """
 
 from __future__ import annotations
@@ -15,23 +18,23 @@ from agnn_lit.metrics.compiled import compiled
 
 Floats = NDArray[np.float32]
 _D = 5
-#: A vertex is told by D coordinates of this many bits, together one 64-bit key.
+#: The key of a vertex packs its D coordinates, of this many bits each, into 64 bits.
 _BITS = 12
 _BOUND = 1 << (_BITS - 1)
 
 
 class Lattice:
-    """Filters functions of P points with exp(−½|f_p − f_q|²), built once for their features.
+    """Filter values of P points with the kernel exp(−½|f_p − f_q|²) of their features.
 
-    The points' features are embedded in the hyperplane Σx = 0 of R^{D+1}, which the lattice A*_D tiles with
-    simplices. A value is shared out to the D+1 vertices of its point's simplex (splat), blurred with [½ 1 ½]
-    along each of the D+1 directions of the lattice, and collected again with the same weights (slice).
+    The features are embedded in the hyperplane Σx = 0 of R^{D+1}, which the lattice A*_D tiles with simplices. A value
+    is distributed to the D+1 vertices of its simplex (splat), blurred with [½ 1 ½] along each of the D+1 directions of
+    the lattice, and collected with the same weights (slice).
 
     Args:
-        features: (P, 5), each in units of the kernel's standard deviation.
+        features: (P, 5), in units of the kernel's standard deviations.
 
     Raises:
-        ValueError: features too far apart for the lattice's 12-bit coordinates.
+        ValueError: features exceed the lattice's 12-bit coordinates.
     """
 
     def __init__(self, features: Floats) -> None:
@@ -39,7 +42,7 @@ class Lattice:
         if far:
             raise ValueError(
                 f"features reach {float(np.abs(features).max()):.0f} standard deviations: too far for the lattice "
-                f"(about {_BOUND // 5}); take a larger sxy or srgb"
+                f"(about {_BOUND // 5}); use a larger sxy or srgb"
             )
         self._neighbours = _find_neighbours(keys)
 
@@ -48,7 +51,7 @@ class Lattice:
         return int(self._neighbours.shape[1])
 
     def normalise(self) -> None:
-        """Change the filter K to N K N with N = diag(K 1)^−½, so that its values are comparable everywhere."""
+        """Replace the filter K by its symmetric normalisation N K N, with N = diag(K 1)^−½."""
         total = self(np.ones(len(self._weights), np.float32))
         self._weights *= (1 / np.sqrt(total + 1e-20))[:, None]
 
@@ -63,8 +66,8 @@ def _embed(features: Any) -> Any:
     """Find the simplex of each point.
 
     Returns:
-        vertices (P, D+1), the weights (P, D+1) of each in the point's barycentric coordinates, the keys (M,)
-        of the vertices, and whether some coordinate is out of bounds.
+        vertices (P, D+1), their barycentric weights (P, D+1), the keys (M,) of the vertices, and whether a coordinate
+        is out of bounds.
     """
     points = features.shape[0]
     corners = _D + 1
@@ -79,9 +82,9 @@ def _embed(features: Any) -> Any:
     keys = np.empty(capacity // 2, np.int64)
     count = 0
     far = False
-    place = np.empty(corners, np.float32)  # of the point, Σ = 0
+    place = np.empty(corners, np.float32)  # the embedded point, Σ = 0
     zero = np.empty(corners, np.int64)  # nearest vertex whose coordinates are multiples of D+1
-    rank = np.empty(corners, np.int64)  # of the remainders, largest first
+    rank = np.empty(corners, np.int64)  # rank of the remainders, largest first
     share = np.empty(corners + 1, np.float32)
     for p in range(points):
         tail = np.float32(0)
@@ -139,7 +142,7 @@ def _embed(features: Any) -> Any:
 
 @compiled
 def _slot(key: Any, slots: Any, keys: Any) -> Any:
-    """Slot of the hash table where a key is, or where it belongs."""
+    """Return the slot of the hash table that holds a key, or the empty one where it belongs."""
     mixed = key * np.int64(-7046029254386353131)
     slot = (mixed ^ (mixed >> 32)) & (slots.size - 1)
     while slots[slot] >= 0 and keys[slots[slot]] != key:
@@ -149,7 +152,7 @@ def _slot(key: Any, slots: Any, keys: Any) -> Any:
 
 @compiled
 def _grown(keys: Any) -> Any:
-    """Twice the room for keys, and a hash table over them."""
+    """Return an array with twice as many keys, and its hash table."""
     more = np.empty(2 * keys.size, np.int64)
     more[: keys.size] = keys
     slots = np.full(4 * keys.size, -1, np.int32)
@@ -160,7 +163,7 @@ def _grown(keys: Any) -> Any:
 
 @compiled
 def _find_neighbours(keys: Any) -> Any:
-    """Vertices before and after each along the D+1 directions, (D+1, M, 2); M where there is none."""
+    """Return the neighbours of each vertex along the D+1 directions, (D+1, M, 2); M if there is none."""
     count = keys.size
     capacity = 4
     while capacity < 2 * count:
@@ -188,7 +191,7 @@ def _find_neighbours(keys: Any) -> Any:
 def _filter(values: Any, vertices: Any, weights: Any, neighbours: Any) -> Any:
     points, corners = vertices.shape
     count = neighbours.shape[1]
-    now = np.zeros(count + 1, np.float32)  # the last entry stands for vertices that are not there
+    now = np.zeros(count + 1, np.float32)  # the last entry stands for missing vertices
     then = np.zeros(count + 1, np.float32)
     for p in range(points):
         value = values[p]

@@ -1,4 +1,4 @@
-"""A trained model taken off disk, and made ready to predict."""
+"""Load a trained model and prepare it for inference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agnn_lit.config import ConfigError, InferenceConfig, PredictConfig, TrainCo
 from agnn_lit.shared.processes import usable_processors
 from agnn_lit.shared.runs import Run
 
-if TYPE_CHECKING:  # torch is imported where it is used: a wrong setting is refused before
+if TYPE_CHECKING:  # torch is imported late, so that wrong settings are refused quickly
     import torch
 
     from agnn_lit.inference.video import PredictionSettings
@@ -19,12 +19,12 @@ if TYPE_CHECKING:  # torch is imported where it is used: a wrong setting is refu
 
 @dataclass(frozen=True)
 class Trained:
-    """A model ready to predict.
+    """A model that is ready for inference.
 
     Attributes:
-        checkpoint: the file that it was read from.
+        checkpoint: its file.
         cfg: configuration of its training.
-        model: on its device, in its precision and layout.
+        model: the network, prepared by :func:`agnn_lit.inference.prepare.prepare`.
         settings: graphs, views and batches.
         dtype: precision of the network, fp32, bf16 or fp16.
     """
@@ -35,12 +35,17 @@ class Trained:
     settings: PredictionSettings
     dtype: str
 
+    @property
+    def device(self) -> str:
+        """Type of the network's device, such as cuda."""
+        return next(self.model.parameters()).device.type
+
 
 def find_checkpoint(cfg: InferenceConfig) -> Path:
     """Return the checkpoint that ``run`` or ``ckpt`` names.
 
     Raises:
-        ConfigError: no such folder, or a folder that is no run.
+        ConfigError: the folder does not exist or is not a run.
     """
     if cfg.run is None:
         return Path(cfg.ckpt or "")
@@ -50,17 +55,17 @@ def find_checkpoint(cfg: InferenceConfig) -> Path:
 
 
 def import_plugins_of_run(cfg: InferenceConfig) -> None:
-    """Import the plugins that a run was trained with, whose parts settings may name before the run is opened.
+    """Import the plugins of a run before settings that may need them are checked.
 
     Raises:
-        ConfigError: one of them is missing.
+        ConfigError: a plugin cannot be imported.
     """
     if cfg.run is not None and (Path(cfg.run) / "config.yaml").is_file():
         Run(Path(cfg.run)).load_config()
 
 
 def count_workers(cfg: InferenceConfig) -> int:
-    """Processes beside the network's: as many as there are processors left, eight at most for their memory."""
+    """Return the number of CRF processes: one per remaining CPU, at most 8 to limit memory."""
     return max(1, min(8, usable_processors() - 1)) if cfg.workers is None else cfg.workers
 
 
@@ -68,7 +73,7 @@ def load_checkpoint(file: Path) -> tuple[TrainConfig, AGNN]:
     """Read a checkpoint of ``agnn-train``: its configuration, and the model in evaluation mode on the CPU.
 
     Raises:
-        ConfigError: no such file, or not a checkpoint of ours.
+        ConfigError: the file does not exist, or is not a checkpoint of agnn-train.
     """
     from agnn_lit.model.build import build_model
     from agnn_lit.model.weights import list_mismatches, read_tensors
@@ -88,46 +93,46 @@ def load_checkpoint(file: Path) -> tuple[TrainConfig, AGNN]:
     named = {key.removeprefix("model."): value for key, value in state.items()}
     problems = list_mismatches(named, model.state_dict())
     if problems:
-        raise ConfigError(f"{file}: its tensors are not those of its configuration:\n  {problems}")
-    model.load_state_dict(named, strict=False)  # counters of batches may be missing
+        raise ConfigError(f"{file}: its tensors do not fit its configuration:\n  {problems}")
+    model.load_state_dict(named, strict=False)  # num_batches_tracked may be missing
     return cfg, model.eval()
 
 
 def _meant(content: Any, file: Path) -> str:
-    """Say what a file is that is no checkpoint, where it shows, and what takes it."""
+    """Explain what another kind of file is for."""
     if isinstance(content, dict) and content.get("agnn_lit") == "encoder":
-        return f"; it holds an encoder's start values: backbone.weights={file} trains from them"
+        return f"; it holds initial weights of an encoder: train from them with backbone.weights={file}"
     if isinstance(content, dict) and "model" in content:
-        return f"; if the released code wrote it, agnn-convert official={file} out=FILE makes a checkpoint of it"
+        return f"; if the released code wrote it, convert it with agnn-convert official={file} out=FILE"
     return ""
 
 
 def choose_device(accelerator: str) -> torch.device:
-    """Return the device of a name; ``auto`` is the GPU where there is one.
+    """Return a device by name; ``auto`` prefers a GPU.
 
     Raises:
-        ConfigError: gpu without one.
+        ConfigError: the device is not available.
     """
     import torch
 
     if accelerator == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if accelerator == "gpu" and not torch.cuda.is_available():
-        raise ConfigError("accelerator=gpu: there is no CUDA device here; use accelerator=cpu or auto")
+        raise ConfigError("accelerator=gpu: no CUDA device is available; use accelerator=cpu or auto")
     if accelerator == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("accelerator=mps: there is no Apple GPU here; use accelerator=cpu or auto")
+        raise ConfigError("accelerator=mps: no Apple GPU is available; use accelerator=cpu or auto")
     return torch.device({"gpu": "cuda"}.get(accelerator, accelerator))
 
 
 def open_trained(checkpoint: Path, cfg: InferenceConfig) -> Trained:
-    """Read a checkpoint and make its model ready as configured.
+    """Load a checkpoint and prepare its model as configured.
 
     Raises:
-        ConfigError: see :func:`load_checkpoint`; settings that this model or this machine cannot follow.
+        ConfigError: see :func:`load_checkpoint`; settings that do not fit the model or the machine.
     """
     import torch
 
-    from agnn_lit.inference.prepare import choose_dtype, prepare
+    from agnn_lit.inference.prepare import DTYPES, choose_dtype, prepare
     from agnn_lit.inference.video import PredictionSettings
 
     trained, model = load_checkpoint(checkpoint)
@@ -161,5 +166,4 @@ def open_trained(checkpoint: Path, cfg: InferenceConfig) -> Trained:
         align_corners=cfg.align_corners,
         features=cfg.instances.proposals != "none",
     )
-    names = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
-    return Trained(checkpoint, trained, ready, settings, names[dtype])
+    return Trained(checkpoint, trained, ready, settings, next(name for name, d in DTYPES.items() if d is dtype))

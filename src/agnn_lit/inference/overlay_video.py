@@ -1,4 +1,4 @@
-"""``overlay.mp4``: masks drawn on their footage, at its own pace, for any browser."""
+"""``overlay.mp4``: masks drawn on the footage, with its timing, as H.264 for any browser."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from numpy.typing import NDArray
 
 from agnn_lit.shared.files import atomic_path
 
-_THREADS = 4  # of the encoder; its output depends on their number, not on the machine's
-#: crf: constant quality, 0 lossless, 51 worst. Without cpu-independent the same pictures gave two different files now
-#: and then, even with one thread.
+_THREADS = 4  # fixed, since the encoder's output depends on their number
+#: crf: constant quality, 0 lossless, 51 worst. Without cpu-independent, encoding the same pictures twice sometimes gave
+#: different files, even with one thread.
 _X264 = {"crf": "20", "preset": "veryfast", "x264-params": "cpu-independent=1:sync-lookahead=0"}
 
 
 def write_video(
     path: Path, pictures: Iterable[tuple[int, NDArray[np.uint8]]], time_base: Fraction, rate: Fraction
 ) -> int:
-    """Encode pictures as H.264 in MP4, whole or not at all.
+    """Encode pictures as H.264 in MP4; on an error, no file is left.
 
     Args:
-        path: of the file.
-        pictures: time and picture (H, W, 3) RGB, in rising times. The first one's size, made even, is the video's.
-        time_base: seconds that a time counts in.
-        rate: usual pictures per second, as a hint to players.
+        path: MP4 file.
+        pictures: time and picture (H, W, 3) RGB, in order of time. The video has the first one's size, made even.
+        time_base: unit of the times, in seconds.
+        rate: typical pictures per second, as a hint to players.
 
     Returns:
         The number of pictures.
@@ -61,7 +61,7 @@ def write_video(
 
 
 def _fitted(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Repeat the last row or column of an odd side; pictures of another size are resized."""
+    """Pad odd sides by repeating the last row or column; resize pictures of another size."""
     h, w = picture.shape[:2]
     if (h + h % 2, w + w % 2) != (height, width):
         return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""From probabilities to mask files: CRF, threshold and PNG, in worker processes beside the network."""
+"""Write masks to disk: CRF, threshold and PNG, in worker processes beside the network."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from agnn_lit.shared.processes import begin_worker, stopped_on_error
 
 
 @dataclass(frozen=True)
-class Objects:
-    """What to find candidates of objects with, instead of writing a mask.
+class CandidateTask:
+    """Find candidates for objects in a frame, instead of writing its mask.
 
     Attributes:
-        file: of the candidates.
+        file: where the candidates are saved.
         node: features h^0 of the frame (C, h, w).
-        given: proposals; None for parts of the foreground.
-        cfg: what is kept.
+        given: proposals; None: connected parts of the foreground.
+        cfg: thresholds.
     """
 
     file: Path
@@ -42,17 +42,17 @@ class Objects:
 
 
 @dataclass(frozen=True)
-class Task:
-    """One frame's probabilities and what to write of them.
+class MaskTask:
+    """One frame's probabilities, and the files to write from them.
 
     Attributes:
         frame: (H, W, 3) RGB.
-        stages: probability of being foreground, (H, W), by stage.
-        masks: mask file by stage; a stage ``crf`` is worked out from the last one of ``stages``.
-        soft: file for the last stage's probabilities, or None.
+        stages: foreground probability (H, W) by stage; with a CRF, ``crf`` is added as the last stage.
+        masks: mask file by stage.
+        soft: file for the probabilities of the last stage, or None.
         threshold: a pixel is foreground above this probability.
-        crf: of the stage ``crf``.
-        objects: look for objects in the last stage; None: there is one foreground.
+        crf: settings of the CRF.
+        candidates: find objects in the last stage; None: only write masks.
     """
 
     frame: NDArray[np.uint8]
@@ -61,84 +61,77 @@ class Task:
     soft: Path | None
     threshold: float
     crf: CrfConfig
-    objects: Objects | None = None
+    candidates: CandidateTask | None = None
 
 
-def finish(task: Task) -> None:
-    """Write the masks, and the soft map, of one frame.
+def write_masks(task: MaskTask) -> None:
+    """Write the masks, the soft map and the candidates of one frame.
 
     Raises:
-        OSError: a file cannot be written; nothing is left of it.
+        OSError: a file cannot be written; no partial file remains.
     """
     stages = dict(task.stages)
+    last = list(stages.values())[-1]
     if task.crf.backend != "none":
-        stages["crf"] = refine(list(stages.values())[-1], task.frame, task.crf)
-    if task.soft is not None:  # before the mask, which says that a frame is done
-        grey = np.round(255 * list(stages.values())[-1]).astype(np.uint8)
-        write_image(task.soft, Image.fromarray(grey, mode="L"))
-    if task.objects is not None:
-        o, last = task.objects, list(stages.values())[-1]
-        find_candidates(task.frame, last, o.node, o.given, task.threshold, o.cfg).save(o.file)
+        stages["crf"] = last = refine(last, task.frame, task.crf)
+    if task.soft is not None:  # before the mask, which marks the frame as done
+        write_image(task.soft, Image.fromarray(np.round(255 * last).astype(np.uint8), mode="L"))
+    if task.candidates is not None:
+        c = task.candidates
+        find_candidates(task.frame, last, c.node, c.given, task.threshold, c.cfg).save(c.file)
     for stage, path in task.masks.items():
         write_mask(path, (stages[stage] > task.threshold).astype(np.uint8))
 
 
-class Finishers:
-    """Takes tasks, a few at a time."""
+class MaskWriter:
+    """Runs :func:`write_masks` in the background, for at most ``room`` waiting frames."""
 
     def __init__(self, pool: Executor, room: int) -> None:
         self._pool = pool
         self._room = room
         self._waiting: deque[Future[None]] = deque()
 
-    def submit(self, task: Task) -> int:
-        """Hand over a task; waits while too many are under way, so that memory stays bounded.
+    def submit(self, task: MaskTask) -> int:
+        """Submit a task; waits while too many tasks are pending, so that memory stays bounded.
 
         Returns:
-            The number of tasks found finished.
+            The number of tasks that have been completed since the last call.
 
         Raises:
-            OSError, ConfigError: of an earlier task.
+            OSError, ConfigError: raised by an earlier task.
         """
-        with _said_why():
-            self._waiting.append(self._pool.submit(finish, task))
-            return self._collect(self._room)
+        return self._advance(self._room, task)
 
     def drain(self) -> int:
-        """Wait until all tasks are finished; otherwise as :meth:`submit`."""
-        with _said_why():
-            return self._collect(0)
+        """Wait for all tasks; otherwise as :meth:`submit`."""
+        return self._advance(0)
 
-    def _collect(self, room: int) -> int:
-        finished = 0
-        while self._waiting and (len(self._waiting) > room or self._waiting[0].done()):
-            self._waiting.popleft().result()
-            finished += 1
-        return finished
-
-
-@contextmanager
-def _said_why() -> Iterator[None]:
-    try:
-        yield
-    except BrokenProcessPool as error:
-        raise OSError(
-            errno.ENOMEM, "a process of the CRF was killed, perhaps for its memory: take fewer, as workers=1"
-        ) from error
+    def _advance(self, room: int, task: MaskTask | None = None) -> int:
+        done = 0
+        try:
+            if task is not None:
+                self._waiting.append(self._pool.submit(write_masks, task))
+            while self._waiting and (len(self._waiting) > room or self._waiting[0].done()):
+                self._waiting.popleft().result()
+                done += 1
+        except BrokenProcessPool as error:
+            message = "a CRF process was killed, possibly because memory ran out: use fewer, for example workers=1"
+            raise OSError(errno.ENOMEM, message) from error
+        return done
 
 
 @contextmanager
-def finishers(crf: CrfConfig, workers: int) -> Iterator[Finishers]:
-    """Start what finishes frames: processes for the CRF, one thread where there is none or ``workers`` is 0.
+def open_mask_writer(crf: CrfConfig, workers: int) -> Iterator[MaskWriter]:
+    """Start ``workers`` processes for the CRF; without CRF or workers, one thread.
 
-    On an error or an interruption inside the ``with`` block the processes are stopped at once.
+    An error or interruption inside the ``with`` block stops the processes at once.
     """
     if crf.backend == "none" or workers == 0:
         with ThreadPoolExecutor(1) as threads:
-            yield Finishers(threads, 2)
+            yield MaskWriter(threads, 2)
         return
-    # Not forked: the network's threads are running.
+    # Spawned rather than forked, because the network's threads are running.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker, initargs=(imported_plugins(),))
     with stopped_on_error(pool):
-        yield Finishers(pool, 2 * workers)
+        yield MaskWriter(pool, 2 * workers)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,9 @@ from agnn_lit.config import ConfigError, PredictConfig, check_inference, plain
 from agnn_lit.config.setting import Changes, keys
 from agnn_lit.data.footage import Footage, open_footage
 from agnn_lit.data.video import DataError
-from agnn_lit.inference import postprocess as finish
 from agnn_lit.inference.crf import check_backend
 from agnn_lit.inference.load import Trained, count_workers, find_checkpoint, import_plugins_of_run, open_trained
+from agnn_lit.inference.postprocess import CandidateTask, MaskTask, open_mask_writer
 from agnn_lit.inference.prediction_folder import Output
 from agnn_lit.instances.candidates import candidates_file
 from agnn_lit.instances.proposals import Proposer, open_proposals
@@ -36,14 +36,9 @@ from agnn_lit.shared.terminal import open_console, progress_bar
 if TYPE_CHECKING:
     from agnn_lit.inference.video import Prediction
 
-
 DEMO = Path("runs/demo/default")
-
-
-WIDEST = 16384  # pixels of a side of H.264 video
-
-
-#: Settings that do not change a mask, or (accelerator, threads) only in the last digits of its probabilities.
+WIDEST = 16384  # maximum side of H.264 video, in pixels
+#: Settings that change no mask, or (accelerator, threads) only the last digits of its probabilities.
 _FREE = keys(PredictConfig, Changes.command, Changes.extra, Changes.place, Changes.speed)
 
 
@@ -51,24 +46,24 @@ class _Rate(ProgressColumn):
     """Frames per second since the start."""
 
     def render(self, task: Task) -> Text:
-        """Show the rate, once there is one."""
+        """Return the rate as text; empty until it is known."""
         rate = task.finished_speed or task.speed
         return Text("" if rate is None else f"{rate:.1f} frames/s")
 
 
 def _checkpoint(cfg: PredictConfig, console: Console) -> Path:
-    """Checkpoint that is asked for, or the demo's."""
+    """Return the given checkpoint, or the demo's."""
     if cfg.run is not None or cfg.ckpt is not None:
         return find_checkpoint(cfg)
     if not (DEMO / "config.yaml").is_file():
         raise ConfigError(
-            "which model? give run=DIR of agnn-train or ckpt=FILE; `make demo` trains a small one in four minutes, "
-            f"which is taken from {DEMO} when none is given"
+            "no model given: set run=DIR of agnn-train or ckpt=FILE. `make demo` trains a small one in four minutes, "
+            f"which is used from {DEMO} by default"
         )
     console.print(
-        f"note: no run= or ckpt=, so this is {DEMO}, trained for minutes on generated videos of plain coloured "
-        "blobs. It shows that everything works; its masks of real footage are worth next to nothing (J 0.06 on two "
-        "DAVIS sequences). For those, train on DAVIS: AGNN_DAVIS_ROOT=DIR make train",
+        f"note: without run= or ckpt=, {DEMO} is used, which was trained for minutes on generated videos of coloured "
+        "blobs. It only shows that everything works: on real footage it fails (J 0.06 on two DAVIS sequences). "
+        "For that, train on DAVIS: AGNN_DAVIS_ROOT=DIR make train",
         style="yellow",
         highlight=False,
         soft_wrap=True,
@@ -77,48 +72,44 @@ def _checkpoint(cfg: PredictConfig, console: Console) -> Path:
 
 
 def _identity(cfg: PredictConfig, footage: Footage, trained: Trained) -> dict[str, Any]:
-    """All that masks depend on, so that no folder mixes two kinds of them."""
+    """Return everything that masks depend on, so that a folder never mixes masks of different settings."""
     settings = {key: value for key, value in plain(cfg).items() if key not in _FREE}
-    device = next(trained.model.parameters()).device.type
     source = cfg.instances.source
     if source is not None and Path(source).exists():
         settings["proposals"] = _state_of(Path(source))
-    settings |= {"frames": trained.settings.frames, "dtype": trained.dtype, "device": device}
-    with trained.checkpoint.open("rb") as file:
-        digest = _sha256(file)
+    settings |= {"frames": trained.settings.frames, "dtype": trained.dtype, "device": trained.device}
     return {
         "input": footage.name,
         "length": len(footage),
         "content": footage.fingerprint(),
-        "checkpoint": digest[:16],
+        "checkpoint": _sha256(trained.checkpoint)[:16],
         **settings,
     }
 
 
 def _state_of(path: Path) -> str:
-    """Tell a file or folder from what it was before: names, sizes and times of its files."""
+    """Hash the names, sizes and modification times of a file, or of the files in a folder."""
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     about = [f"{p.relative_to(path)}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files]
     return hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]
 
 
-def _sha256(file: BinaryIO) -> str:
+def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 
-def _task(cfg: PredictConfig, p: Prediction, footage: Footage, out: Output, propose: Proposer | None) -> finish.Task:
-    """What is written of a frame: its mask, or with proposals the candidates for objects."""
+def _task(cfg: PredictConfig, p: Prediction, footage: Footage, out: Output, propose: Proposer | None) -> MaskTask:
+    """Write the mask of a frame, or with proposals its candidates for objects."""
     name = footage.frame_name(p.index)
-    last = "raw" if cfg.crf.backend == "none" else "crf"
-    if propose is None:
-        masks, objects = {last: out.mask(name)}, None
-    else:
+    masks, candidates = {"raw" if cfg.crf.backend == "none" else "crf": out.mask(name)}, None
+    if propose is not None:
         file = candidates_file(out.candidates, name)
-        masks, objects = {}, finish.Objects(file, p.node, propose(footage.name, name, p.frame), cfg.instances)
-    return finish.Task(p.frame, {"raw": p.probability}, masks, out.soft(name), cfg.threshold, cfg.crf, objects)
+        masks, candidates = {}, CandidateTask(file, p.node, propose(footage.name, name, p.frame), cfg.instances)
+    return MaskTask(p.frame, {"raw": p.probability}, masks, out.soft(name), cfg.threshold, cfg.crf, candidates)
 
 
 def _predict(
@@ -130,16 +121,12 @@ def _predict(
     bar: Progress,
     propose: Proposer | None,
 ) -> dict[int, str]:
-    """Write what is missing of the masks, all but those that are done.
-
-    Returns:
-        Frames that could not be read, and why.
-    """
+    """Write the masks of all frames that are not ``done``; return the frames that could not be read, and why."""
     from agnn_lit.inference.video import predict_video
 
     skipped = dict(footage.unreadable)
     task = bar.add_task("frames", total=len(footage), completed=len(done | skipped.keys()))
-    with finish.finishers(cfg.crf, count_workers(cfg)) as pool:
+    with open_mask_writer(cfg.crf, count_workers(cfg)) as writer:
         for p in predict_video(
             trained.model,
             footage,
@@ -148,15 +135,15 @@ def _predict(
             unreadable=lambda i, why: skipped.update({i: why}),
             scratch=out.folder,
         ):
-            if p.index in done:  # of a batch that was interrupted half-way
+            if p.index in done:  # its batch was interrupted
                 continue
-            bar.advance(task, pool.submit(_task(cfg, p, footage, out, propose)))
-        bar.advance(task, pool.drain())
+            bar.advance(task, writer.submit(_task(cfg, p, footage, out, propose)))
+        bar.advance(task, writer.drain())
     return skipped
 
 
 def _link(footage: Footage, cfg: PredictConfig, out: Output, bar: Progress) -> int | None:
-    """Follow the objects through the video and write their masks; None where that was done before."""
+    """Track the objects, write their masks and return their number; None if an earlier call has done so."""
     if not out.candidates.is_dir():
         return None
     task = bar.add_task("objects", total=len(footage))
@@ -186,11 +173,11 @@ def _describe_skipped(skipped: dict[int, str]) -> str:
 
 
 def _refuse_faults(footage: Footage, cfg: PredictConfig) -> None:
-    """Raise for what is known to be wrong, before anything is predicted."""
+    """Raise for known problems before anything is predicted."""
     written = Path(cfg.out).resolve()
     source = Path(cfg.input).resolve()
     if source in (written / "masks", written / "soft", written / "overlay.mp4"):
-        raise ConfigError(f"input={cfg.input} lies where out={cfg.out} writes; give another out")
+        raise ConfigError(f"input={cfg.input} lies where out={cfg.out} writes; choose another out")
     if cfg.overlay and max(footage.size) > WIDEST:
         height, width = footage.size
         raise ConfigError(f"frames of {width}x{height} are too large for overlay.mp4 ({WIDEST} at most): overlay=false")
@@ -198,20 +185,21 @@ def _refuse_faults(footage: Footage, cfg: PredictConfig) -> None:
         return
     problems = [*footage.faults]
     if footage.unreadable:
-        problems.append(f"{len(footage.unreadable)} of {len(footage)} frames cannot be read:\n  ")
-        problems[-1] += _describe_skipped(footage.unreadable)
-    raise DataError("\n".join(problems) + "\non_error=skip goes on without what cannot be read")
+        listed = _describe_skipped(footage.unreadable)
+        problems.append(f"{len(footage.unreadable)} of {len(footage)} frames cannot be read:\n  {listed}")
+    raise DataError("\n".join(problems) + "\non_error=skip leaves out frames that cannot be read")
 
 
 def predict(cfg: PredictConfig) -> Path:
-    """Segment footage as configured; continues what an interrupted call of the same settings began.
+    """Segment footage as configured; resumes an interrupted call with the same settings.
 
     Returns:
-        The folder that everything was written to.
+        The output folder.
 
     Raises:
-        ConfigError, DataError: before anything is predicted; a DataError of a frame also later. OSError: a file cannot
-            be written. Masks written until then stay.
+        ConfigError: before anything is predicted.
+        DataError: footage that cannot be read; raised later for a single frame. Masks written until then stay.
+        OSError: a file cannot be written.
     """
     import_plugins_of_run(cfg)
     check_inference(cfg)
@@ -227,8 +215,7 @@ def predict(cfg: PredictConfig) -> Path:
     identity = _identity(cfg, footage, trained)
     earlier = out.objects
     several = cfg.instances.proposals != "none"
-    device = next(trained.model.parameters()).device.type
-    propose = open_proposals(cfg.instances, device) if several else None
+    propose = open_proposals(cfg.instances, trained.device) if several else None
     out.begin(identity, overwrite=cfg.overwrite)
     height, width = footage.size
     for fault in footage.faults:
@@ -236,13 +223,13 @@ def predict(cfg: PredictConfig) -> Path:
     crf = "" if cfg.crf.backend == "none" else f", CRF {cfg.crf.backend}"
     console.print(
         f"{cfg.input}: {len(footage)} frames of {width}x{height}; {checkpoint} on "
-        f"{device} in {trained.dtype}, N' = {trained.settings.frames}{crf}",
+        f"{trained.device} in {trained.dtype}, N' = {trained.settings.frames}{crf}",
         highlight=False,
         soft_wrap=True,
     )
     done = {i for i in range(len(footage)) if out.has(footage.frame_name(i))}
     if several and not out.candidates.is_dir() and len(done | footage.unreadable.keys()) < len(footage):
-        done = set()  # objects are followed through all frames
+        done = set()  # objects are tracked through all frames
         out.candidates.mkdir()
     if done:
         console.print(f"{len(done)} frames are there from before", highlight=False)
@@ -258,7 +245,7 @@ def predict(cfg: PredictConfig) -> Path:
     fresh = len(footage) - len(skipped) - len(done)
     if skipped:
         console.print(
-            f"left out, {len(skipped)} frames:\n  {_describe_skipped(skipped)}", style="yellow", soft_wrap=True
+            f"left out {len(skipped)} frames:\n  {_describe_skipped(skipped)}", style="yellow", soft_wrap=True
         )
     out.write(
         identity,

@@ -1,4 +1,4 @@
-"""The folder of a prediction: what lies where, whether it may be written to, and what is there already."""
+"""The output folder of agnn-predict: file names, checks before writing, and frames that are already done."""
 
 from __future__ import annotations
 
@@ -14,12 +14,7 @@ from agnn_lit.shared.runs import differences
 
 
 class Output:
-    """A folder of predictions: masks, soft maps, and ``predict.json``, which says of what.
-
-    Args:
-        folder: may exist.
-        soft: soft maps are wanted.
-    """
+    """A folder of masks, optional soft maps, and ``predict.json``, which records how they were made."""
 
     _TEMPORARIES = ("masks/.*.png.*", "soft/.*.png.*", ".overlay.mp4.*", ".predict.json.*")
 
@@ -34,42 +29,42 @@ class Output:
         return self.folder / "masks" / f"{name}.png"
 
     def soft(self, name: str) -> Path | None:
-        """File of a frame's soft map, where they are wanted."""
+        """File of a frame's soft map, if soft maps are written."""
         return self.folder / "soft" / f"{name}.png" if self._soft else None
 
     @property
     def candidates(self) -> Path:
-        """Folder of what is kept of a frame until its objects are followed through the video."""
+        """Folder of the frames' candidates, kept until objects are tracked through the video."""
         return self.folder / ".candidates"
 
     @property
     def objects(self) -> int | None:
-        """Number of objects that an earlier call has found, where it looked for any."""
+        """Number of objects found by an earlier call, if any."""
         return json.loads(self.record.read_text()).get("objects") if self.record.is_file() else None
 
     def has(self, name: str) -> bool:
-        """Say whether everything wanted of a frame is written."""
+        """Return whether a frame is done."""
         soft = self.soft(name)
         found = candidates_file(self.candidates, name) if self.candidates.is_dir() else self.mask(name)
         return found.is_file() and (soft is None or soft.is_file())
 
     def begin(self, identity: dict[str, Any], *, overwrite: bool) -> None:
-        """Take the folder for this prediction, or go on with it.
+        """Claim the folder for this prediction, or resume it.
 
         Raises:
-            ConfigError: it holds masks of other settings, or files that no agnn-predict has written.
+            ConfigError: it holds masks of other settings, or files that agnn-predict has not written.
         """
         if self.record.is_file():
             changed = differences(json.loads(self.record.read_text())["identity"], identity)
             if not changed:
-                for pattern in self._TEMPORARIES:  # of a process that was killed
+                for pattern in self._TEMPORARIES:  # left by a killed process
                     for left in self.folder.glob(pattern):
                         left.unlink()
                 return
             if not overwrite:
                 raise ConfigError(
-                    f"out={self.folder} holds masks that were made otherwise:\n  " + "\n  ".join(changed) + "\n"
-                    "take another folder, or replace them with overwrite=true"
+                    f"out={self.folder} holds masks of other settings:\n  " + "\n  ".join(changed) + "\n"
+                    "choose another folder, or replace them with overwrite=true"
                 )
             for old in filter(Path.is_dir, (self.folder / "masks", self.folder / "soft", self.candidates)):
                 shutil.rmtree(old)
@@ -77,9 +72,7 @@ class Output:
         for part in ("masks", "soft", "overlay.mp4"):
             there = self.folder / part
             if there.is_file() or (there.is_dir() and any(there.iterdir())):
-                raise ConfigError(
-                    f"out={self.folder}: {there} is there, and no agnn-predict has written it; left alone"
-                )
+                raise ConfigError(f"out={self.folder}: {there} exists and no agnn-predict has written it")
         self.write(identity, state="running")
 
     def write(self, identity: dict[str, Any], **about: Any) -> None:

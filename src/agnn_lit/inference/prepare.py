@@ -1,4 +1,4 @@
-"""Precision, memory layout and form of the network that suit the machine; the maths stays the model's."""
+"""Prepare a network for inference: precision, memory layout, folded batch normalisation; same maths."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from agnn_lit.model.agnn import AGNN
 from agnn_lit.model.edges import LoopEdge
 from agnn_lit.shared.processes import keep_freed_memory
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
-    """Return the precision of the network: ``auto`` is bf16 where the device has instructions for it, else fp32.
+    """Return the precision of the network: ``auto`` is bf16 if the device supports it natively, else fp32.
 
     Raises:
         ConfigError: fp16 on a CPU.
     """
     if asked == "fp16" and device.type == "cpu":
-        raise ConfigError("dtype=fp16 needs a GPU: take bf16, fp32 or auto")
+        raise ConfigError("dtype=fp16 needs a GPU: use bf16, fp32 or auto")
     if asked != "auto":
-        return _DTYPES[asked]
+        return DTYPES[asked]
     return torch.bfloat16 if _has_bf16(device) else torch.float32
 
 
@@ -39,20 +39,19 @@ def _has_bf16(device: torch.device) -> bool:
     return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-class _EdgesWhole(Tracer):
-    """Traces an encoder but for its loop edge, which chooses by the size of the grid how it attends."""
+class _EncoderTracer(Tracer):
+    """Does not trace into a loop edge, whose attention backend depends on the size of the grid."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, LoopEdge) or super().is_leaf_module(m, module_qualified_name)
 
 
 def fold_norms(module: nn.Module) -> GraphModule:
-    """Fold each batch normalisation in evaluation mode that follows a convolution into it.
+    """Fold batch normalisation in evaluation mode into the convolution before it.
 
-    With fixed statistics it is an affine map of each channel, and so is the convolution's output a linear one of its
-    weights. The module must be traceable by torch.fx, an encoder's loop edge aside; it is changed.
+    The module, which is changed, must be traceable by torch.fx, except for loop edges.
     """
-    traced = GraphModule(module, _EdgesWhole().trace(module))
+    traced = GraphModule(module, _EncoderTracer().trace(module))
     parts = dict(traced.named_modules())
     for node in traced.graph.nodes:
         norm = parts.get(str(node.target)) if node.op == "call_module" else None
@@ -69,13 +68,13 @@ def fold_norms(module: nn.Module) -> GraphModule:
 def prepare(
     model: AGNN, device: torch.device, dtype: torch.dtype, *, channels_last: bool = True, compiled: bool = False
 ) -> AGNN:
-    """Return a copy of a model for inference: batch normalisations folded, cast, laid out, perhaps compiled.
+    """Return a copy of a model for inference, with folded batch normalisation.
 
     Args:
-        model: any; left as it is.
-        device: where the copy goes.
-        dtype: of its weights and activations; logits are upsampled in fp32.
-        channels_last: keep the channels of a position together in memory.
+        model: stays unchanged.
+        device: device of the copy.
+        dtype: type of its weights and activations; logits are upsampled in fp32.
+        channels_last: use the channels-last memory layout.
         compiled: compile encoder and graph on first use.
     """
     if device.type == "cpu":

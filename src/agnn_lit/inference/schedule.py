@@ -1,4 +1,4 @@
-"""Which frames are encoded when, each once, and where their nodes wait until they are needed."""
+"""Plan when each frame is encoded, exactly once, and keep its node until no later graph needs it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agnn_lit.data.sampling import Subset
 
 @dataclass(frozen=True)
 class Step:
-    """Groups of frames to encode, then graphs to run; nodes whose last use this is are forgotten after it."""
+    """Groups of frames to encode, graphs to run then, and nodes that no later step needs."""
 
     encode: tuple[tuple[int, ...], ...]
     graphs: tuple[Subset, ...]
@@ -24,16 +24,16 @@ class Step:
 
 
 def plan(batches: Sequence[tuple[Subset, ...]], left: Sequence[tuple[Subset, ...]], ahead: int | None) -> list[Step]:
-    """Plan what is encoded when, so that each frame is encoded once and its node kept as long as it is needed.
+    """Plan the steps so that each frame is encoded once and its node is kept as long as it is needed.
 
-    Frames are always encoded in the groups of an uninterrupted run: the last digits of a convolution depend on what
-    else is in its batch.
+    Frames are encoded in the groups of an uninterrupted run, because the last digits of a convolution depend on the
+    rest of its batch.
 
     Args:
-        batches: of graphs, as an uninterrupted run has them.
-        left: those that are still to be run.
-        ahead: encode the whole video first, in groups of so many frames, since any frame may be asked for at any time;
-            None: encode the frames of a batch with it.
+        batches: all batches of graphs.
+        left: the batches that are still to be run.
+        ahead: encode the whole video first, in groups of this many frames (random references may need any frame);
+            None: encode the frames of a batch just before it.
     """
     groups = _groups(batches, ahead)
     last = {i: number for number, batch in enumerate(left) for graph in batch for i in graph.nodes}
@@ -52,7 +52,7 @@ def plan(batches: Sequence[tuple[Subset, ...]], left: Sequence[tuple[Subset, ...
 
 
 def _groups(batches: Sequence[tuple[Subset, ...]], ahead: int | None) -> dict[int, tuple[int, ...]]:
-    """Frames that are encoded together with each frame: those that its batch of graphs is the first to use."""
+    """Return the group of frames that each frame is encoded with: those first used by the same batch."""
     found: dict[int, tuple[int, ...]] = {}
     if ahead is not None:
         length = len([graph for batch in batches for graph in batch])
@@ -69,25 +69,23 @@ def _groups(batches: Sequence[tuple[Subset, ...]], ahead: int | None) -> dict[in
     return found
 
 
-def _temporary(folder: Path | None) -> BinaryIO:
-    """A file without a name, gone when it is closed."""
-    return cast(BinaryIO, tempfile.TemporaryFile(dir=folder))
-
-
 class Nodes:
-    """h^0 of the frames that later graphs need, for each view.
+    """Nodes h^0 of the frames that later graphs need, for each view.
 
-    A subset's missing references are kept in memory, N'-1 frames at most; random references need any frame at
-    any time, and lie in unnamed temporary files, one a view.
+    References of a partition are kept in memory, N'-1 frames at most. Random references may be any frame, so nodes
+    are kept ``on_disk``, in one unnamed temporary file per view in ``folder``.
     """
 
     def __init__(self, views: int, *, on_disk: bool, folder: Path | None) -> None:
         self._kept: list[dict[int, Tensor]] = [{} for _ in range(views)]
-        self._files: list[BinaryIO | None] = [_temporary(folder) if on_disk else None for _ in range(views)]
+        self._files: list[BinaryIO | None] = [
+            cast(BinaryIO, tempfile.TemporaryFile(dir=folder)) if on_disk else None  # noqa: SIM115 - see close
+            for _ in range(views)
+        ]
         self._shape: list[tuple[torch.Size, torch.dtype, torch.device] | None] = [None] * views
 
     def put(self, view: int, index: int, node: Tensor) -> None:
-        """Keep the node (C, H', W') of a frame in a view."""
+        """Store the node (C, H', W') of a frame in a view."""
         file = self._files[view]
         if file is None:
             self._kept[view][index] = node
@@ -98,7 +96,7 @@ class Nodes:
         file.write(raw)
 
     def get(self, view: int, index: int) -> Tensor:
-        """Return a node that was kept."""
+        """Return a stored node (C, H', W')."""
         file = self._files[view]
         if file is None:
             return self._kept[view][index]
@@ -110,7 +108,7 @@ class Nodes:
         return torch.frombuffer(bytearray(file.read(size)), dtype=dtype).reshape(shape).to(device)
 
     def forget(self, indices: Iterable[int]) -> None:
-        """Drop nodes from memory; files stay as they are."""
+        """Drop nodes from memory."""
         for kept in self._kept:
             for index in indices:
                 kept.pop(index, None)

@@ -1,4 +1,4 @@
-"""From a whole video to one probability map a frame, each frame encoded once per scale and flip."""
+"""Predict one probability map per frame of a whole video; each frame is encoded once per scale and flip."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ Frame = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class PredictionSettings:
-    """How a video is predicted.
+    """Settings of :func:`predict_video`.
 
     Attributes:
-        frames: N', frames of a graph.
+        frames: N', frames per graph.
         size: height and width of the network's input at scale 1.
-        batch_size: graphs at a time.
-        scales: of the input; probabilities are averaged over them.
-        flip: average over the mirrored frames, too.
-        random: each frame with N'-1 others drawn by ``seed``, instead of the partition into subsets.
-        seed: of random references.
-        skip_unreadable: leave frames out that cannot be decoded, instead of raising.
-        preprocessing: of the frames, as in training.
-        align_corners: bring maps to a frame's size with corner pixels on corner pixels.
-        features: predictions come with the node of the first view.
+        batch_size: graphs per batch.
+        scales: input scales; probabilities are averaged over them.
+        flip: also average over horizontally flipped frames.
+        random: use N'-1 random references for each frame instead of a partition into subsets.
+        seed: seed of random references.
+        skip_unreadable: leave out frames that cannot be decoded instead of raising.
+        preprocessing: input normalisation, as in training.
+        align_corners: how maps are resized to the frame; see :func:`torch.nn.functional.interpolate`.
+        features: predictions include the node of the first view.
     """
 
     frames: int
@@ -62,17 +62,17 @@ class PredictionSettings:
 
     @property
     def views(self) -> list[tuple[float, bool]]:
-        """Scale and flip of each view, the ones as seen first."""
+        """Scale and flip of each view, unflipped views first."""
         return [(scale, flip) for flip in ((False, True) if self.flip else (False,)) for scale in self.scales]
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Names of a prediction's stages, in their order."""
+        """Names of a prediction's stages, in order."""
         asked = {"raw": True, "scales": len(self.scales) > 1, "flip": self.flip}
         return tuple(stage for stage, wanted in asked.items() if wanted)
 
     def graphs(self, length: int) -> list[Subset]:
-        """All graphs of a video of ``length`` frames; each frame is kept in exactly one."""
+        """Return all graphs of a video of ``length`` frames; exactly one predicts the mask of each frame."""
         if self.random:
             return random_references(length, self.frames, seed=self.seed)
         return partition(length, self.frames)
@@ -80,14 +80,14 @@ class PredictionSettings:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network says of one frame.
+    """Prediction for one frame.
 
     Attributes:
-        index: of the frame in its video.
+        index: index of the frame in its video.
         frame: (H, W, 3) RGB.
-        stages: probability of being foreground, (H, W) at the frame's own size, by stage: ``raw`` (scale 1, as
-            seen), ``scales`` (all scales, as seen) and ``flip`` (all views), those that are asked for.
-        node: features h^0 of the frame (C, h, w), where they are asked for.
+        stages: foreground probability (H, W) at the frame's own size by stage: ``raw`` (scale 1), and if enabled
+            ``scales`` (all scales) and ``flip`` (all scales, flipped and not).
+        node: features h^0 of the frame (C, h, w), if enabled.
     """
 
     index: int
@@ -103,7 +103,7 @@ class Prediction:
 
 @dataclass
 class _Loaded:
-    """Frames of a step by index, and those that could not be decoded with what stands in for them."""
+    """Decoded frames of a step by index; unreadable frames are replaced, and listed with the reason."""
 
     step: Step
     frames: dict[int, Frame]
@@ -121,25 +121,24 @@ def predict_video(
 ) -> Iterator[Prediction]:
     """Segment every frame of a video exactly once (AGNN, section 4.1).
 
-    A frame goes through the encoder once per view, whichever graphs it is part of. Frames are decoded as they are
-    needed, in a thread of their own one step ahead of the network, and predictions come graph by graph, so that
-    memory does not grow with the video.
+    A frame is encoded once per view, no matter how many graphs use it. A separate thread decodes frames one step ahead
+    of the network, and predictions are yielded graph by graph, so memory does not grow with the video.
 
     Args:
         model: in evaluation mode, on the device and in the precision to use.
-        video: where the frames come from.
+        video: the video.
         settings: graphs, views and batches.
-        done: frames whose predictions are at hand; a batch of graphs that are all done is not computed again.
-            Batches stay the same whatever is done, and so does every prediction.
-        unreadable: told the index of a frame that is skipped, and why.
-        scratch: folder for the nodes of random references, 2 MB a frame and view at 473×473 and bf16; None:
-            the system's.
+        done: frames that have been predicted before. Batches of which all frames are done are skipped; the others
+            keep their composition, so that predictions do not change.
+        unreadable: called with the index of a skipped frame and the reason.
+        scratch: folder for the nodes of random references, 2 MB per frame and view at 473×473 and bf16; None:
+            the system's temporary folder.
 
     Yields:
-        One :class:`Prediction` a frame, those left out that are done or unreadable.
+        One :class:`Prediction` per readable frame of the batches that are not skipped.
 
     Raises:
-        DataError: a frame that cannot be decoded, unless they are skipped.
+        DataError: a frame cannot be decoded, unless such frames are skipped.
     """
     graphs = settings.graphs(len(video))
     batches = [tuple(graphs[k : k + settings.batch_size]) for k in range(0, len(graphs), settings.batch_size)]
@@ -160,7 +159,7 @@ def predict_video(
 
 
 def ahead(items: Iterable[Item], load: Callable[[Item], Result], depth: int = 1) -> Iterator[Result]:
-    """Map items in a thread, ``depth`` of them ahead of whoever takes the results."""
+    """Apply ``load`` to items in a thread, ``depth`` items ahead of the consumer."""
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(1) as pool:
         try:
@@ -176,7 +175,7 @@ def ahead(items: Iterable[Item], load: Callable[[Item], Result], depth: int = 1)
 
 
 def _load(video: Video, step: Step, skip: bool) -> _Loaded:
-    """Decode the frames of a step: those to encode, and those whose masks it gives."""
+    """Decode the frames that a step encodes, and those that it predicts."""
     loaded = _Loaded(step, {})
     kept = (graph.frames for graph in step.graphs)
     for index in dict.fromkeys(i for group in (*step.encode, *kept) for i in group):
@@ -191,7 +190,7 @@ def _load(video: Video, step: Step, skip: bool) -> _Loaded:
 
 
 def _stand_in(video: Video, index: int) -> Frame:
-    """Nearest frame that can be decoded, to complete the graph of one that cannot."""
+    """Return the nearest readable frame, to replace an unreadable one in its graph."""
     for distance in range(1, len(video)):
         for other in (index - distance, index + distance):
             if 0 <= other < len(video):
@@ -228,7 +227,7 @@ def _run(model: AGNN, loaded: _Loaded, settings: PredictionSettings, nodes: Node
 
 
 def _stages_after(settings: PredictionSettings, view: int) -> list[str]:
-    """Stages that are complete with a view: ``raw`` is scale 1 where that is asked for, else the first scale."""
+    """Return the stages that end with a view; ``raw`` is scale 1 if it is one of the scales, else the first."""
     raw = settings.scales.index(1.0) if 1.0 in settings.scales else 0
     found = ["raw"] if view == raw else []
     if "scales" in settings.stages and view == len(settings.scales) - 1:
@@ -253,7 +252,7 @@ def _encode(model: AGNN, loaded: _Loaded, settings: PredictionSettings, view: in
 def _probabilities(
     model: AGNN, graphs: Sequence[Subset], size: tuple[int, int], flip: bool, view: int, nodes: Nodes
 ) -> list[Tensor]:
-    """Probability maps (h, w) of the kept frames of some graphs at the size of the input."""
+    """Return probability maps (h, w), at the size of the input, of the frames that the graphs predict."""
     first = torch.stack([torch.stack([nodes.get(view, i) for i in graph.nodes]) for graph in graphs])
     logits = model.read_out(model.propagate(first), first, size)  # (B, N', h, w)
     maps = torch.sigmoid(logits.float())

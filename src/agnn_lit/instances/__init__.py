@@ -1,1 +1,1 @@
-"""Objects instead of one foreground: proposals of each frame, linked over time into tracks with one id each."""
+"""Objects instead of one foreground: proposals of each frame, linked over time into tracks."""

@@ -1,7 +1,7 @@
-"""What may be an object in one frame: its mask, how much of the foreground it is, and what it looks like.
+"""Candidates for objects in one frame: masks, scores and appearance.
 
-Candidates are found frame by frame in any order, beside the network, and kept in a small file each, which
-:mod:`agnn_lit.instances.tracks` reads in the order of time.
+Worker processes find the candidates of each frame and save them in a file per frame, which
+:mod:`agnn_lit.instances.video` reads in order.
 """
 
 from __future__ import annotations
@@ -28,12 +28,7 @@ Values = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Proposal:
-    """A mask that may be an object's.
-
-    Attributes:
-        mask: (H, W).
-        score: how sure its source is, in [0, 1].
-    """
+    """A mask (H, W) that may be an object, and its confidence in [0, 1]."""
 
     mask: Mask
     score: float = 1.0
@@ -41,14 +36,14 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Candidates of a frame, the strongest first.
+    """Candidates of a frame, best first.
 
     Attributes:
         masks: (n, H, W).
-        scores: (n,), share of foreground within the mask times the score of the proposal.
-        nodes: (n, C), mean of the node's features h^0 within the mask; C is 0 where there are none.
-        ground: (C,), their mean over the frame.
-        colours: (n, bins), square root of the colours' shares within the mask.
+        scores: (n,), mean foreground probability within the mask times the proposal's score.
+        nodes: (n, C), node features h^0 averaged over the mask; C is 0 without features.
+        ground: (C,), node features averaged over the frame.
+        colours: (n, bins), square root of the colour histogram of the mask.
     """
 
     masks: Mask
@@ -61,7 +56,7 @@ class Candidates:
         return len(self.masks)
 
     def save(self, path: Path) -> None:
-        """Write a file, whole or not at all."""
+        """Save to a file, atomically."""
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
@@ -75,7 +70,7 @@ class Candidates:
 
     @classmethod
     def load(cls, path: Path) -> Candidates:
-        """Read what :meth:`save` has written."""
+        """Load a file written by :meth:`save`."""
         with np.load(path) as file:
             masks = np.unpackbits(file["bits"], axis=-1, count=int(file["width"])).astype(np.bool_)
             return cls(masks, file["scores"], file["nodes"], file["ground"], file["colours"])
@@ -87,7 +82,7 @@ def candidates_file(folder: Path, name: str) -> Path:
 
 
 def describe_colours(frame: Frame, mask: Mask) -> Values:
-    """Square root of the share of each colour of a frame (H, W, 3) RGB within a mask (H, W)."""
+    """Square root of the colour histogram (bins,) of a frame (H, W, 3) RGB within a mask (H, W)."""
     lab = cv2.cvtColor(frame[mask][None], cv2.COLOR_RGB2LAB)[0].astype(np.int64)
     steps = [lab[:, k] * bins // 256 for k, bins in enumerate(_BINS)]
     index = (steps[0] * _BINS[1] + steps[1]) * _BINS[2] + steps[2]
@@ -96,7 +91,7 @@ def describe_colours(frame: Frame, mask: Mask) -> Values:
 
 
 def describe_nodes(node: Values, masks: Mask) -> Values:
-    """Mean of a node's features (C, h, w) within each of n masks (n, H, W): (n, C)."""
+    """Average node features (C, h, w) over each of n masks (n, H, W): (n, C)."""
     height, width = node.shape[1:]
     shares = [cv2.resize(m.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) for m in masks]
     weights = np.stack(shares).reshape(len(masks), -1)
@@ -111,18 +106,15 @@ def find_candidates(
     threshold: float,
     cfg: InstancesConfig,
 ) -> Candidates:
-    """Take what agrees with the foreground out of the proposals for a frame.
+    """Select at most ``cfg.candidates`` proposals of a frame that agree with the foreground.
 
     Args:
         frame: (H, W, 3) RGB.
-        probability: of being foreground (H, W).
+        probability: foreground probability (H, W).
         node: features h^0 of the frame (C, h, w), or None.
-        given: proposals; None: parts of the foreground.
+        given: proposals; None: connected parts of the foreground.
         threshold: a pixel is foreground above this probability.
-        cfg: what is kept; see :class:`agnn_lit.config.InstancesConfig`.
-
-    Returns:
-        At most ``cfg.candidates`` of them.
+        cfg: thresholds; see :class:`agnn_lit.config.InstancesConfig`.
     """
     features = None if node is None else node.astype(np.float32)
     if given is None:
@@ -139,13 +131,10 @@ def find_candidates(
     found.sort(key=lambda entry: (-entry[0], -int(np.count_nonzero(entry[1]))))
     found = found[: cfg.candidates]
     masks = np.stack([mask for _, mask in found]) if found else np.zeros((0, *probability.shape), np.bool_)
-    channels = 0 if features is None else len(features)
-    nodes = np.zeros((0, channels), np.float32)
+    nodes = np.zeros((len(found), 0 if features is None else len(features)), np.float32)
     if features is not None and found:
         nodes = describe_nodes(features, masks)
-    elif found:
-        nodes = np.zeros((len(found), 0), np.float32)
-    colours = [describe_colours(frame, mask) for _, mask in found]
+    colours = [describe_colours(frame, mask) for mask in masks]
     return Candidates(
         masks,
         np.array([score for score, _ in found], dtype=np.float32),

@@ -1,4 +1,4 @@
-"""Proposals that need nothing but the network: connected parts of the foreground, split where their features differ."""
+"""Proposals from the network alone: connected parts of the foreground, split where node features differ."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ from agnn_lit.config import InstancesConfig
 Mask = NDArray[np.bool_]
 Values = NDArray[np.float32]
 
-_POSITIONS = 8  # of the node's grid that a part needs at least to be split
-_ROUNDS = 20  # of the clustering
-_COHERENT = 0.7  # share of a cluster's positions that must hang together
+_POSITIONS = 8  # minimum grid positions of a part that may be split
+_ROUNDS = 20  # maximum iterations of 2-means
+_COHERENT = 0.7  # minimum share of a cluster's positions in its largest connected component
 
 
 def find_parts(foreground: Mask, node: Values | None, cfg: InstancesConfig) -> list[Mask]:
-    """Divide a foreground (H, W) into parts.
-
-    Connected pixels (of eight neighbours) are one part. Where the node's features within a part form two clusters that
-    lie apart, it is cut between them, and again, as long as they do.
+    """Divide a foreground (H, W) into its 8-connected components, and split each recursively with :func:`split`.
 
     Args:
         foreground: (H, W).
@@ -28,7 +25,7 @@ def find_parts(foreground: Mask, node: Values | None, cfg: InstancesConfig) -> l
         cfg: ``min_area`` and ``separation``.
 
     Returns:
-        Masks (H, W) without common pixels, the largest first.
+        Disjoint masks (H, W), the largest first.
     """
     least = max(1.0, cfg.min_area * foreground.size)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(foreground.view(np.uint8), connectivity=8)
@@ -46,14 +43,11 @@ def find_parts(foreground: Mask, node: Values | None, cfg: InstancesConfig) -> l
 
 
 def split(part: Mask, node: Values, separation: float) -> tuple[Mask, Mask] | None:
-    """Cut a part (H, W) in two where features (C, h, w) within it form two clusters.
+    """Split a part (H, W) in two if its features (C, h, w) form two clusters; return None if they do not.
 
-    The clusters are those of 2-means, begun on both sides of the mean along the direction of the largest variance. They
-    count as two objects when their centres lie further apart than ``separation`` times the deviation within them, and
-    when the positions of each hang together.
-
-    Returns:
-        The two sides; None where there is one object.
+    Clusters come from 2-means, initialised by the sign of the first principal component. They count as two objects if
+    their centres are more than ``separation`` times the standard deviation within them apart, and if each cluster is
+    mostly connected.
     """
     size = node.shape[1:]
     share = cv2.resize(part.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
@@ -64,7 +58,7 @@ def split(part: Mask, node: Values, separation: float) -> tuple[Mask, Mask] | No
     centred = x - x.mean(axis=0)
     _, vectors = np.linalg.eigh(centred.T @ centred)
     direction = vectors[:, -1]
-    direction = direction * np.sign(direction[np.abs(direction).argmax()])  # a sign that is the same everywhere
+    direction = direction * np.sign(direction[np.abs(direction).argmax()])  # the same sign on every machine
     second = centred @ direction > 0
     for _ in range(_ROUNDS):
         if not second.any() or second.all():
@@ -84,7 +78,7 @@ def split(part: Mask, node: Values, separation: float) -> tuple[Mask, Mask] | No
         _, _, stats, _ = cv2.connectedComponentsWithStats(grid, connectivity=4)
         if stats[1:, cv2.CC_STAT_AREA].max() < _COHERENT * side.sum():
             return None
-    # The cut between positions: where the distances to the two centres are equal, between the grid's points.
+    # Upsample the difference of the squared distances to the centres; its zero level is the cut.
     flat = node.reshape(len(node), -1).T
     apart = ((flat - centres[0]) ** 2).sum(axis=1) - ((flat - centres[1]) ** 2).sum(axis=1)
     height, width = part.shape

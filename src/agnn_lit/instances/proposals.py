@@ -1,4 +1,4 @@
-"""Where proposals come from: masks on disk, COCO-style results, or Mask R-CNN."""
+"""Sources of proposals: parts of the foreground, masks on disk, COCO-style results, or Mask R-CNN."""
 
 from __future__ import annotations
 
@@ -21,28 +21,25 @@ class Proposer(Protocol):
     """A source of proposals."""
 
     def __call__(self, sequence: str, name: str, frame: Frame) -> list[Proposal] | None:
-        """Proposals for a frame; none where the source has nothing for it, None for parts of the foreground.
+        """Return the proposals for a frame; None stands for connected parts of the foreground.
 
         Args:
             sequence: name of the video.
-            name: of the frame, without extension.
+            name: name of the frame, without extension.
             frame: (H, W, 3) RGB.
         """
         ...
 
 
 def parts_of_the_foreground(sequence: str, name: str, frame: Frame) -> None:  # noqa: ARG001 - a Proposer
-    """Leave it to :func:`agnn_lit.instances.parts.find_parts`."""
+    """Return None: :func:`agnn_lit.instances.parts.find_parts` is used."""
     return
 
 
 class MaskFolder:
-    """Masks of object indices, one file a frame: ``<folder>/<sequence>/<frame>.png`` or ``<folder>/<frame>.png``.
+    """Index masks, one file per frame: ``<folder>/<sequence>/<frame>.png`` or ``<folder>/<frame>.png``.
 
-    Indices need not mean the same object from frame to frame. Files of another size than the frame's are resized.
-
-    Args:
-        folder: of the masks.
+    Indices need not be consistent between frames. Masks are resized to the frame.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,7 +53,7 @@ class MaskFolder:
         """Read the masks of a frame; see :class:`Proposer`.
 
         Raises:
-            DataError: a file that is no mask of indices.
+            DataError: the file is not an index mask.
         """
         inside = self._folder / sequence
         file = (inside if inside.is_dir() else self._folder) / f"{name}.png"
@@ -75,11 +72,8 @@ class CocoFile:
     """Masks of COCO-style results or annotations (https://cocodataset.org/#format-results), read with pycocotools.
 
     Either a list of ``{image_id, segmentation, score}``, or ``{images: [{id, file_name}], annotations: […]}``.
-    Segmentations are run lengths, compressed or not, or polygons. An ``image_id`` without ``images``, and a
-    ``file_name`` without its extension, is ``<sequence>/<frame>`` or ``<frame>``.
-
-    Args:
-        file: JSON.
+    Segmentations are polygons or RLE, compressed or not. An ``image_id`` (or with ``images``, the ``file_name``
+    without extension) is ``<sequence>/<frame>`` or ``<frame>``.
     """
 
     def __init__(self, file: Path) -> None:
@@ -108,7 +102,7 @@ class CocoFile:
         """Decode the masks of a frame; see :class:`Proposer`.
 
         Raises:
-            DataError: a segmentation that is none.
+            DataError: an invalid segmentation.
         """
         found = self._entries.get(f"{sequence}/{name}", self._entries.get(name, []))
         size = frame.shape[:2]
@@ -116,7 +110,7 @@ class CocoFile:
             return [Proposal(self._mask(e["segmentation"], size), float(e.get("score", 1.0))) for e in found]
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{self._file}, {sequence}/{name}: a segmentation is neither run lengths nor polygons "
+                f"{self._file}, {sequence}/{name}: a segmentation is neither RLE nor polygons "
                 f"({type(error).__name__}: {error})"
             ) from error
 
@@ -133,21 +127,15 @@ class CocoFile:
 
 
 class MaskRcnn:
-    """torchvision's Mask R-CNN (ResNet-50, FPN, second version), trained on COCO.
-
-    Args:
-        weights: torchvision's name of them, or a file of tensors.
-        device: where it runs.
-    """
+    """torchvision's Mask R-CNN (ResNet-50, FPN, version 2) with ``weights`` of a torchvision name or a file."""
 
     def __init__(self, weights: str, device: str) -> None:
         from agnn_lit.shared import torchvision_ops
 
         if torchvision_ops.operators_are_missing():
             raise ConfigError(
-                "instances=maskrcnn needs torchvision's compiled operators (nms, roi_align), which this torchvision "
-                "cannot load: it was built for another torch. Install the two of one build, or take "
-                "instances=parts, masks or coco"
+                "instances=maskrcnn needs torchvision's compiled operators (nms, roi_align), which it cannot load: its "
+                "build is for another torch. Install matching builds, or use instances=parts, masks or coco"
             )
         import torch
         from torchvision.models.detection import maskrcnn_resnet50_fpn_v2
@@ -177,7 +165,7 @@ class MaskRcnn:
         return [Proposal(mask, float(score)) for mask, score in zip(masks, found["scores"], strict=True)]
 
 
-register("instances.proposals", "none")(lambda *_: parts_of_the_foreground)  # never called
+register("instances.proposals", "none")(lambda *_: parts_of_the_foreground)  # not called
 register("instances.proposals", "parts")(lambda *_: parts_of_the_foreground)
 register("instances.proposals", "masks", source="the folder of index masks")(
     lambda cfg, _: MaskFolder(Path(cfg.source or "").expanduser())
@@ -191,14 +179,10 @@ register("instances.proposals", "maskrcnn", source="the name or file of its weig
 
 
 def open_proposals(cfg: InstancesConfig, device: str) -> Proposer:
-    """Open the source of proposals.
-
-    Args:
-        cfg: which.
-        device: of networks.
+    """Open the source of proposals; networks run on ``device``.
 
     Raises:
-        ConfigError: it is not there, or needs what is not installed.
+        ConfigError: the source does not exist, or needs a package that is not installed.
     """
     opened: Proposer = option("instances.proposals", cfg.proposals).load()(cfg, device)
     return opened

@@ -1,4 +1,4 @@
-"""Candidates linked over time: overlap after motion compensation, and appearance, as an assignment in each frame."""
+"""Link candidates over time by flow-warped mask overlap and appearance, with an assignment in each frame."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from scipy.optimize import linear_sum_assignment
 from agnn_lit.config import InstancesConfig
 from agnn_lit.instances.candidates import Candidates, Frame, Values
 
-_SIDE = 480  # pixels of the longer side that motion and overlap are worked out at
-_LENGTH_BONUS = 0.5  # for tracks of thirty frames and more: of two that would go on alike, the older one does
+_SIDE = 480  # longer side at which flow and overlap are computed, in pixels
+_LENGTH_BONUS = 0.5  # added to the score of tracks of at least _OLD frames, so that they win over newer ones
 _OLD = 30  # frames
-_MEMORY = 0.9  # share of a track's earlier looks in its appearance
-_BLUR = 0.3  # and of its earlier masks in what is compared with the next
-_GROWTH = 3.0  # times that an object may be larger or smaller when it is found again
+_MEMORY = 0.9  # weight of the previous appearance in its running mean
+_BLUR = 0.3  # weight of the previous mask in the running mean of masks
+_GROWTH = 3.0  # maximum change of area of a re-identified object, as a factor
 
 
 @dataclass
 class Track:
-    """An object through time.
+    """An object over time.
 
     Attributes:
-        number: in the order of appearance.
-        mask: where it is expected in the present frame, (h, w) in [0, 1]; None once it is lost.
-        node: mean of its node features (C,).
-        colours: of its pixels (bins,).
-        area: of its last mask, as a share of the frame.
-        frames: that it was seen in.
+        number: order of appearance.
+        mask: expected mask in the current frame, (h, w) in [0, 1]; None if the track is lost.
+        node: running mean of its node features (C,).
+        colours: running mean of its colour histogram (bins,).
+        area: area of its last mask, as a share of the frame.
+        frames: number of frames in which it was seen.
         missed: frames since it was last seen.
         score: sum of its candidates' scores.
-        mass: sum of their scores times their shares of the frame.
+        mass: sum of its candidates' scores times their areas.
     """
 
     number: int
@@ -49,14 +49,10 @@ class Track:
 
 
 class Tracker:
-    """Links the candidates of one frame after another; memory does not grow with their number.
+    """Links candidates frame by frame; memory does not grow with the number of frames.
 
-    A candidate goes on with the track whose last mask, moved by the optical flow (DIS), it overlaps, and of several
-    with the one that looks most like it; pairs are chosen together (Hungarian assignment). What is left is compared in
-    its looks with tracks that are lost, and else begins a track.
-
-    Args:
-        cfg: thresholds; see :class:`agnn_lit.config.InstancesConfig`.
+    Tracks and candidates are matched by the overlap with the track's flow-warped mask (DIS) and by appearance, with the
+    Hungarian algorithm. The remaining candidates are matched with lost tracks by appearance, or begin a new track.
     """
 
     def __init__(self, cfg: InstancesConfig) -> None:
@@ -71,26 +67,21 @@ class Tracker:
         self._begun = 0
 
     def step(self, frame: Frame, candidates: Candidates) -> list[int]:
-        """Take the next frame.
+        """Process a frame (H, W, 3) RGB and return the track number of each candidate.
 
-        Args:
-            frame: (H, W, 3) RGB; after one of another size, looks alone link.
-            candidates: of it.
-
-        Returns:
-            Number of each candidate's track.
+        If the size of the frame changes, candidates are matched by appearance alone.
         """
         grey = np.asarray(self._small(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)), np.uint8)
-        if self._grey is not None and self._grey.shape != grey.shape:  # images of a folder may differ in size
+        if self._grey is not None and self._grey.shape != grey.shape:
             self._grey = None
             for track in self._tracks:
                 track.mask = None
-        self._follow(grey)
-        self._learn_ground(candidates)
+        self._warp_masks(grey)
+        self._update_ground(candidates)
         masks = [np.asarray(self._small(mask.astype(np.float32)), np.float32) for mask in candidates.masks]
         chosen: dict[int, Track] = {}
         self._link_by_overlap(candidates, masks, chosen)
-        self._find_again(candidates, chosen)
+        self._reidentify(candidates, chosen)
         for track in self._tracks:
             track.missed += 1
         for index in range(len(candidates)):
@@ -98,21 +89,21 @@ class Tracker:
                 self._begun += 1
                 chosen[index] = self._begin(candidates, index)
             self._extend(chosen[index], candidates, index, masks[index])
-        self._forget()
+        self._drop_lost()
         self._frames += 1
         return [chosen[index].number for index in range(len(candidates))]
 
     def skip(self) -> None:
-        """Take a frame that cannot be read: nothing is known of the motion across it."""
+        """Skip a frame that cannot be read; there is no flow across it."""
         for track in self._tracks:
             track.missed += 1
         self._frames += 1
 
-    def finish(self) -> dict[int, tuple[int, float]]:
-        """Choose the objects among the tracks.
+    def objects(self) -> dict[int, tuple[int, float]]:
+        """Choose the tracks that are objects, the one with most of the foreground first.
 
         Returns:
-            For each track that is one its object id, 1 for that with most of the foreground, and its mean score.
+            Object id (from 1) and mean score by track number.
         """
         least = min(self._cfg.min_length, self._frames)
         kept = [track for track in (*self._ended, *self._tracks) if track.frames >= least]
@@ -126,10 +117,10 @@ class Tracker:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
-    def _follow(self, grey: NDArray[np.uint8]) -> None:
-        """Move the masks of the last frame to where they are expected in this one."""
+    def _warp_masks(self, grey: NDArray[np.uint8]) -> None:
+        """Warp the masks of the last frame to this one by optical flow."""
         there = [track for track in self._tracks if track.mask is not None]
-        if self._grey is not None and there and min(grey.shape) >= 16:  # DIS needs a patch
+        if self._grey is not None and there and min(grey.shape) >= 16:  # size of a DIS patch
             none = np.zeros((*grey.shape, 2), np.float32)
             flow = self._flow.calc(grey, self._grey, none)  # from here back to the last frame, (h, w, 2) as x, y
             y, x = np.mgrid[: grey.shape[0], : grey.shape[1]].astype(np.float32)
@@ -138,17 +129,17 @@ class Tracker:
                 track.mask = np.asarray(moved, np.float32)
         self._grey = grey
 
-    def _learn_ground(self, candidates: Candidates) -> None:
-        """Running mean of all features, which those of tracks are compared relative to."""
+    def _update_ground(self, candidates: Candidates) -> None:
+        """Update the running mean of all features, which is subtracted before features are compared."""
         self._seen += 1
         if self._seen == 1:
             self._ground = np.zeros_like(candidates.ground)
         self._ground = self._ground + (candidates.ground - self._ground) / np.float32(self._seen)
 
     def _likeness(self, tracks: list[Track], candidates: Candidates) -> Values:
-        """How alike tracks and candidates look, (tracks, candidates) in [0, 1].
+        """Appearance similarity (tracks, candidates) in [0, 1].
 
-        The mean of two: cosine of node features, less their mean, and overlap of colour histograms (Bhattacharyya).
+        The mean of the cosine similarity of centred node features and the Bhattacharyya coefficient of colours.
         """
         colours = np.stack([t.colours for t in tracks]) @ candidates.colours.T
         if not candidates.nodes.shape[1]:
@@ -166,13 +157,13 @@ class Tracker:
         common = ours @ theirs.T
         overlap = common / np.maximum(ours.sum(1)[:, None] + theirs.sum(1)[None] - common, 1e-6)
         age = np.array([min(1.0, track.frames / _OLD) for track in there])[:, None]
-        inside = common / np.maximum(ours.sum(1), 1e-6)[:, None]  # a mask that has grown over its surroundings goes on
+        inside = common / np.maximum(ours.sum(1), 1e-6)[:, None]  # lets a mask grow over its surroundings
         alike = self._likeness(there, candidates)
         value = np.maximum(overlap, inside / 2) + self._cfg.appearance * alike + _LENGTH_BONUS * age
         self._assign(there, value, (overlap >= self._cfg.overlap) & (alike >= self._cfg.min_likeness), chosen)
 
-    def _find_again(self, candidates: Candidates, chosen: dict[int, Track]) -> None:
-        """Give what is left to tracks that do not go on, or were not seen for a while, by its looks."""
+    def _reidentify(self, candidates: Candidates, chosen: dict[int, Track]) -> None:
+        """Match the remaining candidates with the remaining tracks, lost ones included, by appearance."""
         taken = {track.number for track in chosen.values()}
         long = self._cfg.min_length
         lost = [t for t in self._tracks if (not t.missed or t.frames >= long) and t.number not in taken]
@@ -188,7 +179,7 @@ class Tracker:
     def _assign(
         tracks: list[Track], value: NDArray[np.floating], allowed: NDArray[np.bool_], chosen: dict[int, Track]
     ) -> None:
-        # Every allowed pair counts more than any difference between pairs: as many as possible go on.
+        # The offset exceeds any difference of values, so that as many tracks as possible are matched.
         rows, columns = linear_sum_assignment(np.where(allowed, value + 10.0, 0.0), maximize=True)
         for row, column in zip(rows, columns, strict=True):
             if allowed[row, column]:
@@ -214,8 +205,8 @@ class Tracker:
         track.score += score
         track.mass += score * area
 
-    def _forget(self) -> None:
-        """Drop masks, and in the end tracks, that were not seen for long; of those that ended the heaviest stay."""
+    def _drop_lost(self) -> None:
+        """Drop masks, and later tracks, that have not been seen for long; keep the largest of the ended tracks."""
         staying = []
         for track in self._tracks:
             if track.missed > self._cfg.patience:
@@ -235,12 +226,12 @@ def _unit(vectors: Values) -> Values:
 
 
 def paint(candidates: Candidates, numbers: list[int], objects: dict[int, tuple[int, float]]) -> NDArray[np.uint8]:
-    """Draw the objects of a frame as one mask of ids (H, W); where several claim a pixel, the best track has it.
+    """Draw the objects of a frame as one mask of ids (H, W); where they overlap, the best track wins.
 
     Args:
-        candidates: of the frame.
-        numbers: track of each.
-        objects: of :meth:`Tracker.finish`.
+        candidates: candidates of the frame.
+        numbers: track number of each candidate.
+        objects: see :meth:`Tracker.objects`.
     """
     ids = np.zeros(candidates.masks.shape[1:], np.uint8)
     shown = [

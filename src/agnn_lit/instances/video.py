@@ -1,10 +1,11 @@
-"""The candidates of a whole video linked and drawn: one mask of object ids a frame."""
+"""Link the candidates of a whole video, and write one mask of object ids per frame."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from agnn_lit.config import InstancesConfig
@@ -13,7 +14,7 @@ from agnn_lit.instances.candidates import Candidates, candidates_file
 from agnn_lit.instances.tracks import Tracker, paint
 from agnn_lit.shared.files import write_mask
 
-_LINKS = "links.jsonl"  # a line a frame: the track of each candidate
+_LINKS = "links.jsonl"  # one line per frame: the track of each candidate
 
 
 def link_video(
@@ -23,20 +24,17 @@ def link_video(
     cfg: InstancesConfig,
     advance: Callable[[], None] = lambda: None,
 ) -> int:
-    """Link the candidates of a video and write its masks; then drop the candidates.
+    """Link the candidates of a video, write its masks, delete the candidates, and return the number of objects.
 
-    Frames are decoded once more, in their order, for the motion between them. Which tracks are objects shows at the
-    video's end, so the masks are drawn in a second pass, over the candidates alone. Neither holds more than a frame.
+    The first pass decodes the frames again, for the optical flow. Only at its end is it known which tracks are objects,
+    so a second pass over the candidates draws the masks. Both hold one frame at a time.
 
     Args:
-        video: where the frames come from.
-        folder: of the candidates, one file a frame; a frame without was not readable.
-        mask_of: file of a frame's mask by its name.
+        video: the video.
+        folder: folder of the candidates, one file per readable frame.
+        mask_of: returns the mask file of a frame, given its name.
         cfg: thresholds.
         advance: called after each frame.
-
-    Returns:
-        The number of objects.
     """
     tracker = Tracker(cfg)
     names = [video.frame_name(index) for index in range(len(video))]
@@ -45,15 +43,13 @@ def link_video(
             file = candidates_file(folder, name)
             numbers = None
             if file.is_file():
-                try:
+                with suppress(DataError):
                     numbers = tracker.step(video.frame(index), Candidates.load(file))
-                except DataError:
-                    tracker.skip()
-            else:
+            if numbers is None:
                 tracker.skip()
             links.write(json.dumps(numbers) + "\n")
             advance()
-    objects = tracker.finish()
+    objects = tracker.objects()
     with (folder / _LINKS).open() as links:
         for name, line in zip(names, links, strict=True):
             numbers = json.loads(line)

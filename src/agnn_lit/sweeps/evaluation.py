@@ -1,4 +1,4 @@
-"""Evaluation of one run, or of all runs of a sweep one after another."""
+"""Evaluation of a run or of all runs of a sweep."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from agnn_lit.config import ConfigError, EvaluateConfig, check_evaluate
 from agnn_lit.data.video import DataError
 from agnn_lit.inference.evaluation import evaluate
-from agnn_lit.inference.evaluation_name import describe
+from agnn_lit.inference.evaluation_name import resolve_evaluation
 from agnn_lit.metrics.protocols import ScoreError
 from agnn_lit.report.collect import find_folders
 from agnn_lit.shared.runs import Run
 
 
 def evaluate_runs(cfg: EvaluateConfig) -> None:
-    """Evaluate the run, the checkpoint, or all runs of the sweep that the settings name."""
+    """Evaluate the run, the checkpoint, or all runs of the sweep given in the settings."""
     members = sweep_members(cfg.run)
     if members:
         evaluate_all(cfg, members)
@@ -25,7 +25,7 @@ def evaluate_runs(cfg: EvaluateConfig) -> None:
 
 
 def evaluate_run(cfg: EvaluateConfig) -> None:
-    """Evaluate, and log the scores to W&B where the training was; see :func:`evaluate`."""
+    """Evaluate, and log the scores to the W&B run of the training, if it has one; see :func:`evaluate`."""
     _, out = evaluate(cfg)
     if cfg.wandb and cfg.run is not None:
         from agnn_lit.training.loggers import log_evaluation
@@ -34,7 +34,7 @@ def evaluate_run(cfg: EvaluateConfig) -> None:
 
 
 def sweep_members(entry: str | None) -> list[Path]:
-    """Runs of a sweep's folder or of a pattern; none where the entry is a run itself, or nothing."""
+    """Run folders of a sweep folder or a pattern; empty if the entry is a run or None."""
     folder = Path(entry or "").expanduser()
     if entry is None or (folder / "config.yaml").is_file():
         return []
@@ -43,24 +43,24 @@ def sweep_members(entry: str | None) -> list[Path]:
 
 
 def evaluate_all(cfg: EvaluateConfig, folders: Sequence[Path]) -> None:
-    """Evaluate the runs of a sweep one after another, but for those that have been and those that are not done.
+    """Evaluate the finished runs of a sweep that have not been evaluated yet.
 
     Raises:
-        ConfigError: settings that no run can follow; or, once the others are evaluated, the runs that could not be.
+        ConfigError: wrong settings; or, after all other runs are evaluated, the runs that could not be.
     """
     if cfg.out is not None:
-        raise ConfigError(f"out={cfg.out}: several runs are evaluated, each into its own folder; leave it out")
+        raise ConfigError(f"out={cfg.out}: not allowed for several runs; each is evaluated into its own folder")
     check_evaluate(cfg)
     problems = []
     for number, folder in enumerate(folders, 1):
         run = Run(folder)
         state = run.status.get("state")
         if state != "done":
-            problems.append(f"{folder}: {state}, not trained to its end")
+            problems.append(f"{folder}: {state}, training is not done")
             continue
-        written = folder / "evaluations" / describe(cfg, run.load_config())[2] / "summary.json"
+        written = folder / "evaluations" / resolve_evaluation(cfg, run.load_config())[2] / "summary.json"
         if written.is_file() and written.stat().st_mtime > run.best.stat().st_mtime:
-            print(f"{number}/{len(folders)} {folder.name}: evaluated before, {written.parent.name}", flush=True)
+            print(f"{number}/{len(folders)} {folder.name}: already evaluated, {written.parent.name}", flush=True)
             continue
         print(f"{number}/{len(folders)} {folder.name}", flush=True)
         try:
