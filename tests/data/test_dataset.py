@@ -41,7 +41,7 @@ def test_any_number_of_workers_gives_the_same_batches(workers):
         found = []
         loader = module.train_dataloader()
         for epoch in (0, 1):
-            loader.batch_sampler.place = lambda epoch=epoch: (epoch, 0)
+            loader.batch_sampler.position = lambda epoch=epoch: (epoch, 0)
             found += [batch.images for batch in loader]
         return torch.stack(found)
 

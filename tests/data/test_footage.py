@@ -36,7 +36,7 @@ def test_a_header_of_absurd_size_is_an_unreadable_frame(tmp_path):
         ("none.mp4", None, "no such file or folder; give a video file"),
         ("empty.mp4", b"", "the file is empty"),
         ("text.mp4", b"no video at all " * 50, "cannot be opened as a video"),
-        ("cut.png", b"\x89PNG\r\n", "not one of 1 images can be read"),
+        ("cut.png", b"\x89PNG\r\n", "none of the 1 images can be read"),
     ],
 )
 def test_what_is_no_footage_is_refused_with_its_path(tmp_path, name, content, message):

@@ -1,1 +1,1 @@
-"""Videos, clips and input tensors: index, sampling, data set and transforms apart."""
+"""Videos, clips and input tensors; indexing, sampling, data set and transforms are independent modules."""

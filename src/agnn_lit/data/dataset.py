@@ -19,7 +19,7 @@ from agnn_lit.data.video import DataError, Video
 
 
 class ClipKey(NamedTuple):
-    """Names one draw: the clip's number in the epoch, and the epoch; of static images, in a pass over them."""
+    """Identifies a draw by epoch and clip number; for static images, by pass and image number."""
 
     epoch: int
     clip: int
@@ -46,11 +46,11 @@ class ClipDataset(Dataset[Clip]):
     """Clips of N' frames, one from each equal segment of a video.
 
     Args:
-        videos: fully annotated videos.
+        videos: annotated videos; clips are drawn from their annotated frames.
         frames: N'.
         transform: joint augmentation.
-        seed: with epoch and clip number it decides every draw.
-        clips_per_video: clips drawn from each video in an epoch.
+        seed: determines every draw, together with epoch and clip number.
+        clips_per_video: clips drawn per video and epoch.
     """
 
     def __init__(
@@ -66,21 +66,20 @@ class ClipDataset(Dataset[Clip]):
         self.transform = transform
         self.seed = seed
         self.clips_per_video = clips_per_video
-        # Where only some frames are annotated, clips are drawn from those.
         self.annotated = [_annotated(video) for video in videos]
 
     def __len__(self) -> int:
         return len(self.videos) * self.clips_per_video
 
     def _draw(self, key: ClipKey) -> tuple[Video, list[int]]:
-        """Video and frames of a clip."""
+        """Return the video and the frame indices of a clip."""
         which = key.clip % len(self.videos)
         usable = self.annotated[which]
         drawn = draw_clip(len(usable), self.frames, seed=self.seed, epoch=key.epoch, clip=key.clip)
         return self.videos[which], [usable[i] for i in drawn]
 
     def describe(self, key: ClipKey) -> str:
-        """Name of a clip's video, and of its frames."""
+        """Return the names of a clip's video and frames."""
         video, chosen = self._draw(key)
         return f"{video.name}: frames {', '.join(video.frame_name(i) for i in chosen)}"
 
@@ -88,7 +87,7 @@ class ClipDataset(Dataset[Clip]):
         """Draw and augment the clip of a key; a pure function of the key and the seed.
 
         Raises:
-            DataError: a frame or mask that cannot be read, naming its file.
+            DataError: a frame or mask cannot be read; names the file.
         """
         video, chosen = self._draw(key)
         frames = np.stack([video.frame(i) for i in chosen])  # (N', H, W, 3)
@@ -110,48 +109,43 @@ def _mask(video: Video, index: int, size: tuple[int, ...]) -> np.ndarray:
     mask = video.mask(index)
     if mask is None:
         raise DataError(f"{video.name}: frame {video.frame_name(index)} has no annotation to train on")
-    if mask.shape != size:  # as YouTube-Objects has them
+    if mask.shape != size:  # occurs in YouTube-Objects
         return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST)
     return mask
 
 
 class MixedClips(Dataset[Clip]):
-    """Clips of videos, and static images among them.
-
-    Args:
-        clips: of videos.
-        static: of one frame.
-    """
+    """Clips of videos, mixed with static images as clips of one frame."""
 
     def __init__(self, clips: ClipDataset, static: ClipDataset) -> None:
         self.clips = clips
         self.static = static
 
     def describe(self, key: ClipKey) -> str:
-        """Name of a clip's video or image, and of its frames."""
+        """Return the names of a clip's video (or image) and frames."""
         return self.static.describe(key) if key.static else self.clips.describe(key)
 
     def __getitem__(self, key: ClipKey) -> Clip:
-        """Clip of a key."""
+        """Return the clip of a key."""
         return StaticClip(*self.static[key]) if key.static else self.clips[key]
 
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """What the batches of an epoch hold, a function of the epoch and the seed, whichever process asks.
+    """The batches of each epoch, as a function of epoch and seed that is the same in every process.
 
-    Clips come once an epoch in a new order. Static images come in an order of their own that runs on from epoch to
-    epoch, so that all are seen before one is seen again. Of the clips of a step each process takes its share.
+    Each epoch visits the clips once, in a new order. Static images have their own order that continues across epochs,
+    so that all are seen before one is repeated. The clips of a step are divided among the processes.
 
     Attributes:
-        clips: of videos in an epoch.
-        batch_size: clips a batch and process.
-        seed: of the orders.
-        static: number of static images; 0: none.
-        static_batch: of them a batch and process.
+        clips: clips of videos per epoch.
+        batch_size: clips per batch and process.
+        seed: seed of the orders.
+        static: number of static images.
+        static_batch: static images per batch and process.
         every: see :func:`agnn_lit.data.sampling.plan_epoch`.
-        accumulate: likewise.
-        processes: that train together.
+        accumulate: batches per optimiser step.
+        processes: number of training processes.
     """
 
     clips: int
@@ -165,24 +159,24 @@ class EpochPlan:
 
     @property
     def available(self) -> int:
-        """Batches that the clips of an epoch are enough for."""
+        """Number of batches of clips in an epoch."""
         return max(1, self.clips // (self.batch_size * self.processes))
 
     @cached_property
     def kinds(self) -> list[bool]:
-        """For each batch of an epoch whether it is of static images."""
-        whole = self.available - self.available % self.accumulate  # a step of fewer batches would be smaller
+        """Whether each batch of an epoch holds static images."""
+        whole = self.available - self.available % self.accumulate  # no incomplete step
         return plan_epoch(whole, self.every, self.accumulate)
 
     @cached_property
     def step_kinds(self) -> list[bool]:
-        """The same for each optimiser step."""
+        """Whether each optimiser step of an epoch uses static images."""
         return self.kinds[:: self.accumulate]
 
     def batches(self, epoch: int, process: int = 0) -> list[list[ClipKey]]:
-        """Keys of the batches of an epoch, of one process."""
+        """Return the keys of one process's batches of an epoch."""
         order = clip_order(self.clips, seed=self.seed, epoch=epoch)
-        found, seen = [], [epoch * sum(self.kinds), 0]  # batches of static images so far, and of clips
+        found, seen = [], [epoch * sum(self.kinds), 0]  # batches of static images and of clips so far
         for static in self.kinds:
             size = self.static_batch if static else self.batch_size
             start = (seen[not static] * self.processes + process) * size
@@ -196,7 +190,7 @@ class EpochPlan:
         return found
 
     def _static(self, place: int) -> ClipKey:
-        """Key of the static image at a place in the order that runs on."""
+        """Return the key of the static image at a place in the continuing order."""
         passes, k = divmod(place, self.static)
         return ClipKey(passes, _static_order(self.static, self.seed, passes)[k], static=True)
 
@@ -207,27 +201,26 @@ def _static_order(images: int, seed: Seed, passes: int) -> list[int]:
 
 
 class EpochBatches(Sampler[list[ClipKey]]):
-    """Batches of an epoch, from where training is.
+    """Batches of an epoch, from the current position of training.
 
-    The epoch travels inside the keys, so loader processes that live on need no telling. It is asked for when
-    an iteration starts: told beforehand, as by ``set_epoch``, it would come too late after a resume, when
-    loader processes already fetch ahead.
+    The epoch is part of the keys, so that persistent loader processes need not be told. It is queried when an iteration
+    starts: after a resume ``set_epoch`` would come too late, since loader processes already prefetch.
 
     Args:
-        plan: of the epochs.
-        process: number of this one.
-        place: returns the current epoch, and the batches of it that are trained on already: 0 but for a run that
-            continues in the middle of an epoch.
+        plan: the batches of each epoch.
+        process: rank of this process.
+        position: returns the current epoch and the number of its batches that are done, which is above 0 only for a
+            run that resumes within an epoch.
     """
 
-    def __init__(self, plan: EpochPlan, process: int, place: Callable[[], tuple[int, int]]) -> None:
+    def __init__(self, plan: EpochPlan, process: int, position: Callable[[], tuple[int, int]]) -> None:
         self.plan = plan
         self.process = process
-        self.place = place
+        self.position = position
 
     def __len__(self) -> int:
         return len(self.plan.kinds)
 
     def __iter__(self) -> Iterator[list[ClipKey]]:
-        epoch, done = self.place()
+        epoch, done = self.position()
         return iter(self.plan.batches(epoch, self.process)[done:])

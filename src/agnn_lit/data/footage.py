@@ -1,4 +1,4 @@
-"""Anybody's footage: video files, folders of images, single images."""
+"""Footage to predict: video files, folders of images, single images."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from agnn_lit.data.video import DataError, DiskVideo
 from agnn_lit.data.video_file import VideoFile
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".webm", ".mkv", ".m4v", ".mpg", ".mpeg", ".wmv", ".ogv")
-_PART = 1 << 16  # bytes of a file's beginning, middle and end in a fingerprint
+_PART = 1 << 16  # bytes read at the beginning, middle and end of a file for its fingerprint
 
 
 @dataclass(frozen=True)
 class Footage:
-    """Frames to segment, those known to be unreadable among them.
+    """Frames to segment, including unreadable ones.
 
     Attributes:
-        video: where the frames come from.
-        unreadable: what is wrong with a frame, by index.
-        faults: what is wrong with the footage as a whole.
-        clock: time of each frame, rising, and the seconds that it counts in.
+        video: source of the frames.
+        unreadable: index of each unreadable frame, with the reason.
+        faults: problems of the footage as a whole.
+        clock: time of each frame, in ascending order, and its unit in seconds.
     """
 
     video: DiskVideo | VideoFile
@@ -41,7 +41,7 @@ class Footage:
         return self.video.name
 
     def fingerprint(self) -> str:
-        """Tell this footage from other: names and sizes of its files, and parts of their content."""
+        """Return a hash of the names and sizes of the files, and of parts of their content."""
         files = (self.video.path,) if isinstance(self.video, VideoFile) else self.video.frames
         digest = hashlib.sha256()
         for file in files:
@@ -55,7 +55,7 @@ class Footage:
         return digest.hexdigest()[:16]
 
     def prepare(self, frames: int) -> None:
-        """Expect to be asked for graphs of N' = ``frames``."""
+        """Allow one decoder per frame of a graph, N' = ``frames``, and one more."""
         if isinstance(self.video, VideoFile):
             self.video.decoders = frames + 1
 
@@ -66,7 +66,7 @@ class Footage:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels, of the first frame that can be read."""
+        """Height and width in pixels of the first readable frame."""
         if isinstance(self.video, VideoFile):
             return self.video.size
         whole = next(i for i in range(len(self)) if i not in self.unreadable)
@@ -80,33 +80,29 @@ class Footage:
         return self.video.frame_name(index)
 
     def frame(self, index: int) -> NDArray[np.uint8]:
-        """Frame as (H, W, 3) RGB.
+        """Return a frame as (H, W, 3) RGB.
 
         Raises:
-            DataError: it cannot be decoded.
+            DataError: the frame cannot be decoded.
         """
         if index in self.unreadable:
             raise DataError(self.unreadable[index])
         return self.video.frame(index)
 
-    def mask(self, index: int) -> None:  # noqa: ARG002 - the call of every video
-        """Return None: nobody annotated it."""
+    def mask(self, index: int) -> None:  # noqa: ARG002 - same call as Video
+        """Return None: footage has no annotation."""
         return
 
-    def objects(self, index: int) -> None:  # noqa: ARG002 - the call of every video
-        """Return None: nobody annotated it."""
+    def objects(self, index: int) -> None:  # noqa: ARG002 - same call as Video
+        """Return None: footage has no annotation."""
         return
 
 
 def open_footage(path: Path, fps: float = 24.0) -> Footage:
-    """Open a video file, a folder of images, or one image.
-
-    Args:
-        path: of any of them.
-        fps: frames per second of images.
+    """Open a video file, a folder of images (shown at ``fps``), or one image.
 
     Raises:
-        DataError: nothing there, or nothing that can be read; says what would be right.
+        DataError: the path does not exist, or no frame can be read.
     """
     kinds = f"a video file ({', '.join(VIDEO_SUFFIXES)}, …), a folder of images, or one image"
     if not path.exists():
@@ -120,7 +116,7 @@ def open_footage(path: Path, fps: float = 24.0) -> Footage:
     except DataError as error:
         raise DataError(f"input={error}; give {kinds}") from error
     stamps, base = video.clock
-    from_zero = [stamp - stamps[0] for stamp in stamps]  # recordings may start at any hour
+    from_zero = [stamp - stamps[0] for stamp in stamps]  # recordings may start at any time
     return Footage(video, video.broken, (from_zero, base), tuple(video.faults))
 
 
@@ -132,12 +128,12 @@ def _images(path: Path, fps: Fraction) -> Footage:
         raise DataError(f"input={path}: no image in this folder ({', '.join(IMAGE_SUFFIXES)}){hint}")
     twice = next((a for a, b in pairwise(sorted(images, key=lambda p: p.stem)) if a.stem == b.stem), None)
     if twice is not None:
-        raise DataError(f"input={path}: two images are called {twice.stem}, and would share one mask")
+        raise DataError(f"input={path}: two images are called {twice.stem} and would share one mask")
     problems = ((i, file_size(image)[1]) for i, image in enumerate(images))
     unreadable = {i: problem for i, problem in problems if problem}
     name = path.resolve().name if path.is_dir() else path.stem
     if len(unreadable) == len(images):
-        raise DataError(f"input={path}: not one of {len(images)} images can be read ({unreadable[0]})")
+        raise DataError(f"input={path}: none of the {len(images)} images can be read ({unreadable[0]})")
     return Footage(
         DiskVideo(name, tuple(images), (None,) * len(images)), unreadable, (list(range(len(images))), 1 / fps)
     )

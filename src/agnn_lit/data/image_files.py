@@ -1,4 +1,4 @@
-"""Image files: which of a folder's files they are, their size, and whether they are whole; no pixels are read."""
+"""Image files: list a folder, and check size and completeness without reading pixels."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from agnn_lit.metrics.mask_files import frame_order
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF's tag, and its values for a quarter turn
-_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # closing bytes; some writers pad after them
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # final bytes; some writers pad after them
 
 
 def index_images(folder: Path) -> list[Path]:
-    """List the images of a folder in the order of their numbers."""
+    """List the images of a folder in numerical order."""
     if not folder.is_dir():
         return []
     found = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
@@ -22,19 +22,19 @@ def index_images(folder: Path) -> list[Path]:
 
 
 def header_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image as it is shown, from its header."""
+    """Return height and width of an image as displayed, from its header."""
     with Image.open(path) as file:
         return _shown_size(file)
 
 
 def _shown_size(file: Image.Image) -> tuple[int, int]:
-    """Height and width as an image is shown, which is how OpenCV reads it: a camera may have turned it (EXIF)."""
+    """Height and width as displayed and as OpenCV reads it, with EXIF rotation applied."""
     width, height = file.size
     return (width, height) if file.getexif().get(_ORIENTATION, 1) in _TURNED else (height, width)
 
 
 def file_size(path: Path) -> tuple[tuple[int, int] | None, str | None]:
-    """Return (height, width) of an image file, or what is wrong with it."""
+    """Return (height, width) of an image file, and None or the problem with it."""
     if not path.is_file():
         return None, f"{path}: missing"
     try:

@@ -1,4 +1,4 @@
-"""From settings to checked videos: the data set's, those held out for validation, and static images."""
+"""Open and check the videos of a data set, those held out for validation, and static images."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def open_videos(cfg: DataConfig, split: str, frames: int) -> list[Video]:
 
     Args:
         cfg: the data set.
-        split: "train" or "test"; ``cfg.train_split`` and ``cfg.test_split`` say what that is called.
-        frames: N'; every training video must have as many.
+        split: "train" or "test".
+        frames: N', the minimum length of training videos.
 
     Raises:
-        DataError: anything missing or broken, all of it at once.
+        DataError: lists all missing and broken files.
     """
     kind = option("data.name", str(cfg.name))
     found: list[Video] = kind.load()(cfg, split)
     on_disk = [video for video in found if isinstance(video, DiskVideo)]
     if len(on_disk) < len(found):
-        return found  # videos that are generated, or somebody's own
+        return found  # generated videos, or a plugin's
     videos = select(on_disk, cfg.sequences)
     part = cfg.train_range if split == "train" else cfg.test_range
     if part is not None:
@@ -39,16 +39,16 @@ def open_videos(cfg: DataConfig, split: str, frames: int) -> list[Video]:
 
 
 def run_seed(cfg: TrainConfig) -> Seed:
-    """Seed of a run's random streams."""
+    """Return the seed of a run's random streams."""
     return Seed(cfg.seed, cfg.separate_streams)
 
 
 def open_training_videos(cfg: TrainConfig) -> tuple[list[Video], list[Video]]:
-    """Training videos, and those held out of them for model selection; the reported split stays closed.
+    """Return the training videos, and those held out of them for model selection.
 
     Raises:
-        DataError: see :func:`open_videos`; also a training video without annotations.
-        ConfigError: a share is to be held out of a single video.
+        DataError: see :func:`open_videos`; also a training video with fewer than N' annotated frames.
+        ConfigError: there are too few videos to hold some out.
     """
     frames = cfg.model.frames
     videos = open_videos(cfg.data, "train", frames)
@@ -69,8 +69,7 @@ def open_static_images(cfg: StaticConfig) -> list[DiskVideo]:
     """List and check the static images, each as a video of one frame.
 
     Raises:
-        DataError: see :func:`agnn_lit.data.datasets.saliency.index_static`; anything missing or broken, all of it at
-            once.
+        DataError: see :func:`agnn_lit.data.datasets.saliency.index_static`; lists all missing and broken files.
     """
     images = [image for root in cfg.roots for image in index_static(Path(root).expanduser())]
     if cfg.roots:
@@ -82,7 +81,7 @@ def select(videos: Sequence[DiskVideo], sequences: Iterable[str] | None) -> list
     """Keep the named sequences, in the order of ``videos``.
 
     Raises:
-        DataError: a name that is not there.
+        DataError: an unknown name.
     """
     if sequences is None:
         return list(videos)
@@ -94,16 +93,15 @@ def select(videos: Sequence[DiskVideo], sequences: Iterable[str] | None) -> list
 
 
 def check(videos: Sequence[DiskVideo], frames: int, *, one_size: bool = True) -> None:
-    """Check that videos are whole, all at once: headers and file ends are read, no pixels.
+    """Check that videos are complete, from file headers and ends.
 
     Args:
-        videos: what an index function returned.
-        frames: N'; a video must have as many.
+        videos: videos of a data set.
+        frames: N', the minimum length of a video.
         one_size: a mask must have the size of its frame.
 
     Raises:
-        DataError: listing every missing, unreadable or truncated file, size mismatch, and empty or too
-            short video.
+        DataError: lists every missing, unreadable or truncated file, size mismatch, and empty or too short video.
     """
     problems = [f"{v.name}: no frames" for v in videos if not len(v)]
     problems += [f"{v.name}: {len(v)} frames, fewer than model.frames={frames}" for v in videos if 0 < len(v) < frames]

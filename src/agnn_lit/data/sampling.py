@@ -1,4 +1,4 @@
-"""Which frames go into a graph: pure functions of numbers, no files and no pixels (AGNN, section 4.1)."""
+"""Choose the frames of each graph, with pure functions of numbers (AGNN, section 4.1)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What random numbers of a training run are drawn for; each purpose has a stream of its own."""
+    """Purposes of random numbers in a training run; each has its own stream."""
 
     hold_out = 1
     clip_order = 2
@@ -21,33 +21,32 @@ class Purpose(IntEnum):
 
 @dataclass(frozen=True)
 class Seed:
-    """The seed of a run, from which every purpose has its own random stream.
+    """The seed of a run, with one random stream per purpose.
 
     Attributes:
         value: ``seed`` of the configuration.
-        separate: False reproduces runs of version 0.1, in which clip order, held-out videos and clip draws shared
-            random numbers.
+        separate: False reproduces version 0.1, where clip order, held-out videos and clip draws shared a stream.
     """
 
     value: int
     separate: bool = True
 
     def key(self, purpose: Purpose, *numbers: int) -> list[int]:
-        """Entropy of one draw: the same numbers for another purpose give another draw."""
+        """Return the entropy of one draw."""
         return [*([int(purpose)] if self.separate else []), self.value, *numbers]
 
     def generator(self, purpose: Purpose, *numbers: int) -> np.random.Generator:
-        """Random numbers of one draw."""
+        """Return the random generator of one draw."""
         return np.random.default_rng(self.key(purpose, *numbers))
 
 
 @dataclass(frozen=True)
 class Subset:
-    """Frames that are segmented together at test time.
+    """Frames that form a graph at test time.
 
     Attributes:
-        frames: indices whose masks are kept.
-        references: further indices that complete the graph; their masks come from other subsets.
+        frames: indices of the frames that this graph predicts.
+        references: indices of further frames of the graph, which other graphs predict.
     """
 
     frames: tuple[int, ...]
@@ -55,15 +54,15 @@ class Subset:
 
     @property
     def nodes(self) -> tuple[int, ...]:
-        """All indices of the graph, the kept ones first."""
+        """All indices of the graph, predicted frames first."""
         return self.frames + self.references
 
 
 def segments(length: int, frames: int) -> list[range]:
-    """Split ``length`` frames into ``frames`` segments in order whose sizes differ by at most one.
+    """Split ``length`` frames into ``frames`` consecutive segments whose sizes differ by at most one.
 
     Raises:
-        ValueError: when a segment would be empty.
+        ValueError: a segment would be empty.
     """
     if not 1 <= frames <= length:
         raise ValueError(f"a video of {length} frames cannot be split into {frames} segments: N' must be 1..{length}")
@@ -78,26 +77,26 @@ def draw_clip(length: int, frames: int, *, seed: Seed, epoch: int, clip: int) ->
     and after a resume.
 
     Raises:
-        ValueError: when the video has fewer frames than asked for.
+        ValueError: the video has fewer than ``frames`` frames.
     """
     rng = seed.generator(Purpose.clip_frames, epoch, clip)
     return tuple(int(rng.integers(part.start, part.stop)) for part in segments(length, frames))
 
 
 def clip_order(clips: int, *, seed: Seed, epoch: int, purpose: Purpose = Purpose.clip_order) -> list[int]:
-    """Return the order in which an epoch visits its clips: a permutation of 0..clips-1."""
+    """Return the order of the clips of an epoch, a permutation of 0..clips-1."""
     return [int(i) for i in seed.generator(purpose, epoch).permutation(clips)]
 
 
 def plan_epoch(batches: int, every: int = 0, accumulate: int = 1) -> list[bool]:
-    """Tell for each batch of an epoch whether it is of static images (True) or of clips.
+    """Return whether each batch of an epoch holds static images (True) or clips.
 
-    One optimiser step in ``every`` is of static images, the first one included; all batches of a step are of one kind.
+    Every ``every``-th optimiser step uses static images, beginning with the first; all its batches do.
 
     Args:
-        batches: of clips in the epoch.
-        every: steps from one of static images to the next, 2 or more; 0: there are none.
-        accumulate: batches a step.
+        batches: batches of clips in the epoch.
+        every: 2 or more; 0: no static images.
+        accumulate: batches per optimiser step.
     """
     if every == 0:
         return [False] * batches
@@ -111,12 +110,12 @@ def plan_epoch(batches: int, every: int = 0, accumulate: int = 1) -> list[bool]:
 
 
 def hold_out(videos: int, share: float, *, seed: Seed) -> tuple[list[int], list[int]]:
-    """Split indices of training videos into those to train on and those held out for model selection.
+    """Split the indices of training videos into those to train on and those held out for model selection.
 
     A share above 0 holds out at least one video, and always leaves one to train on.
 
     Returns:
-        Both lists in rising order.
+        Both lists in ascending order.
 
     Raises:
         ValueError: a share above 0 and fewer than two videos.
@@ -136,9 +135,8 @@ def hold_out(videos: int, share: float, *, seed: Seed) -> tuple[list[int], list[
 def partition(length: int, frames: int) -> list[Subset]:
     """Partition a video for testing: T = ceil(N / N') subsets, subset t holds frames t, t + T, t + 2T, …
 
-    Every frame is kept exactly once. A subset that comes out short is completed with references, frames
-    of the video that it does not hold, those already covered by earlier subsets first; a video shorter
-    than N' is completed by repeating frames.
+    Every frame is predicted exactly once. A short subset is completed with references: other frames of the video,
+    preferably of earlier subsets; a video shorter than N' repeats frames.
 
     Raises:
         ValueError: an empty video, or N' below 1.
@@ -163,7 +161,7 @@ def _references(kept: tuple[int, ...], length: int, step: int, missing: int) -> 
 
 
 def random_references(length: int, frames: int, *, seed: int) -> list[Subset]:
-    """Give each frame N'-1 other frames of the video as references, the released code's protocol with a seed.
+    """Draw N'-1 other frames of the video as references for each frame, as in the released code, but with a seed.
 
     The draw is a pure function of (seed, frame). A video shorter than N' repeats frames.
 

@@ -1,4 +1,4 @@
-"""From the frames and masks of a clip to input tensors: the same geometry for all of them."""
+"""Transform the frames and masks of a clip to input tensors, all with the same geometry."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from torchvision.transforms import v2
 #: Channel statistics of ImageNet, which torchvision's pretrained weights expect.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-#: Mean colour, blue first, of the data that the Caffe models were trained on, in 0..255.
+#: Mean colour (BGR, 0..255) of the training data of the Caffe models.
 BGR_MEAN = (104.00698793, 116.66876762, 122.67891434)
 
 
 def normalise(frames: Tensor, kind: str = "imagenet") -> Tensor:
-    """Map RGB frames (..., 3, H, W) of bytes to what a backbone takes in.
+    """Normalise RGB frames (..., 3, H, W) for a backbone.
 
     Args:
         frames: bytes, or floats in 0..255.
-        kind: ``imagenet``: scaled to 0..1, to zero mean and unit variance a channel; ``caffe``: blue first, in 0..255,
-            less the mean.
+        kind: ``imagenet``: zero mean and unit variance per channel; ``caffe``: BGR in 0..255 minus the mean.
 
     Returns:
         Floats (..., 3, H, W).
@@ -38,15 +37,14 @@ def normalise(frames: Tensor, kind: str = "imagenet") -> Tensor:
 
 
 def mean_colour(kind: str) -> list[int]:
-    """RGB in 0..255 that :func:`normalise` maps to about zero."""
+    """Return the RGB colour in 0..255 that :func:`normalise` maps to about zero."""
     return [round(m) for m in (BGR_MEAN[::-1] if kind == "caffe" else [255 * m for m in MEAN])]
 
 
 def to_input(frames: list[NDArray[np.uint8]], size: tuple[int, int], kind: str = "imagenet") -> Tensor:
-    """Resize RGB frames (H, W, 3), each of its own size, to one normalised clip (N, 3, *size).
+    """Resize RGB frames (H, W, 3), which may differ in size, to one normalised clip (N, 3, *size).
 
-    Both kinds resize bilinearly; ``imagenet`` averages over the pixels that fall together where it shrinks, ``caffe``
-    takes its samples as OpenCV does by default, as the released code's test.
+    Both kinds resize bilinearly, ``imagenet`` with antialiasing, ``caffe`` without, as the released code does.
     """
     if kind == "caffe":
         sampled = [cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR) for frame in frames]
@@ -59,7 +57,7 @@ def to_input(frames: list[NDArray[np.uint8]], size: tuple[int, int], kind: str =
 class _Zoom(v2.Transform):  # type: ignore[misc]
     """Resize by a random factor, the same for all frames of a clip.
 
-    (torchvision's ScaleJitter compares heights with widths, and shrinks whatever is not square.)
+    (torchvision's ScaleJitter compares heights with widths, and shrinks frames that are not square.)
     """
 
     def __init__(self, scale: tuple[float, float]) -> None:
@@ -67,7 +65,7 @@ class _Zoom(v2.Transform):  # type: ignore[misc]
         self.scale = scale
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw the factor."""
+        """Draw the size."""
         low, high = self.scale
         height, width = flat_inputs[0].shape[-2:]
         factor = low + (high - low) * float(torch.rand(()))
@@ -79,7 +77,7 @@ class _Zoom(v2.Transform):  # type: ignore[misc]
 
 
 class _Window(v2.RandomCrop):  # type: ignore[misc]
-    """Cut a window out at a random place, of a side relative to the frame's, the same for all frames of a clip."""
+    """Crop a random window with a side relative to the frame's, the same for all frames of a clip."""
 
     def __init__(self, side: float) -> None:
         super().__init__(1)
@@ -94,18 +92,18 @@ class _Window(v2.RandomCrop):  # type: ignore[misc]
 
 
 class ClipTransform:
-    """Joint augmentation of a clip: crop, flip, zoom, crop to size, normalise. One draw serves all frames.
+    """Joint augmentation of a clip: crop, flip, zoom, crop to size, normalise. All frames share one draw.
 
-    The mask travels as a fourth channel of its frame, so that both are resampled on the same grid; a pixel is
-    foreground where the object covers over half of it. (The nearest-neighbour resize that torchvision gives masks
-    takes the upper left pixel of each cell: at a quarter of the size that moves a mask by 1.5 of its own pixels.)
+    The mask is resampled as a fourth channel of its frame, on the same grid; a pixel is foreground if the object covers
+    more than half of it. (torchvision's nearest-neighbour resize takes the upper left pixel of each cell, which at a
+    quarter of the size shifts a mask by 1.5 of its original pixels.)
 
     Args:
         size: height and width of the result.
         flip: probability of a horizontal flip.
-        scale: range of the zoom relative to ``size``; smaller results are padded with the mean colour and
-            background, larger ones cropped at a random place.
-        crop: side of a random window that is cut out first, relative to the frame's; 1: none.
+        scale: range of the zoom relative to ``size``; smaller results are padded with the mean colour and background,
+            larger ones cropped at a random place.
+        crop: side of the random crop that is taken first, relative to the frame's; 1: no crop.
         preprocessing: see :func:`normalise`.
     """
 
@@ -132,7 +130,7 @@ class ClipTransform:
         Args:
             frames: (N, 3, H, W) RGB bytes.
             masks: (N, H, W) bytes, 0 or 1.
-            seed: every random choice is a function of these numbers; the caller's random state is kept.
+            seed: determines every random choice; the global random state does not change.
 
         Returns:
             Normalised frames (N, 3, *size) and masks (N, *size), both floats.
@@ -142,7 +140,6 @@ class ClipTransform:
             torch.manual_seed(entropy)
             both = self._geometry(tv_tensors.Image(torch.cat([frames, 255 * masks[:, None]], dim=1)))
         both = both.as_subclass(Tensor)  # (N, 4, *size)
-        # One memory layout, whatever the steps made of it: a loader process would copy to it anyhow, and
-        # the last digits of a convolution depend on it.
+        # Always contiguous: a loader process would copy anyway, and the last digits of a convolution depend on it.
         images = normalise(both[:, :3], self.preprocessing)
         return images.contiguous(), (both[:, 3] > 127).float().contiguous()

@@ -1,4 +1,4 @@
-"""What a video is: frames and, where annotated, masks; on disk they are image files, read on demand."""
+"""Videos with frames and masks; those on disk are image files, read on demand."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from agnn_lit.metrics.protocols import ScoreError
 
 
 class DataError(RuntimeError):
-    """A data set that is not what its layout promises; the message names every path concerned."""
+    """Missing or broken data; the message names the paths."""
 
 
 class Video(Protocol):
-    """Anything with frames and, where annotated, masks: on disk or generated."""
+    """A video on disk or generated, with masks for its annotated frames."""
 
     @property
     def name(self) -> str:
@@ -46,11 +46,11 @@ class Video(Protocol):
         ...
 
     def mask(self, index: int) -> NDArray[np.uint8] | None:
-        """Foreground as (H, W), 0 or 1; None where the frame is not annotated."""
+        """Foreground as (H, W), 0 or 1; None if the frame is not annotated."""
         ...
 
     def objects(self, index: int) -> NDArray[np.uint8] | None:
-        """Object of each pixel (H, W), 0 for none, 255 for void; None where the frame is not annotated."""
+        """Object ids (H, W), 0: background, 255: void; None if the frame is not annotated."""
         ...
 
 
@@ -59,9 +59,9 @@ class DiskVideo:
     """A video as image files.
 
     Attributes:
-        name: of the sequence.
+        name: name of the sequence.
         frames: image files in order.
-        masks: annotation file of each frame, or None where there is none.
+        masks: annotation file of each frame, or None.
     """
 
     name: str
@@ -84,7 +84,7 @@ class DiskVideo:
         """Return frame ``index`` as (H, W, 3) RGB.
 
         Raises:
-            DataError: when the file cannot be decoded.
+            DataError: the file cannot be decoded.
         """
         path = self.frames[index]
         try:
@@ -99,18 +99,18 @@ class DiskVideo:
         """Return the foreground of frame ``index``, (H, W): 1 where the annotation's value is above 0.
 
         Raises:
-            DataError: when the file cannot be decoded.
+            DataError: the file cannot be decoded.
         """
         path = self.masks[index]
         return None if path is None else read_mask(path)
 
     def objects(self, index: int) -> NDArray[np.uint8] | None:
-        """Return the object of each pixel of frame ``index``, (H, W): palette indices, or grey values.
+        """Return the object ids of frame ``index``, (H, W), from palette indices or grey values.
 
-        A mask of 0 and 255 alone, as DAVIS-2016 has them, is one object.
+        A mask of only 0 and 255, as in DAVIS-2016, is one object.
 
         Raises:
-            DataError: when the file cannot be decoded, or holds colours.
+            DataError: the file cannot be decoded, or holds colours.
         """
         path = self.masks[index]
         if path is None:
@@ -123,10 +123,10 @@ class DiskVideo:
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
-    """Read an annotation, palette, grey or 1-bit, as (H, W): 1 where its value is above 0.
+    """Read an annotation (palette, grey or 1-bit) as (H, W): 1 where its value is above 0.
 
     Raises:
-        DataError: when the file cannot be decoded.
+        DataError: the file cannot be decoded.
     """
     try:
         with Image.open(path) as file:
@@ -139,30 +139,19 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
 
 
 def need_folder(path: Path, what: str) -> Path:
-    """Return a folder.
-
-    Args:
-        path: of it.
-        what: should be in it, for the message.
-
-    Raises:
-        DataError: it is not there.
-    """
+    """Return a folder, or raise DataError with ``what`` it should hold if it does not exist."""
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; expected {what}")
     return path
 
 
 def pair_by_name(name: str, frames: Sequence[Path], masks: Path, *, every: bool) -> DiskVideo:
-    """Join frames and masks by file name; with ``every``, a frame must have a mask, there or not."""
+    """Match frames and masks by file name; ``every``: list masks that do not exist, too."""
     wanted = [masks / f"{frame.stem}.png" for frame in frames]
     return DiskVideo(name, tuple(frames), tuple(m if every or m.is_file() else None for m in wanted))
 
 
 def cut(video: DiskVideo, start: float, end: float) -> DiskVideo:
-    """Keep the frames from one share of a video to another: frame i of N where start <= i/N < end.
-
-    Ranges that meet, such as 0 to 0.67 and 0.67 to 1, have no frame in common and leave none out.
-    """
+    """Keep frame i of N if start <= i/N < end; adjacent ranges, such as 0..0.67 and 0.67..1, are disjoint."""
     first, last = (math.ceil(share * len(video)) for share in (start, end))
     return DiskVideo(video.name, video.frames[first:last], video.masks[first:last])

@@ -1,4 +1,4 @@
-"""A video file as a sequence of frames: which there are, and any of them on demand."""
+"""Random access to the frames of a video file."""
 
 from __future__ import annotations
 
@@ -15,38 +15,33 @@ from numpy.typing import NDArray
 
 from agnn_lit.data.video import DataError
 
-#: Threads of a decoder, each of which holds frames.
+#: Threads of a decoder; each holds frames in memory.
 _THREADS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
 class FrameTime:
-    """A frame of a video file as it was found.
-
-    Attributes:
-        pts: presentation time in the stream's time base; None in files without.
-        broken: what is wrong with it, or None.
-    """
+    """Presentation time of a frame in the stream's time base, if the file has times; and its problem, or None."""
 
     pts: int | None
     broken: str | None = None
 
 
 class VideoFile:
-    """A video file as a sequence of frames, in the order of their presentation.
+    """A video file as a sequence of frames, in order of presentation.
 
-    The file is decoded once to find its frames: containers and headers do not tell their number reliably. Frames are
-    turned as the file's rotation flag says. Frame ``i`` is called ``00000`` + i, as in DAVIS.
+    The file is decoded once to find its frames, because headers do not state their number reliably. Frames are rotated
+    as the file specifies, and named ``00000``, ``00001``, … as in DAVIS.
 
     Args:
         path: any file that FFmpeg decodes.
 
     Attributes:
-        decoders: kept open at most: a graph's frames lie far apart, and each decoder goes on where it stands.
-        faults: what is wrong with the file as a whole.
+        decoders: maximum number of open decoders; the frames of a graph are far apart, and each decoder reads on.
+        faults: problems of the file as a whole.
 
     Raises:
-        DataError: no video in it, or not a frame that can be decoded.
+        DataError: the file holds no video, or no frame can be decoded.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,14 +50,14 @@ class VideoFile:
         self.decoders = 8
         self.times, self.faults = _find_frames(path)
         stamps = [t.pts for t in self.times]
-        #: Times that tell frames apart; without, frames are counted from the start of the file.
-        self._timed = _rising(stamps)
+        #: Without ascending times, frames are counted from the start of the file.
+        self._timed = _ascending(stamps)
         self._index = {t: i for i, t in enumerate(stamps)} if self._timed else {}
         self._cursors: list[_Cursor] = []
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             base, rate = stream.time_base or Fraction(1, 1000), stream.average_rate or Fraction(24)
-        #: Presentation time of each frame, and the seconds that it counts in.
+        #: Presentation time of each frame, and its unit in seconds.
         self.clock = ([t.pts or 0 for t in self.times], base) if self._timed else (list(range(len(self))), 1 / rate)
         self.size = next(self.frame(i) for i, t in enumerate(self.times) if t.broken is None).shape[:2]
 
@@ -71,7 +66,7 @@ class VideoFile:
 
     @property
     def broken(self) -> dict[int, str]:
-        """Frames that cannot be decoded, and why."""
+        """Frames that cannot be decoded, with the reason."""
         return {i: f"{self._where(i)}: {t.broken}" for i, t in enumerate(self.times) if t.broken is not None}
 
     def _where(self, index: int) -> str:
@@ -82,11 +77,11 @@ class VideoFile:
         """Return the number of a frame, five digits or more."""
         return f"{index:05d}"
 
-    def mask(self, index: int) -> None:  # noqa: ARG002 - the call of every video
+    def mask(self, index: int) -> None:  # noqa: ARG002 - same call as Video
         """Return None: a video file has no annotation."""
         return
 
-    def objects(self, index: int) -> None:  # noqa: ARG002 - the call of every video
+    def objects(self, index: int) -> None:  # noqa: ARG002 - same call as Video
         """Return None: a video file has no annotation."""
         return
 
@@ -94,7 +89,7 @@ class VideoFile:
         """Return frame ``index`` as (H, W, 3) RGB.
 
         Raises:
-            DataError: it cannot be decoded; says at what time it lies.
+            DataError: the frame cannot be decoded; states its time.
         """
         if self.times[index].broken is not None:
             raise DataError(self.broken[index])
@@ -109,7 +104,7 @@ class VideoFile:
         return found
 
     def _cursor(self, index: int) -> _Cursor:
-        """The decoder that stands at a frame, or a little before; else one put there."""
+        """Return a decoder at a frame or up to 8 frames before; open one if there is none."""
         near = [c for c in self._cursors if c.next <= index < c.next + 8]
         if near:
             best = max(near, key=lambda c: c.next)
@@ -137,12 +132,12 @@ class VideoFile:
 
 
 class _Cursor:
-    """One decoder that goes forward through a file.
+    """A decoder that reads forward through a file.
 
     Args:
-        path: of the file.
-        index: frame number by presentation time; empty when frames are counted.
-        pts: time to start at or before; None for the start of the file.
+        path: video file.
+        index: frame number by presentation time; empty if frames are counted.
+        pts: time to start at or before; None: start of the file.
     """
 
     def __init__(self, path: Path, index: dict[int | None, int], pts: int | None) -> None:
@@ -153,10 +148,10 @@ class _Cursor:
         if pts is not None:
             self._container.seek(pts, stream=stream, backward=True)
         self._frames = _decoded(self._container, stream)
-        self.next = 0  # frames from here on may still come
+        self.next = 0  # first frame that may still come
 
     def advance(self, index: int) -> NDArray[np.uint8] | None:
-        """Decode up to a frame and return it; None where it does not come."""
+        """Decode up to a frame and return it, or None if it does not come."""
         for frame in self._frames:
             if frame is None:
                 continue
@@ -176,7 +171,7 @@ class _Cursor:
 
 
 def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Generator[av.VideoFrame | None]:
-    """Frames in the order of presentation; None for a packet that FFmpeg refuses."""
+    """Yield frames in order of presentation, and None for a packet that FFmpeg rejects."""
     for packet in container.demux(stream):
         try:
             yield from packet.decode()
@@ -190,7 +185,7 @@ def _thread(stream: av.VideoStream) -> None:
 
 
 def _find_frames(path: Path) -> tuple[list[FrameTime], list[str]]:
-    """Decode a file once and note its frames, and what is wrong with it as a whole."""
+    """Decode a file once; return the times of its frames, and the problems of the file as a whole."""
     try:
         container = av.open(str(path))
     except (av.error.FFmpegError, OSError) as error:
@@ -203,47 +198,47 @@ def _find_frames(path: Path) -> tuple[list[FrameTime], list[str]]:
         found: list[FrameTime] = []
         faults: list[str] = []
         announced: set[int | None] = set()
-        packets = refused = 0
+        packets = rejected = 0
         try:
             for packet in container.demux(stream):
-                if packet.size:  # the last one only asks for what is still to come
+                if packet.size:  # the last, empty one flushes the decoder
                     packets += 1
                     announced.add(packet.pts)
                 try:
                     frames = packet.decode()
                 except av.error.FFmpegError:
-                    refused += 1
+                    rejected += 1
                     continue
                 found += [FrameTime(f.pts, "its data is damaged" if f.is_corrupt else None) for f in frames]
         except (av.error.FFmpegError, OSError) as error:
             faults.append(f"{path}: cannot be read to its end ({error})")
         if packets < stream.frames:
-            faults.append(f"{path}: announces {stream.frames} frames, and {packets} are there: it has been cut short")
+            faults.append(f"{path}: announces {stream.frames} frames but holds {packets}: it has been cut short")
     if all(t.broken is not None for t in found):
-        raise DataError(f"{path}: not one frame of it can be decoded ({refused} packets refused)")
-    if refused:
+        raise DataError(f"{path}: no frame can be decoded ({rejected} packets rejected)")
+    if rejected:
         found, fault = _with_gaps(found, announced)
-        faults += [f"{path}: {refused} packets cannot be decoded, {fault}"] if fault else []
+        faults += [f"{path}: {rejected} packets cannot be decoded, {fault}"] if fault else []
     return found, faults
 
 
 def _with_gaps(found: list[FrameTime], announced: set[int | None]) -> tuple[list[FrameTime], str]:
-    """Add the frames of refused packets: those whose times are announced and do not come.
+    """Add the frames of rejected packets: those with times that no decoded frame has.
 
-    (Without refusals such times are normal: hidden frames, second fields, edited beginnings.)
+    (Without rejected packets such times are normal: hidden frames, second fields, edited beginnings.)
 
     Returns:
-        The frames, and a sentence where the times do not say which are missing.
+        The frames, and a message if their times do not tell which are missing.
     """
     stamps = [t.pts for t in found]
-    if not _rising(stamps) or None in announced:
-        return found, "and its times do not say which frames are missing: later ones have smaller numbers"
+    if not _ascending(stamps) or None in announced:
+        return found, "and its times do not say which frames are missing, so later frames have smaller numbers"
     gaps = [FrameTime(pts, "cannot be decoded") for pts in announced - set(stamps)]
     return sorted(found + gaps, key=lambda t: t.pts or 0), ""
 
 
-def _rising(stamps: list[int | None]) -> bool:
-    """Whether these are times in order, so that a frame can be told, and searched, by its own."""
+def _ascending(stamps: list[int | None]) -> bool:
+    """Return whether times are strictly ascending, so that they identify frames."""
     return None not in stamps and all(a < b for a, b in pairwise(stamps))  # type: ignore[operator]
 
 

@@ -1,1 +1,1 @@
-"""One file a data set: how its folders become videos."""
+"""One file per data set: how its folders become videos."""

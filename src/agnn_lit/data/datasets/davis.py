@@ -15,27 +15,26 @@ def split_names(root: Path, year: str, split: str) -> list[str]:
     """Read the list of a DAVIS split, ``ImageSets/<year>/<split>.txt``.
 
     Raises:
-        DataError: no such list; the message names those that are there.
+        DataError: no such list; the message names the existing ones.
     """
     need_folder(root, "DAVIS, with ImageSets, JPEGImages and Annotations")
     file = root / "ImageSets" / year / f"{split}.txt"
-    official = root / "ImageSets" / "480p" / f"{split}.txt"  # where the DAVIS-2016 archive has it
+    official = root / "ImageSets" / "480p" / f"{split}.txt"  # location in the DAVIS-2016 archive
     if year == "2016" and not file.is_file() and official.is_file():
         file = official
     if not file.is_file():
         found = sorted(p.stem for p in file.parent.glob("*.txt")) if file.parent.is_dir() else []
         other = {"2016": "2017", "2017": "2016"}[year]
         there = (root / "ImageSets" / other).is_dir()
-        hint = f"; for {root / 'ImageSets' / other} take data=davis{other}" if there else ""
+        hint = f"; use data=davis{other} for {root / 'ImageSets' / other}" if there else ""
         raise DataError(f"{file}: no such split; found there: {', '.join(found) or 'nothing'}{hint}")
     return listed_names(file)
 
 
 def index_davis(root: Path, names: Iterable[str]) -> list[DiskVideo]:
-    """List sequences of DAVIS (https://davischallenge.org), 2016, or 2017 with its objects merged.
+    """List sequences of DAVIS-2016 or DAVIS-2017.
 
-    Layout: ``JPEGImages/480p/<name>/*.jpg``, ``Annotations/480p/<name>/*.png`` (a DAVIS-2017 archive's
-    annotation holds object indices).
+    Layout: ``JPEGImages/480p/<name>/*.jpg``, ``Annotations/480p/<name>/*.png`` (object ids in DAVIS-2017).
 
     Raises:
         DataError: no such folder.
@@ -53,7 +52,7 @@ def davis2016(cfg: DataConfig, split: str) -> list[DiskVideo]:
 
 @register("data.name", "davis2017", needs_root=True, root_variable="AGNN_DAVIS_ROOT", has_lists=True)
 def davis2017(cfg: DataConfig, split: str) -> list[DiskVideo]:
-    """List the sequences of a split of DAVIS-2017; the objects of a frame are merged to foreground."""
+    """List the sequences of a split of DAVIS-2017; their masks merge all objects to foreground."""
     return _open(cfg, split, "2017")
 
 
@@ -63,6 +62,6 @@ def _open(cfg: DataConfig, split: str, year: str) -> list[DiskVideo]:
     if listed is None and cfg.sequences is None:
         raise ConfigError(
             f"data.{split}_split is not set: the name of a list in {root / 'ImageSets'}, "
-            "or null with data.sequences=[…] to name the videos themselves"
+            "or null together with data.sequences=[…]"
         )
     return index_davis(root, split_names(root, year, listed) if listed else cfg.sequences or [])

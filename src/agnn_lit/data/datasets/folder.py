@@ -1,4 +1,4 @@
-"""Any folder of frames, with masks beside them or without."""
+"""Any folder of frames, with or without masks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agnn_lit.data.video import DataError, DiskVideo, need_folder, pair_by_name
 
 
 def index_folder(root: Path) -> list[DiskVideo]:
-    """List frames in a plain folder, or in one folder a video; masks are taken from a ``masks`` folder beside.
+    """List the frames of a folder, or of one folder per video; masks come from a folder ``masks`` beside them.
 
     Layout: ``<root>/*.jpg``, or ``<root>/<video>/*.jpg``, or ``<root>/images/[<video>/]*.jpg`` with
     ``<root>/masks/[<video>/]*.png``.
@@ -18,7 +18,7 @@ def index_folder(root: Path) -> list[DiskVideo]:
     Raises:
         DataError: no such folder, or no image in it.
     """
-    need_folder(root, "images, or one folder of images a video")
+    need_folder(root, "images, or one folder of images per video")
     images = root / "images" if (root / "images").is_dir() else root
     masks = root / "masks"
     folders = [p for p in sorted(images.iterdir()) if p.is_dir() and p != masks and index_images(p)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from agnn_lit.data.image_files import index_images
 from agnn_lit.data.video import DataError, DiskVideo, need_folder
 
-#: Folders of images and of masks in the saliency data sets, as their archives have them.
+#: Folders of images and of masks in the archives of the data sets.
 _STATIC_LAYOUTS = (
     ("images", "masks"),
     ("Imgs", "Imgs"),  # MSRA10K, https://mmcheng.net/msra10k
@@ -20,7 +20,7 @@ def index_static(root: Path) -> list[DiskVideo]:
     """List the images of a saliency data set, each as a video of one frame.
 
     Layouts: MSRA10K (``Imgs/*.jpg`` and ``Imgs/*.png``), DUTS (``DUTS-TR-Image``, ``DUTS-TR-Mask``), DUT-OMRON
-    (``DUT-OMRON-image``, ``pixelwiseGT-new-PNG``), or ``images`` and ``masks``; in ``root`` or a folder in it.
+    (``DUT-OMRON-image``, ``pixelwiseGT-new-PNG``), or ``images`` and ``masks``; in ``root`` or one of its folders.
 
     Raises:
         DataError: no such folder, or none of these layouts in it.
@@ -31,7 +31,7 @@ def index_static(root: Path) -> list[DiskVideo]:
             if not ((base / images).is_dir() and (base / masks).is_dir()):
                 continue
             found = index_images(base / images)
-            if images == masks:  # both in one folder, told apart by their type
+            if images == masks:  # both in one folder: masks are the PNG files
                 found = [file for file in found if file.suffix.lower() != ".png"]
             return [DiskVideo(f"{root.name}/{f.stem}", (f,), (base / masks / f"{f.stem}.png",)) for f in found]
     wanted = ", ".join(images if images == masks else f"{images} + {masks}" for images, masks in _STATIC_LAYOUTS)

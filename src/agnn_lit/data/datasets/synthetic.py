@@ -1,29 +1,31 @@
 """Generated videos in which one frame is not enough to tell the primary object.
 
-Every frame shows ``1 + distractors`` objects drawn from one distribution of colour, texture, outline,
-size and place, in random depth order. One of them, the primary, returns in every frame with the same look
-while it moves and deforms; the others are new in each frame. Seen alone, a frame gives no hint which of
-its objects is the primary: a frame-only model (K = 0) is left to guess, a graph over frames is not.
+Every frame shows ``1 + distractors`` objects with colour, texture, outline, size and place drawn from one distribution,
+in random depth order. One of them, the primary, returns in every frame with the same look while it moves and deforms;
+the others are new in each frame. A single frame does not show which object is the primary, so a frame-only model
+(K = 0) can only guess, but a graph over frames can tell.
 """
 
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agnn_lit.config import DataConfig, register
 
-_HARMONICS = np.arange(2, 5)  # of the outline: 2 is an ellipse, 3 and 4 give corners
-_KEPT_BYTES = 2**18  # a video that is no larger keeps its frames; the default videos are
+_HARMONICS = np.arange(2, 5)  # of the outline: 2 gives an ellipse, 3 and 4 give corners
+_KEPT_BYTES = 2**18  # videos up to this size keep their frames in memory
 
 
 @dataclass(frozen=True)
 class Look:
-    """What stays the same when the primary returns."""
+    """Appearance of an object, which the primaries keep in all frames."""
 
     colour: NDArray[np.float64]  # (3,), RGB in [0, 1]
     stripe_colour: NDArray[np.float64]  # (3,)
@@ -36,13 +38,15 @@ class Look:
 
 @dataclass(frozen=True)
 class SyntheticVideo:
-    """One generated video; a pure function of its fields. Satisfies :class:`agnn_lit.data.video.Video`."""
+    """A generated :class:`agnn_lit.data.video.Video`, a pure function of its fields.
+
+    ``key`` is the entropy of all random draws; see :class:`agnn_lit.config.SyntheticConfig` for the others.
+    """
 
     name: str
-    key: tuple[int, ...]  # entropy of every draw
-    length: int  # frames
-    height: int
-    width: int
+    key: tuple[int, ...]
+    length: int
+    size: tuple[int, int]
     primaries: int = 1
     distractors: int = 2
     texture: float = 0.0
@@ -52,13 +56,8 @@ class SyntheticVideo:
     def __len__(self) -> int:
         return self.length
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.height, self.width
-
     def frame_name(self, index: int) -> str:
-        """Return the name that the frame's files would have, without extension."""
+        """Return the number of the frame as its name."""
         return f"{index:05d}"
 
     def frame(self, index: int) -> NDArray[np.uint8]:
@@ -70,12 +69,12 @@ class SyntheticVideo:
         return np.minimum(self._drawn(index)[1], 1)
 
     def objects(self, index: int) -> NDArray[np.uint8] | None:
-        """Return the primary that each pixel of frame ``index`` shows, (H, W), from 1; 0 for none."""
+        """Return the primaries' ids in frame ``index``, (H, W), from 1; 0: none."""
         return self._drawn(index)[1].copy()
 
     def _drawn(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Frame and mask, drawn once where the video is small."""
-        if 4 * self.length * self.height * self.width > _KEPT_BYTES:
+        """Return frame and mask; small videos keep them."""
+        if 4 * self.length * math.prod(self.size) > _KEPT_BYTES:
             return _render(self, index)
         if index not in self._kept:
             self._kept[index] = self._render(index)
@@ -92,7 +91,7 @@ class SyntheticVideo:
         def colour() -> NDArray[np.float64]:
             return np.array(colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0.6, 1.0), rng.uniform(0.6, 1.0)))
 
-        side = min(self.height, self.width)
+        side = min(self.size)
         return Look(
             colour=colour(),
             stripe_colour=colour(),
@@ -105,11 +104,10 @@ class SyntheticVideo:
 
     @cached_property
     def _looks(self) -> list[Look]:
-        """Of the primaries."""
         return [self._draw_look(self._stream(0, number)) for number in range(self.primaries)]
 
     def _stream(self, kind: int, number: int) -> np.random.Generator:
-        """Draws of a primary; those of the first do not depend on how many there are."""
+        """Return the random generator of a primary, which does not depend on the number of primaries."""
         return self._rng(kind) if number == 0 else self._rng(4, kind, number)
 
     @cached_property
@@ -117,13 +115,12 @@ class SyntheticVideo:
         return [self._path(number) for number in range(self.primaries)]
 
     def _path(self, number: int) -> NDArray[np.float64]:
-        """Centres of a primary, (length, 2) as y, x: straight lines, reflected at the borders.
+        """Centres of a primary, (length, 2) as y, x, on a straight line that is reflected at the borders.
 
-        The start is uniform and reflection keeps it so: at each frame the place has the distribution
-        that the distractors' places are drawn from.
+        Reflection keeps the uniform distribution of the start, from which the distractors' places are drawn, too.
         """
         rng = self._stream(1, number)
-        extent = np.array([self.height, self.width], dtype=np.float64)
+        extent = np.array(self.size, dtype=np.float64)
         start, angle = rng.uniform(0, extent), rng.uniform(0, 2 * np.pi)
         step = self.speed * np.array([np.sin(angle), np.cos(angle)])
         straight = start + step * np.arange(self.length)[:, None]
@@ -133,8 +130,9 @@ class SyntheticVideo:
     def _background(self) -> NDArray[np.float64]:
         """A dull colour field (H, W, 3), the same in every frame."""
         rng = self._rng(2)
-        y, x = np.mgrid[: self.height, : self.width] / max(self.size)
-        field = np.zeros((self.height, self.width))
+        height, width = self.size
+        y, x = np.mgrid[:height, :width] / max(self.size)
+        field = np.zeros(self.size)
         for _ in range(4):
             fy, fx, phase = rng.uniform(-3, 3), rng.uniform(-3, 3), rng.uniform(0, 2 * np.pi)
             field += np.sin(2 * np.pi * (fy * y + fx * x) + phase) / 4
@@ -150,7 +148,7 @@ class SyntheticVideo:
         centre: NDArray[np.float64],
         wobble: NDArray[np.float64],
     ) -> None:
-        """Draw an object over ``image`` (H, W, 3), and note it in ``owner`` (H, W); only its box is touched."""
+        """Draw an object on ``image`` (H, W, 3) and write its number to ``owner`` (H, W), within its bounding box."""
         amplitudes = look.amplitudes + wobble
         reach = look.radius * (1 + np.abs(amplitudes).sum())
         top, left = np.maximum(np.floor(centre - reach), 0).astype(int)
@@ -180,80 +178,38 @@ class SyntheticVideo:
             wobble = self.deformation * rng.uniform(-0.5, 0.5, size=len(_HARMONICS))
             self._paint(image, owner, int(which), look, centres[which], wobble)
         image += 0.02 * rng.standard_normal(size=image.shape, dtype=np.float32)
-        return (np.clip(image, 0, 1) * 255).astype(np.uint8), np.where(owner < self.primaries, owner + 1, 0).astype(
-            np.uint8
-        )
+        ids = np.where(owner < self.primaries, owner + 1, 0).astype(np.uint8)
+        return (np.clip(image, 0, 1) * 255).astype(np.uint8), ids
 
 
 @lru_cache(maxsize=16)
 def _render(video: SyntheticVideo, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Frame and mask, kept for a moment: whoever asks for the one mostly asks for the other next."""
+    """Return frame and mask, cached since both are usually requested one after the other."""
     return video._render(index)
 
 
-def synthetic_videos(
-    split: str,
-    count: int,
-    *,
-    length: int,
-    size: tuple[int, int],
-    primaries: int = 1,
-    distractors: int = 2,
-    texture: float = 0.0,
-    deformation: float = 0.2,
-    speed: float = 4.0,
-    seed: int = 0,
-) -> list[SyntheticVideo]:
-    """Return ``count`` videos of a split; the videos of "train" and "test" never share a draw.
+def synthetic_videos(split: str, count: int, *, seed: int = 0, **fields: Any) -> list[SyntheticVideo]:
+    """Return ``count`` videos of a split; the videos of "train" and "test" never share a random draw.
 
     Args:
         split: "train" or "test".
         count: number of videos.
-        length: frames of each.
-        size: height and width in pixels.
-        primaries: objects that return in every frame.
-        distractors: further objects, new in each frame.
-        texture: 0 for plain colours to 1 for full stripes.
-        deformation: relative change of the outline from frame to frame.
-        speed: of the primary, pixels a frame.
-        seed: of the whole set.
+        seed: seed of all videos.
+        fields: ``length``, ``size`` and others of :class:`SyntheticVideo`.
 
     Raises:
-        ValueError: for another split.
+        ValueError: another split.
     """
     streams = {"train": 0, "test": 1}
     if split not in streams:
         raise ValueError(f"split {split!r}: the synthetic videos have the splits {' and '.join(streams)}")
-    return [
-        SyntheticVideo(
-            name=f"{split}-{number:04d}",
-            key=(seed, streams[split], number),
-            length=length,
-            height=size[0],
-            width=size[1],
-            primaries=primaries,
-            distractors=distractors,
-            texture=texture,
-            deformation=deformation,
-            speed=speed,
-        )
-        for number in range(count)
-    ]
+    keys = [(seed, streams[split], number) for number in range(count)]
+    return [SyntheticVideo(f"{split}-{key[2]:04d}", key, **fields) for key in keys]
 
 
 @register("data.name", "synthetic")
 def synthetic(cfg: DataConfig, split: str) -> list[SyntheticVideo]:
     """Return the generated videos of a split."""
-    s = cfg.synthetic
-    return synthetic_videos(
-        split,
-        s.train_videos if split == "train" else s.test_videos,
-        length=s.length,
-        size=s.size,
-        primaries=s.primaries,
-        distractors=s.distractors,
-        texture=s.texture,
-        deformation=s.deformation,
-        speed=s.speed,
-        seed=s.seed,
-    )
+    fields = asdict(cfg.synthetic)
+    counts = {"train": fields.pop("train_videos"), "test": fields.pop("test_videos")}
+    return synthetic_videos(split, counts.get(split, 0), **fields)

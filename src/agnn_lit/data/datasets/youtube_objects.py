@@ -12,10 +12,10 @@ from agnn_lit.data.video import DiskVideo, need_folder, pair_by_name
 def index_youtube_objects(root: Path) -> list[DiskVideo]:
     """List YouTube-Objects: ``JPEGImages/<class>/<video>/*.jpg``, ``Annotations/<class>/<video>/*.png``.
 
-    Only some frames (one in ten) are annotated. Names are ``<class>/<video>``.
+    Every tenth frame is annotated. Videos are named ``<class>/<video>``.
 
     Raises:
-        DataError: folders missing.
+        DataError: a folder is missing.
     """
     images = need_folder(root / "JPEGImages", "YouTube-Objects: JPEGImages/<class>/<video>/*.jpg")
     return [
@@ -36,7 +36,7 @@ def index_youtube_objects(root: Path) -> list[DiskVideo]:
     needs_root=True,
     root_variable="AGNN_YOUTUBE_OBJECTS_ROOT",
     protocol="youtube_objects",
-    mask_sizes_differ=True,  # its protocol resizes predictions, and reports it
+    mask_sizes_differ=True,  # its protocol resizes predictions and reports that
 )
 def youtube_objects(cfg: DataConfig, split: str) -> list[DiskVideo]:  # noqa: ARG001 - there is one split
     """List all videos; there is no official split."""
