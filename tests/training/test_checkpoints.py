@@ -266,7 +266,7 @@ def test_a_torn_checkpoint_is_refused_and_the_earlier_one_survives_a_full_disk(t
     with pytest.raises(OSError, match="No space left"):
         train(train_config("trainer.max_epochs=2"), Run(run.folder))
     assert run.last.read_bytes() == good
-    assert not list(run.folder.rglob("*.partial"))
+    assert not list((run.folder / "checkpoints").glob(".*"))
     monkeypatch.undo()
     run.last.write_bytes(good[: len(good) // 2])
     code, said = finish(tmp_path, f"run={run.folder}")
@@ -279,7 +279,7 @@ def test_a_torn_checkpoint_is_refused_and_the_earlier_one_survives_a_full_disk(t
 SMALL_DISK = """
 mkdir disk && mount -t tmpfs -o size=$1 none disk && mkdir disk/w && cd disk/w && shift || exit 99
 "$PYTHON" -m agnn_lit.train "$@" 2> ../../said; echo $? > ../../code
-cp runs/agnn/x/checkpoints/last.ckpt ../../kept.ckpt; find . -name '*.partial' > ../../partial
+cp runs/agnn/x/checkpoints/last.ckpt ../../kept.ckpt; find runs/agnn/x/checkpoints -name '.*' > ../../partial
 mount -o remount,size=64m ../../disk && "$PYTHON" -m agnn_lit.train run=runs/agnn/x 2>> ../../said; code=$?
 cp -r runs/agnn/x ../../x; exit $code
 """
