@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,18 +18,13 @@ from agnn_lit.shared.runs import Run
 from agnn_lit.training.build import build_datamodule, build_module
 from agnn_lit.training.fit import train
 from agnn_lit.training.warm_start import start_from
-from tests.command import call_command
+from tests.command import call_command, run_command
 from tests.configs import evaluate_config, train_config
 from tests.model import released
 
 pytestmark = pytest.mark.xdist_group("official")
 
 OFFICIAL = ("model=agnn_official", "backbone=deeplab_official", "model.channels=256", "model.rounds=5")
-
-
-def command(*words: str) -> subprocess.CompletedProcess[str]:
-    call = [sys.executable, "-m", "agnn_lit.commands.convert", *words]
-    return subprocess.run(call, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +35,8 @@ def files(tmp_path_factory) -> Path:
     draw = released.Draw(4)
     released.encoder_state(draw)
     torch.save({"model": draw.state}, folder / "e.pth")
-    for name in ("a", "e"):
-        done = command(f"official={folder}/{name}.pth", f"out={folder}/{name}.ckpt")
+    for name, run in (("a", run_command), ("e", call_command)):
+        done = run("convert", f"official={folder}/{name}.pth", f"out={folder}/{name}.ckpt", cwd=folder)
         assert done.returncode == 0, done.stderr
         print(done.stdout)
     return folder
@@ -55,7 +48,7 @@ def released_file(path: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("name", ["a", "e"], ids=["model", "encoder"])
 def test_there_and_back_on_the_command_line(files, tmp_path, name):
-    done = command(f"ckpt={files}/{name}.ckpt", f"out={tmp_path}/back.pth")
+    done = call_command("convert", f"ckpt={files}/{name}.ckpt", f"out={tmp_path}/back.pth", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "by their released names" in done.stdout
     back, before = released_file(tmp_path / "back.pth"), released_file(files / f"{name}.pth")
@@ -86,7 +79,7 @@ def test_the_checkpoint_knows_its_switches_and_its_preprocessing(files):
         (["ckpt=list.pth", "out=x.ckpt"], "ckpt=list.pth: not a file of agnn-train or agnn-convert"),
         (["official=list.pth", "out=list.pth"], "out=list.pth exists; overwrite=true replaces it"),
         (["official=short.pth", "out=x.ckpt"], "official=short.pth: not the released model:\n  missing: ConvGRU"),
-        (["ckpt=short.ckpt", "out=x.pth"], "ckpt=short.ckpt: the released model has no place for this"),
+        (["ckpt=short.ckpt", "out=x.pth"], "ckpt=short.ckpt: does not fit the released model"),
         (["offical=a.pth", "out=x.ckpt"], "there is no setting offical; did you mean official?"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
@@ -126,7 +119,7 @@ def test_a_model_that_computes_something_else_does_not_become_a_released_file(fi
     group, key, value = change
     content["hyper_parameters"]["config"][group][key] = value
     torch.save(content, tmp_path / "other.ckpt")
-    with pytest.raises(ConfigError, match=rf"(?s)computes something else than it was trained with:\n  {said}$"):
+    with pytest.raises(ConfigError, match=rf"(?s)differs from the released code's model:\n  {said}$"):
         convert(ConvertConfig(ckpt=str(tmp_path / "other.ckpt"), out=str(tmp_path / "x.pth")))
     assert not (tmp_path / "x.pth").exists()
 
@@ -136,7 +129,7 @@ def test_another_k_is_said(files, tmp_path, capsys):
     content["hyper_parameters"]["config"]["model"]["rounds"] = 3
     torch.save(content, tmp_path / "three.ckpt")
     convert(ConvertConfig(ckpt=str(tmp_path / "three.ckpt"), out=str(tmp_path / "x.pth")))
-    assert "trained with K = 3: change the released code's 5 to that" in capsys.readouterr().out
+    assert "trained with K = 3: set it in the released code, which has 5" in capsys.readouterr().out
 
 
 def test_an_output_that_cannot_be_written_is_refused(files, tmp_path):
@@ -167,7 +160,7 @@ def test_a_file_in_the_wrong_place_is_told_its_right_one(files):
     model = build_model(cfg, pretrained=False)
     for file, said in (
         ("a.pth", "agnn-convert official="),
-        ("e.ckpt", "it holds an encoder's start values: backbone.weights="),
+        ("e.ckpt", "it holds initial weights of an encoder: train from them with backbone.weights="),
         ("no.ckpt", "model.weights=.*no such checkpoint"),
     ):
         with pytest.raises(ConfigError, match=said):
@@ -283,4 +276,4 @@ def test_convert_is_a_function(files, tmp_path):
         convert(given)
     given.overwrite = True
     convert(given)
-    assert not list((tmp_path / "sub").glob("*.partial"))
+    assert not list((tmp_path / "sub").glob(".*"))

@@ -202,16 +202,14 @@ def test_all_of_a_long_list_is_shown():
 
 def test_ours_of_another_form_cannot_become_a_released_file():
     state = build_model(train_config("model.channels=256", small=True)).state_dict()
-    with pytest.raises(
-        ConfigError, match=r"the released model has no place for this:\n  missing: aggregate\.conv\.bias"
-    ):
+    with pytest.raises(ConfigError, match=r"does not fit the released model:\n  missing: aggregate\.conv\.bias"):
         to_released(state, Part.model, official().state_dict())
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ({"model": {"a": np.float64(1.0)}}, "it holds numpy.* which is no tensor and could run code"),
+        ({"model": {"a": np.float64(1.0)}}, "it holds numpy.* which is not a tensor and could run code"),
         ({"state_dict": {}}, r"holds the keys \['state_dict'\], not.*; ckpt= takes files of agnn-train"),
         ({"model": {}}, 'not {"model": names to tensors}'),
         ([1], "holds list, not"),

@@ -15,25 +15,25 @@ from agnn_lit.model.readout import ReadOut
 class AGNN(nn.Module):
     """Segment the primary objects in all frames of a clip together.
 
-    Frames are the nodes of a fully connected graph. For K rounds each node receives gated messages over
-    its loop edge and over the line edges from all other nodes, and a ConvGRU takes them in; all nodes of a
-    round read only states of the round before. The same weights serve every round and every pair.
-    With one frame there is no neighbour, and with K = 0 no graph: the read-out sees h^0 alone.
+    Frames are the nodes of a fully connected graph. In each of K rounds a node receives gated messages over its loop
+    edge and over the line edges from all other nodes, and a ConvGRU updates its state; all nodes of a round read only
+    states of the previous round. All rounds and pairs share weights. With K = 0 there is no graph: the read-out sees
+    h^0 alone.
 
     Args:
-        encoder: maps images (M, 3, H, W) to nodes (M, C, H', W'); it may hold a loop edge of its own.
+        encoder: maps images (M, 3, H, W) to nodes (M, C, H', W'); it may contain its own loop edge.
         channels: C.
-        frames: N', which only ``aggregation=concat`` fixes.
+        frames: N', which is only fixed with ``aggregation=concat``.
         rounds: K.
         loop_edge: attend within each frame, in every round.
         loop_reduction: the loop edge attends in C / loop_reduction channels.
         line_edge: form of W_c, ``symmetric`` or ``directed``.
-        gate: of each message; an option of ``model.gate``, and likewise:
-        aggregation: of the messages to a node;
-        update: of a node by its message;
-        readout: from node states to a mask.
-        auxiliary: also give a mask straight from h^0, by a 1×1 convolution (released code).
-        checkpoint_rounds: keep no activations of a round for the gradient, and compute it again there.
+        gate: an option of ``model.gate``.
+        aggregation: an option of ``model.aggregation``.
+        update: an option of ``model.update``.
+        readout: an option of ``model.readout``.
+        auxiliary: also predict a mask directly from h^0, by a 1×1 convolution (released code).
+        checkpoint_rounds: recompute each round in the backward pass (gradient checkpointing).
     """
 
     def __init__(
@@ -57,8 +57,7 @@ class AGNN(nn.Module):
         self.encoder = encoder
         self.rounds = rounds
         self.checkpoint_rounds = checkpoint_rounds
-        # The parts of the graph exist only when it is used: a parameter that no gradient
-        # reaches would be an error of the configuration (and of DistributedDataParallel).
+        # Parts of the graph exist only if they are used: DistributedDataParallel refuses parameters without gradient.
         self.loop_edge: nn.Module | None = None
         if loop_edge and rounds and option("model.aggregation", aggregation).facts.get("loop_edge", True):
             self.loop_edge = edges.LoopEdge(channels, max(1, channels // loop_reduction))
@@ -76,7 +75,7 @@ class AGNN(nn.Module):
 
     def propagate(self, h: Tensor) -> Tensor:
         """Pass messages for K rounds: nodes h^0 to h^K, both (B, N, C, H', W')."""
-        h = h.movedim(2, -1).contiguous().movedim(-1, 2)  # a position's channels side by side, as attention reads them
+        h = h.movedim(2, -1).contiguous().movedim(-1, 2)  # channels last in memory, as attention reads them
         for _ in range(self.rounds):
             if self.checkpoint_rounds and torch.is_grad_enabled():
                 h = checkpoint(self._round, h, use_reentrant=False, preserve_rng_state=False)  # nothing in it is random
@@ -94,22 +93,20 @@ class AGNN(nn.Module):
         return _split(updated, b)
 
     def read_out(self, last: Tensor, first: Tensor, size: tuple[int, int]) -> Tensor:
-        """Logits (B, N, H, W) of ``size`` from h^K and h^0, both (B, N, C, H', W')."""
+        """Map h^K and h^0, both (B, N, C, H', W'), to logits (B, N, *size)."""
         logits = self.readout(last.flatten(0, 1), first.flatten(0, 1))  # (B·N, 1, H', W')
         return _split(_upsample(logits, size), last.shape[0])  # (B, N, H, W)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map clips (B, N, 3, H, W), normalised, to mask logits (B, N, H, W)."""
+        """Map normalised clips (B, N, 3, H, W) to mask logits (B, N, H, W)."""
         return self.forward_with_auxiliary(images)[0]
 
     def forward_with_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """As :meth:`forward`, and the logits (B, N, H, W) of the auxiliary mask, or None without one."""
+        """As :meth:`forward`; also returns the logits (B, N, H, W) of the auxiliary mask, or None."""
         first = self.encode(images)
         height, width = images.shape[-2:]
         logits = self.read_out(self.propagate(first), first, (height, width))
-        if self.auxiliary is None:
-            return logits, None
-        return logits, self._auxiliary(self.auxiliary, first, (height, width))
+        return logits, None if self.auxiliary is None else self._auxiliary(self.auxiliary, first, (height, width))
 
     def forward_static(self, images: Tensor) -> Tensor:
         """Map static images (B, N, 3, H, W) to the logits (B, N, H, W) of the auxiliary mask, without the graph.
@@ -118,7 +115,7 @@ class AGNN(nn.Module):
             ValueError: the model has no auxiliary mask.
         """
         if self.auxiliary is None:
-            raise ValueError("static images are segmented by the auxiliary mask, and this model has none")
+            raise ValueError("static images need the auxiliary mask, and this model has none")
         height, width = images.shape[-2:]
         return self._auxiliary(self.auxiliary, self.encode(images), (height, width))
 
@@ -127,10 +124,10 @@ class AGNN(nn.Module):
 
 
 def _upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring logits (M, 1, H', W') to (M, *size) in fp32."""
+    """Upsample logits (M, 1, H', W') to (M, *size) in fp32."""
     return F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False).squeeze(1)
 
 
 def _split(frames: Tensor, clips: int) -> Tensor:
-    """Take the frames of a batch apart again: (B·N, …) to (B, N, …)."""
+    """Reshape (B·N, …) to (B, N, …)."""
     return frames.reshape(clips, -1, *frames.shape[1:])

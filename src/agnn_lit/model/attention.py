@@ -1,6 +1,6 @@
-"""Attention between the positions of two grids: plainly, in blocks that are not kept, and by torch's own kernels.
+"""Attention between the positions of two grids: plain, in recomputed blocks, and with PyTorch's fused kernels.
 
-Shapes: M grids, P positions that receive, Q positions that send, D channels of the scores, C channels of the values.
+Shapes: M grids, P receiving positions, Q source positions, D channels of the scores, C channels of the values.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-#: Scores of a block: as many rows as keep its passes within a processor's cache.
+#: Scores per block, which should fit into the CPU's cache.
 _BLOCK = 1 << 22
-#: Below so many scores a frame the plain way is the faster one.
+#: With fewer scores per frame, plain code is faster.
 _SMALL = 1 << 20
 
 
 def attend(scores: Tensor, values: Tensor) -> Tensor:
-    """Average values with softmax weights over the positions that they come from.
+    """Average values with softmax weights over the source positions.
 
     Args:
-        scores: (..., P, Q), row p scores the Q source positions for the receiving position p.
+        scores: (..., P, Q), row p scores the Q source positions for receiving position p.
         values: (..., Q, C).
 
     Returns:
@@ -33,10 +33,10 @@ def attend(scores: Tensor, values: Tensor) -> Tensor:
 
 
 def attend_back(scores: Tensor, values: Tensor) -> Tensor:
-    """Average values in the other direction, :func:`attend` of the transposed scores, without transposing them.
+    """As :func:`attend` with transposed scores, without transposing them.
 
     Args:
-        scores: (..., P, Q), column q scores the P source positions for the receiving position q.
+        scores: (..., P, Q), column q scores the P source positions for receiving position q.
         values: (..., P, C).
 
     Returns:
@@ -46,10 +46,10 @@ def attend_back(scores: Tensor, values: Tensor) -> Tensor:
 
 
 def choose(asked: str, query: Tensor, key: Tensor) -> str:
-    """Return the backend for some scores; ``auto`` picks by device, size, and whether a gradient is wanted.
+    """Return the backend; ``auto`` depends on the device, the size of the grid, and whether gradients are needed.
 
-    GPUs have kernels for it. On a CPU, blocks save the memory of large grids in training, where plain code keeps every
-    softmax until the gradient; small grids, and inference, take the plain way.
+    GPUs use fused kernels. On a CPU, blocks save memory for large grids in training, where plain code stores every
+    softmax for the backward pass.
     """
     if asked != "auto":
         return asked
@@ -66,7 +66,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, backend: str = "auto") 
         query: (M, P, D).
         key: (M, Q, D).
         value: (M, Q, C).
-        backend: how it is computed.
+        backend: see :func:`choose`.
 
     Returns:
         (M, P, C).
@@ -87,7 +87,7 @@ def attention_both_ways(query: Tensor, h_i: Tensor, h_j: Tensor, backend: str = 
         query: h_i W_c, (M, P, C).
         h_i: (M, P, C).
         h_j: (M, Q, C).
-        backend: how it is computed.
+        backend: see :func:`choose`.
 
     Returns:
         softmax(e) h_j over the columns of e, (M, P, C), and softmax(eᵀ) h_i over its rows, (M, Q, C).
@@ -97,7 +97,7 @@ def attention_both_ways(query: Tensor, h_i: Tensor, h_j: Tensor, backend: str = 
         scores = query @ h_j.transpose(-1, -2)  # (M, P, Q)
         return attend(scores, h_j), attend_back(scores, h_i)
     query, h_i, h_j = _cast(query, h_i, h_j)
-    if backend == "sdpa":  # its kernels do not give the scores away
+    if backend == "sdpa":  # fused kernels do not return the scores
         return (
             F.scaled_dot_product_attention(query, h_j, h_j, scale=1.0),
             F.scaled_dot_product_attention(h_j, query, h_i, scale=1.0),
@@ -106,7 +106,7 @@ def attention_both_ways(query: Tensor, h_i: Tensor, h_j: Tensor, backend: str = 
 
 
 def _cast(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """In autocast's precision, once, instead of block by block."""
+    """Cast to autocast's precision once, instead of for each block."""
     device = tensors[0].device.type
     if not torch.is_autocast_enabled(device):
         return tensors
@@ -119,22 +119,22 @@ def _blocks(rows: int, columns: int) -> Iterator[slice]:
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
-    """Precision that sums are taken in: fp32 at least."""
+    """Return the precision for sums: at least fp32."""
     return torch.float64 if dtype is torch.float64 else torch.float32
 
 
 def _zeros(*tensors: Tensor) -> list[Tensor]:
-    """To add gradients up in."""
+    """Return accumulators for sums."""
     return [torch.zeros_like(t, dtype=_wide(t.dtype)) for t in tensors]
 
 
 def _softmax_backward(grad: Tensor, weights: Tensor) -> Tensor:
-    """Gradient of the scores (b, Q) whose softmax over dimension 1 is ``weights``."""
+    """Return the gradient of scores (b, Q) whose softmax over dimension 1 is ``weights``."""
     return torch._softmax_backward_data(grad, weights, 1, weights.dtype)
 
 
 class _Blocked(torch.autograd.Function):
-    """Attention a block of rows at a time; weights are computed again for the gradient."""
+    """Attention by blocks of rows; attention scores are recomputed in the backward pass instead of stored."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -163,10 +163,10 @@ class _Blocked(torch.autograd.Function):
 
 
 class _BlockedPair(torch.autograd.Function):
-    """Both directions of a pair a block of rows at a time, each block of scores serving both.
+    """Both directions of a pair by blocks of rows, with each block of scores used for both.
 
-    The softmax over the rows runs across blocks: its weights are kept relative to the largest score of each column so
-    far, and their sum is divided out in the end.
+    The softmax over the rows spans all blocks: its weights are relative to the running maximum of each column, and are
+    divided by their sum at the end.
     """
 
     @staticmethod
@@ -196,12 +196,12 @@ class _BlockedPair(torch.autograd.Function):
         d_query, d_i = torch.empty_like(query), torch.empty_like(h_i)
         (d_j,) = _zeros(h_j)
         shared = (grad_j * to_j).sum(2, dtype=total.dtype).div_(total).neg_().to(h_j.dtype)  # (M, Q)
-        grad_j = (grad_j / total[:, :, None]).to(h_j.dtype)  # the sum of the weights divided out
+        grad_j = (grad_j / total[:, :, None]).to(h_j.dtype)  # divided by the sum of the weights
         for m in range(len(query)):
             for rows in _blocks(query.shape[1], h_j.shape[1]):
                 scores = query[m, rows] @ h_j[m].T  # (b, Q)
-                forth = scores.softmax(1)  # weights of frame j's positions for these
-                back = scores.sub_(largest[m]).exp_()  # of these positions for frame j's
+                forth = scores.softmax(1)  # weights of frame j's positions for this block
+                back = scores.sub_(largest[m]).exp_()  # weights of this block for frame j's positions
                 d_j[m] += forth.T @ grad_i[m, rows]
                 torch.mm(back, grad_j[m], out=d_i[m, rows])
                 d_scores = _softmax_backward(grad_i[m, rows] @ h_j[m].T, forth)

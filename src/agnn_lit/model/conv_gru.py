@@ -15,7 +15,7 @@ class ConvGRU(nn.Module):
 
     Args:
         channels: C of state and message.
-        kernel: side of the convolutions, odd.
+        kernel: size of the convolutions, odd.
     """
 
     def __init__(self, channels: int, kernel: int = 3) -> None:
@@ -30,7 +30,7 @@ class ConvGRU(nn.Module):
         z = torch.sigmoid(self.update(both))
         r = torch.sigmoid(self.reset(both))
         proposed = torch.tanh(self.candidate(torch.cat([message, r * state], dim=1)))
-        return torch.lerp(state.to(z.dtype), proposed, z)  # keeps nothing of its own for the gradient
+        return torch.lerp(state.to(z.dtype), proposed, z)  # stores no further tensor for the backward pass
 
 
 register("model.update", "gru3x3")(partial(ConvGRU, kernel=3))
@@ -39,13 +39,9 @@ register("model.update", "gru1x1")(partial(ConvGRU, kernel=1))
 
 @register("model.update", "replace")
 class Replace(nn.Module):
-    """The ablation without a unit: the message becomes the state.
+    """The ablation without a GRU: the message replaces the state."""
 
-    Args:
-        channels: C, which it does not need.
-    """
-
-    def __init__(self, channels: int) -> None:  # noqa: ARG002 - called as the others
+    def __init__(self, channels: int) -> None:  # noqa: ARG002 - same call as ConvGRU
         super().__init__()
 
     def forward(self, message: Tensor, state: Tensor) -> Tensor:  # noqa: ARG002 - same call as ConvGRU

@@ -1,4 +1,4 @@
-"""Checkpoints of the released code to ours, and back."""
+"""Convert checkpoints of the released code to ours, and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agnn_lit.shared.files import atomic_path
 
 
 def official_config() -> TrainConfig:
-    """Return what ``model=agnn_official backbone=deeplab_official`` composes."""
+    """Return the configuration of ``model=agnn_official backbone=deeplab_official``."""
     cfg: TrainConfig = typed({**released_model(), "name": "official"})
     return cfg
 
@@ -30,7 +30,7 @@ def _from_official(
     content: dict[str, Any] = {"converted_from": file.name}
     if part is Part.encoder:
         use = f"agnn-train model=agnn_official backbone=deeplab_official backbone.weights={out}"
-        said = f"{len(ours)} tensors of the encoder's start values; {use} trains from them"
+        said = f"{len(ours)} tensors of initial encoder weights; {use} trains from them"
         about = {"agnn_lit": part.value, "preprocessing": official.backbone.preprocessing}
         return {**content, **about, "state_dict": ours}, said
     named = {f"model.{name}": tensor for name, tensor in ours.items()}
@@ -45,9 +45,8 @@ def _to_official(file: Path, official: TrainConfig, expected: dict[str, Any]) ->
 
     content: Any = read_tensors(file)
     if not isinstance(content, dict) or "state_dict" not in content:
-        hint = (
-            "; official= takes files of the released code" if isinstance(content, dict) and "model" in content else ""
-        )
+        released = isinstance(content, dict) and "model" in content
+        hint = "; official= takes files of the released code" if released else ""
         raise ConfigError(f"ckpt={file}: not a file of agnn-train or agnn-convert (no state_dict){hint}")
     part = Part.encoder if content.get("agnn_lit") == Part.encoder.value else Part.model
     note = ""
@@ -57,13 +56,10 @@ def _to_official(file: Path, official: TrainConfig, expected: dict[str, Any]) ->
         trained = stored(content["hyper_parameters"]["config"])
         others = _differences(trained, official)
         if others:
-            raise ConfigError(
-                f"ckpt={file}: the released code computes something else than it was trained with:\n  {others}"
-            )
+            raise ConfigError(f"ckpt={file}: differs from the released code's model:\n  {others}")
         if trained.model.rounds != official.model.rounds:
-            note = (
-                f"; trained with K = {trained.model.rounds}: change the released code's {official.model.rounds} to that"
-            )
+            usual = official.model.rounds
+            note = f"; trained with K = {trained.model.rounds}: set it in the released code, which has {usual}"
     state = {name.removeprefix("model."): tensor for name, tensor in content["state_dict"].items()}
     try:
         said = f"{len(state)} tensors of the {part.value}, by their released names{note}"
@@ -73,7 +69,7 @@ def _to_official(file: Path, official: TrainConfig, expected: dict[str, Any]) ->
 
 
 def _differences(trained: TrainConfig, official: TrainConfig) -> str:
-    """List the settings that differ from the released code's; the number of rounds is free, since no tensor has it."""
+    """List the settings that differ from the released code's; the number of rounds affects no tensor."""
     ours, theirs = flatten(plain(trained)), flatten(plain(official))
     keys = [f"{group}.{key}" for group, values in released_model().items() for key in values]
     return "\n  ".join(
@@ -84,15 +80,11 @@ def _differences(trained: TrainConfig, official: TrainConfig) -> str:
 
 
 def convert(cfg: ConvertConfig) -> Path:
-    """Convert a file in the direction that is asked for; nothing is written unless every tensor has its place.
-
-    Returns:
-        The file written.
+    """Convert a file to or from the released code, and return the written file.
 
     Raises:
-        ConfigError: no input or two, an output that exists or cannot be written, a file that is not safe to load, a
-            model that the released code cannot compute, or tensors that are missing, unexpected, or of another shape
-            or type.
+        ConfigError: not exactly one input, an output that exists or cannot be written, a file that is not safe to load,
+            a model that the released code cannot compute, or tensors that do not fit.
     """
     import torch
 
@@ -108,7 +100,7 @@ def convert(cfg: ConvertConfig) -> Path:
     if out.exists() and not cfg.overwrite:
         raise ConfigError(f"out={out} exists; overwrite=true replaces it")
     official = official_config()
-    with torch.device("meta"):  # names, shapes and types without memory
+    with torch.device("meta"):  # names, shapes and types only
         expected = build_model(official, pretrained=False).state_dict()
     if cfg.official is None:
         content, said = _to_official(Path(cfg.ckpt or ""), official, expected)

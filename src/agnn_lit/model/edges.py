@@ -1,4 +1,4 @@
-"""The two kinds of attention edges: within a frame (loop edge) and between two frames (line edge).
+"""Attention edges within a frame (loop edge) and between two frames (line edge).
 
 Shapes: B clips, N frames of a clip, C channels, H×W feature grid, P = H·W positions.
 """
@@ -34,7 +34,7 @@ class LoopEdge(nn.Module):
         """Map states (M, C, H, W) to loop edges (M, C, H, W)."""
         query = self.w_f(h).flatten(2).transpose(1, 2)  # (M, P, inner)
         key = self.w_h(h).flatten(2).transpose(1, 2)  # (M, P, inner)
-        # α in the weights rather than on the result, so that the result need not be kept for its gradient.
+        # α scales the weights rather than the result, which then is not stored for the backward pass.
         assert self.w_l.bias is not None
         scaled = F.conv2d(h, self.alpha * self.w_l.weight, self.alpha * self.w_l.bias)
         value = scaled.flatten(2).transpose(1, 2)  # (M, P, C)
@@ -44,17 +44,17 @@ class LoopEdge(nn.Module):
 class LineEdge(nn.Module):
     """Inter-attention of two nodes, e_ij = h_i W_c h_jᵀ ∈ R^{P×P} (AGNN, eq. 3).
 
-    Row p of e_ij scores the positions of frame j for position p of frame i. With ``symmetric`` the weight
-    is W_c = ½(A + Aᵀ), hence e_ji = e_ijᵀ for every pair whatever the order of the frames; without, W_c is
-    free and each ordered pair has scores of its own, as in the released code.
+    Row p of e_ij scores the positions of frame j for position p of frame i. With ``symmetric``, W_c = ½(A + Aᵀ), hence
+    e_ji = e_ijᵀ for every pair; otherwise W_c is unconstrained and each ordered pair has its own scores, as in the
+    released code.
 
-    The start is a multiple of the identity: attention begins as similarity of features. The multiple gives
-    a position whose C features have a mean square of ½ a score of about 6 with itself: sharp enough to pick
-    out its like among thousands of positions, and not saturated.
+    W_c is initialised as a multiple of the identity, so that attention begins as similarity of features. A position
+    whose C features have a mean square of ½ then has a score of about 6 with itself: sharp enough to stand out among
+    thousands of positions, but not saturated.
 
     Args:
         channels: C of the node states.
-        symmetric: the form of W_c.
+        symmetric: form of W_c.
     """
 
     def __init__(self, channels: int, symmetric: bool = True) -> None:
@@ -71,7 +71,7 @@ class LineEdge(nn.Module):
     def forward(self, h_i: Tensor, h_j: Tensor) -> tuple[Tensor, Tensor]:
         """Messages of two frames to each other, m_ji = softmax(e_ij) h_j and m_ij = softmax(e_ji) h_i (AGNN, eq. 5).
 
-        Where W_c is symmetric, e_ji = e_ijᵀ: one matrix of scores serves both.
+        If W_c is symmetric, e_ji = e_ijᵀ: both use one matrix of scores.
 
         Args:
             h_i: (M, P, C).
@@ -87,5 +87,5 @@ class LineEdge(nn.Module):
 
 
 def optional_loop_edge(channels: int, reduction: int | None) -> LoopEdge | None:
-    """Return a loop edge for inside an encoder, which attends in channels / reduction channels; None without one."""
+    """Return a loop edge for an encoder, with ``channels / reduction`` inner channels, or None without reduction."""
     return None if reduction is None else LoopEdge(channels, max(1, channels // reduction))

@@ -1,8 +1,8 @@
 """Messages between nodes, their gates, and their aggregation.
 
 A message m_ji goes from node j to node i. Gates are options of ``model.gate``, called with C, and aggregations of
-``model.aggregation``, called with C and N'. Facts of an aggregation: ``loop_edge=False`` (it leaves the node's own
-message out) and ``fixed_frames=True`` (its weights are for one N').
+``model.aggregation``, called with C and N'. Facts of an aggregation: ``loop_edge=False`` (it ignores the node's own
+message) and ``fixed_frames=True`` (its weights depend on N').
 
 Shapes: B clips, N frames, C channels, H×W feature grid.
 """
@@ -19,24 +19,23 @@ from torch.utils.checkpoint import checkpoint
 from agnn_lit.config.registry import register
 from agnn_lit.model.edges import LineEdge
 
-#: From so many frames on, messages are computed again for the gradient rather than kept.
+#: From this number of frames on, messages are recomputed in the backward pass instead of stored.
 _MANY = 4
 
 
 def neighbour_messages(line_edge: LineEdge, h: Tensor) -> Tensor:
     """Messages from every other frame, m_ji = softmax(e_ij) h_j (AGNN, eq. 5).
 
-    The softmax runs over the positions of frame j, so that each position of frame i receives a convex
-    combination of the positions of frame j. (Printed with e_ji in some places: only with e_ij do the rows
-    of the attention belong to frame i while its weights range over frame j.) Where the line edge is symmetric,
-    e_ji = e_ijᵀ: a pair of frames is scored once for both directions.
+    The softmax runs over the positions of frame j, so that each position of frame i receives a convex combination of
+    the positions of frame j. (Some texts print e_ji, but only with e_ij do the rows belong to frame i and the weights
+    range over frame j.)
 
     Args:
-        line_edge: scores of a pair of nodes.
+        line_edge: computes the messages of a pair of nodes.
         h: node states (B, N, C, H, W), N at least 2.
 
     Returns:
-        (B, N, N-1, C, H, W): entry [b, i] holds the messages to node i, senders j ≠ i in rising order.
+        (B, N, N-1, C, H, W): entry [b, i] holds the messages to node i, in ascending order of the sender j ≠ i.
     """
     b, n, c, height, width = h.shape
     nodes = h.flatten(3).transpose(2, 3).unbind(1)  # N times (B, P, C)
@@ -48,15 +47,15 @@ def neighbour_messages(line_edge: LineEdge, h: Tensor) -> Tensor:
 
 
 def _on_grid(message: Tensor, h: Tensor) -> Tensor:
-    """Message (B, P, C) as (B, C, H, W)."""
+    """Reshape a message (B, P, C) to (B, C, H, W)."""
     return message.transpose(1, 2).reshape(*message.shape[:1], -1, *h.shape[-2:])
 
 
 @register("model.gate", "channel")
 class ChannelGate(nn.Module):
-    """One weight a channel, g = σ(GAP(W_g * m + b_g)) ∈ [0, 1]^C (AGNN, eq. 6).
+    """One weight per channel, g = σ(GAP(W_g * m + b_g)) ∈ [0, 1]^C (AGNN, eq. 6).
 
-    W_g is a 1×1 convolution, which commutes with the average over positions: it is applied after it.
+    W_g is a 1×1 convolution, which commutes with the average over positions and is applied after it.
     """
 
     def __init__(self, channels: int) -> None:
@@ -70,7 +69,7 @@ class ChannelGate(nn.Module):
 
 @register("model.gate", "spatial")
 class SpatialGate(nn.Module):
-    """One weight a position, g = σ(W_g * m) ∈ [0, 1]^{H×W}, without bias, as in the released code."""
+    """One weight per position, g = σ(W_g * m) ∈ [0, 1]^{H×W}, without bias, as in the released code."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -83,40 +82,32 @@ class SpatialGate(nn.Module):
 
 @register("model.gate", "none")
 class NoGate(nn.Identity):
-    """Pass every message as it is.
+    """Pass every message unchanged."""
 
-    Args:
-        channels: C, which it does not need.
-    """
-
-    def __init__(self, channels: int) -> None:  # noqa: ARG002 - called as the others
+    def __init__(self, channels: int) -> None:  # noqa: ARG002 - same call as the others
         super().__init__()
 
 
 class SumMessages(nn.Module):
-    """Add the gated messages to a node up, m_i = Σ_j g_ji ⊙ m_ji (AGNN, eq. 7), its own included where there is one.
+    """Sum the gated messages to a node, its own included, m_i = Σ_j g_ji ⊙ m_ji (AGNN, eq. 7).
 
-    A pair of frames is added before the next one is scored, so that memory grows as the frames do and not as their
-    pairs. From four frames on, nothing of a pair is kept for the gradient; it is computed again there.
-
-    Args:
-        channels: C, and
-        frames: N', which it does not need.
-        mean: divide by the number of messages.
+    Messages of a pair of frames are added before the next pair is scored, so that memory grows with the number of
+    frames, not of pairs. From four frames on, each pair is recomputed in the backward pass instead of stored.
+    ``mean`` divides by the number of messages.
     """
 
-    def __init__(self, channels: int, frames: int, mean: bool = False) -> None:  # noqa: ARG002 - called as the others
+    def __init__(self, channels: int, frames: int, mean: bool = False) -> None:  # noqa: ARG002 - same call as concat
         super().__init__()
         self.mean = mean
 
     def forward(self, h: Tensor, own: Tensor | None, line_edge: LineEdge, gate: nn.Module) -> Tensor:
-        """Join the messages to each node.
+        """Aggregate the messages to each node.
 
         Args:
             h: node states (B, N, C, H, W).
             own: gated message of the loop edge, (B, N, C, H, W), or None without one.
-            line_edge: gives the messages of a pair of nodes.
-            gate: of a message.
+            line_edge: computes the messages of a pair of nodes.
+            gate: maps messages (M, C, H, W) to gated messages.
 
         Returns:
             (B, N, C, H, W).
@@ -131,7 +122,6 @@ class SumMessages(nn.Module):
         totals = [None] * n if own is None else list(own.unbind(1))
         for i, j in combinations(range(n), 2):
             if n >= _MANY and torch.is_grad_enabled():
-                # Nothing in it is random.
                 pair = checkpoint(gated_pair, nodes[i], nodes[j], use_reentrant=False, preserve_rng_state=False)
             else:
                 pair = gated_pair(nodes[i], nodes[j])
@@ -139,7 +129,7 @@ class SumMessages(nn.Module):
                 before = totals[k]
                 totals[k] = message if before is None else before + message
         found = [torch.zeros_like(h[:, 0]) if t is None else t for t in totals]
-        total = torch.stack([t.movedim(1, -1) for t in found], dim=1).movedim(-1, 2)  # channels stay side by side
+        total = torch.stack([t.movedim(1, -1) for t in found], dim=1).movedim(-1, 2)  # channels last in memory
         return total / max(n - (own is None), 1) if self.mean else total
 
 
@@ -149,13 +139,9 @@ register("model.aggregation", "mean")(partial(SumMessages, mean=True))
 
 @register("model.aggregation", "concat", loop_edge=False, fixed_frames=True)
 class ConcatMessages(nn.Module):
-    """Join the N'-1 neighbour messages side by side with a 3×3 convolution, as in the released code.
+    """Concatenate the N'-1 neighbour messages and apply a 3×3 convolution, as in the released code.
 
-    That fixes the number of frames, and leaves the node's own message out.
-
-    Args:
-        channels: C.
-        frames: N'.
+    This fixes N' = ``frames``, and ignores the node's own message.
     """
 
     def __init__(self, channels: int, frames: int) -> None:
@@ -164,16 +150,16 @@ class ConcatMessages(nn.Module):
         self.conv = nn.Conv2d((frames - 1) * channels, channels, 3, padding=1)
 
     def forward(self, h: Tensor, own: Tensor | None, line_edge: LineEdge, gate: nn.Module) -> Tensor:  # noqa: ARG002
-        """Join the messages to each node; as :meth:`SumMessages.forward`.
+        """Aggregate the messages to each node; see :meth:`SumMessages.forward`.
 
         Raises:
-            ValueError: another number of frames than it was built for.
+            ValueError: the number of frames differs from N'.
         """
         b, n, c, height, width = h.shape
         if n != self.frames:
             raise ValueError(
                 f"aggregation concat was built for {self.frames} frames and received {n}: "
-                "its convolution has one block of weights a neighbour; use sum or mean to change N'"
+                "its convolution has one block of weights per neighbour; use sum or mean to change N'"
             )
         messages = neighbour_messages(line_edge, h)  # (B, N, N-1, C, H, W)
         gated = gate(messages.flatten(0, 2)).reshape(b * n, (n - 1) * c, height, width)

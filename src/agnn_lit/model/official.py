@@ -1,13 +1,12 @@
-"""Weights of the released code (carrierlxk/AGNN): its names for the tensors of the official variant, both ways.
+"""Weights of the released code (carrierlxk/AGNN): convert tensor names of the official variant, both ways.
 
-Two files exist: the trained model (``attention_agnn_51.pth``), and the encoder's start values
+Two files exist: the trained model (``attention_agnn_51.pth``), and initial encoder weights
 (``deeplab_davis_12_0.pth``). Both hold ``{"model": names to tensors}``, saved from ``DataParallel``, with names that
 start with ``module.``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from typing import Any
 from torch import Tensor
 
 from agnn_lit.config import ConfigError
-from agnn_lit.model.weights import list_mismatches, read_tensors
+from agnn_lit.model.weights import list_mismatches, read_tensors, replace_prefix
 
-#: Beginnings of names, ours and theirs in the whole model.
+#: Prefixes of names, ours and the released model's.
 _NAMES = (
     *((f"encoder.body.{part}", f"encoder.{part}") for part in ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")),
     ("encoder.pooled.1", "encoder.layer5.conv"),
@@ -47,34 +46,30 @@ _PREFIX = "module."
 
 
 class Part(Enum):
-    """What a file holds."""
+    """Content of a file."""
 
     model = "model"
     encoder = "encoder"
 
 
-#: What the names in a file of the encoder alone lack of those in the whole model.
+#: Prefix of names in the whole model that the encoder's file omits.
 _LEAD = {Part.model: "", Part.encoder: "encoder."}
 
 
-def _renamed(name: str, pairs: Iterable[tuple[str, str]]) -> str:
-    return next((new + name[len(old) :] for old, new in pairs if f"{name}.".startswith(f"{old}.")), name)
-
-
 def released_name(ours: str) -> str:
-    """Name in the released model of a tensor of ours; a name without counterpart comes back as it is."""
-    return _renamed(ours, _NAMES)
+    """Return the name of our tensor in the released model; a name without counterpart is returned unchanged."""
+    return replace_prefix(ours, _NAMES)
 
 
 def our_name(released: str) -> str:
-    """Name of ours of a tensor of the released model; a name without counterpart comes back as it is."""
-    return _renamed(released, ((theirs, ours) for ours, theirs in _NAMES))
+    """Return our name of a tensor of the released model; a name without counterpart is returned unchanged."""
+    return replace_prefix(released, [(theirs, ours) for ours, theirs in _NAMES])
 
 
-def _turned(name: str, tensor: Tensor) -> Tensor:
-    """A tensor in the other's form, given ours' name; its own inverse.
+def _convert(name: str, tensor: Tensor) -> Tensor:
+    """Convert a tensor with our ``name`` to the other code's form, in either direction.
 
-    A linear layer multiplies by the transpose of its weight, so linear_e.weight is W_cᵀ; gamma is a vector of one.
+    A linear layer multiplies by the transpose of its weight, so linear_e.weight is W_cᵀ; gamma has one element.
     """
     if name == "line_edge.weight" and tensor.ndim == 2:
         return tensor.T.contiguous()
@@ -87,10 +82,10 @@ def read_released(file: Path) -> tuple[dict[str, Tensor], Part]:
     """Read a file of the released code, as weights only.
 
     Returns:
-        Its tensors by their names without ``module.``, and what the file holds.
+        Tensors by name, without ``module.``, and the kind of file.
 
     Raises:
-        ConfigError: no such file, one that is not safe to load, or that holds no ``{"model": names to tensors}``.
+        ConfigError: a file that does not exist, is not safe to load, or holds no ``{"model": names to tensors}``.
     """
     content = read_tensors(file)
     state: Any = content.get("model") if isinstance(content, dict) else None
@@ -100,7 +95,7 @@ def read_released(file: Path) -> tuple[dict[str, Tensor], Part]:
         raise ConfigError(f'{file}: holds {found}, not {{"model": names to tensors}} as the released code saves{hint}')
     plain = {str(name).removeprefix(_PREFIX): tensor for name, tensor in state.items()}
     if len(plain) != len(state):
-        raise ConfigError(f"{file}: has tensors twice, with and without {_PREFIX} before their name")
+        raise ConfigError(f"{file}: has the same tensors with and without the prefix {_PREFIX}")
     return plain, Part.model if any(name.startswith("encoder.") for name in plain) else Part.encoder
 
 
@@ -109,44 +104,43 @@ def _of(part: Part, state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_released(state: dict[str, Tensor], part: Part, expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the tensors of the released code to ours.
+    """Convert tensors of the released code to ours.
 
     Args:
-        state: what :func:`read_released` returned.
-        part: likewise.
+        state: tensors from :func:`read_released`.
+        part: kind of file from :func:`read_released`.
         expected: state dict of the official variant, for its names, shapes and types.
 
     Raises:
-        ConfigError: tensors that are missing, unexpected, or of another shape or type, all of them listed by their
-            released names.
+        ConfigError: lists all tensors that are missing, unexpected, or of another shape or type, by released name.
     """
     lead = _LEAD[part]
-    wanted = {released_name(k).removeprefix(lead): _turned(k, v) for k, v in _of(part, expected).items()}
+    wanted = {released_name(k).removeprefix(lead): _convert(k, v) for k, v in _of(part, expected).items()}
     problems = list_mismatches(state, wanted)
     if problems:
         raise ConfigError(f"not the released {part.value}:\n  {problems}")
-    return {our_name(lead + k): _turned(our_name(lead + k), v) for k, v in state.items()}
+    return {our_name(lead + k): _convert(our_name(lead + k), v) for k, v in state.items()}
 
 
 def to_released(state: dict[str, Tensor], part: Part, expected: dict[str, Tensor]) -> dict[str, Any]:
-    """Rename our tensors to the released code's, in the form that it loads.
+    """Convert our tensors to a checkpoint of the released code.
 
     Args:
-        state: names of ours to tensors.
-        part: the whole model, or the encoder with the auxiliary mask's classifier.
+        state: tensors by our names.
+        part: the whole model, or the encoder with the auxiliary classifier.
         expected: state dict of the official variant, for its names, shapes and types.
 
     Returns:
-        ``{"epoch": 0, "model": names to tensors}``, the names starting with ``module.``.
+        ``{"epoch": 0, "model": names to tensors}``, with names that start with ``module.``.
 
     Raises:
-        ConfigError: tensors that the released code has no place for, or lacks, all of them listed.
+        ConfigError: lists all tensors that the released code does not have, or that are missing.
     """
     problems = list_mismatches(state, _of(part, expected))
     if problems:
-        raise ConfigError(f"the released {part.value} has no place for this:\n  {problems}")
+        raise ConfigError(f"does not fit the released {part.value}:\n  {problems}")
     lead = _LEAD[part]
     return {
         "epoch": 0,
-        "model": {_PREFIX + released_name(k).removeprefix(lead): _turned(k, v) for k, v in state.items()},
+        "model": {_PREFIX + released_name(k).removeprefix(lead): _convert(k, v) for k, v in state.items()},
     }

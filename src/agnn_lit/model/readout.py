@@ -1,4 +1,4 @@
-"""From the states of a node to the logits of its mask (AGNN, section 3.4)."""
+"""Predict the logits of a mask from the states of its node (AGNN, section 3.4)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ReadOut(nn.Module):
     """Convolutions over [h^K, h^0].
 
     Args:
-        kind: option of ``model.readout``, called with C: a module that maps (M, 2C, H, W) to (M, 1, H, W).
+        kind: option of ``model.readout``, called with C; returns a module that maps (M, 2C, H, W) to (M, 1, H, W).
         channels: C of the states.
     """
 

@@ -1,9 +1,9 @@
-"""Start values of a backbone: by torchvision's name for them, or from a local file; tensors compared by name."""
+"""Initial weights of a backbone, by torchvision name or from a file; comparison of tensors by name."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -14,22 +14,23 @@ from torchvision.models import get_weight
 
 from agnn_lit.config import ConfigError
 
-#: Tensors of the published files that have no place here: classifiers of the original tasks.
-_DROPPED = ("fc.", "classifier.4.", "aux_classifier.")
+#: Prefixes in torchvision's segmentation networks, and ours.
+_SEGMENTATION = (
+    ("backbone", "body"),
+    ("classifier.0", "aspp"),
+    ("classifier.1", "head.0"),
+    ("classifier.2", "head.1"),
+)
 
 
 class WeightsError(ConfigError):
-    """Start values that cannot be had, or do not fit the network."""
+    """Weights that cannot be loaded or do not fit the network."""
 
 
 def list_mismatches(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """Say which tensors are missing, unexpected, or of another shape or type; empty when all fit.
+    """List the tensors of ``given`` that are missing, unexpected, or of another shape or type; empty if all fit.
 
-    Counters of batches may be missing: they came with PyTorch 0.4.1 and change no result.
-
-    Args:
-        given: names to tensors.
-        expected: likewise, for their names, shapes and types.
+    ``num_batches_tracked`` may be missing: PyTorch 0.4.1 introduced it, and it changes no result.
     """
     problems = [f"missing: {k}" for k in sorted(expected.keys() - given.keys()) if "num_batches" not in k]
     problems += [f"unexpected: {k}" for k in sorted(given.keys() - expected.keys())]
@@ -48,22 +49,19 @@ def load_backbone_weights(
     auxiliary: nn.Module | None = None,
     preprocessing: str = "imagenet",
 ) -> None:
-    """Load start values into an encoder, from a segmentation or a classification network, or from agnn-convert.
+    """Load the weights of a segmentation or classification network, or a file of agnn-convert, into an encoder.
 
-    A classification network fills the body and leaves ASPP and head at their random start; a loop edge in the
-    encoder, which torchvision's networks do not have, stays at its start as well.
+    A classification network only fills the body. ASPP, head and a loop edge, if the weights lack them, stay random.
 
     Args:
-        encoder: to load into.
-        weights: a torchvision name, for example ``DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1`` or
-            ``ResNet50_Weights.IMAGENET1K_V2``, the path of a file with such a state dict, or an encoder file of
-            agnn-convert.
-        auxiliary: the auxiliary mask's classifier, which an encoder file holds, too.
-        preprocessing: of the run; the file must have been trained with the same, torchvision's with imagenet.
+        encoder: network to load into.
+        weights: a torchvision name, such as ``DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1`` or
+            ``ResNet50_Weights.IMAGENET1K_V2``, a file with such a state dict, or an encoder file of agnn-convert.
+        auxiliary: classifier of the auxiliary mask, which an encoder file also holds.
+        preprocessing: input normalisation of the run, which must be that of the weights (torchvision: imagenet).
 
     Raises:
-        WeightsError: unknown name, no network, unreadable file, another preprocessing, or tensors that are missing,
-            unexpected, or of another shape or type, all of them listed.
+        WeightsError: unknown name, failed download, unreadable file, another preprocessing, or tensors that do not fit.
     """
     file = Path(weights).expanduser()
     content = _read(file) if file.suffix in (".pth", ".pt", ".ckpt") or file.exists() else download(weights)
@@ -93,7 +91,7 @@ def load_backbone_weights(
 
 
 def _split(state: dict[str, Tensor], *, with_loop_edge: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Tensors of an encoder file by their names in the encoder, and those of the auxiliary mask's classifier."""
+    """Split an encoder file into the tensors of the encoder and of the auxiliary classifier."""
     encoder = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
     if not with_loop_edge:
         encoder = {k: v for k, v in encoder.items() if not k.startswith("loop_edge.")}
@@ -101,41 +99,32 @@ def _split(state: dict[str, Tensor], *, with_loop_edge: bool) -> tuple[dict[str,
 
 
 def _translate(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], bool]:
-    """Rename torchvision's tensors to ours; true when ASPP and head are among them."""
-    whole = any(key.startswith("classifier.0.convs.") for key in state)
-    renamed = {}
-    for key, value in state.items():
-        if whole and key.startswith(_DROPPED):
-            continue
-        if whole:
-            for old, new in (
-                ("backbone.", "body."),
-                ("classifier.0.", "aspp."),
-                ("classifier.1.", "head.0."),
-            ):
-                key = new + key[len(old) :] if key.startswith(old) else key
-            key = "head.1." + key[len("classifier.2.") :] if key.startswith("classifier.2.") else key
-        elif key.startswith(("fc.", "classifier.")):
-            continue
-        else:
-            key = "body." + key.removeprefix("features.")
-        renamed[key] = value
-    return renamed, whole
+    """Rename torchvision's tensors to ours, without classifiers; True if ASPP and head are among them."""
+    if any(key.startswith("classifier.0.convs.") for key in state):
+        dropped = ("fc.", "classifier.4.", "aux_classifier.")
+        return {replace_prefix(k, _SEGMENTATION): v for k, v in state.items() if not k.startswith(dropped)}, True
+    kept = {k: v for k, v in state.items() if not k.startswith(("fc.", "classifier."))}
+    return {"body." + k.removeprefix("features."): v for k, v in kept.items()}, False
+
+
+def replace_prefix(name: str, pairs: Sequence[tuple[str, str]]) -> str:
+    """Replace the first matching prefix (whole parts of a dotted name) by its counterpart."""
+    return next((new + name[len(old) :] for old, new in pairs if f"{name}.".startswith(f"{old}.")), name)
 
 
 def read_tensors(file: Path) -> Any:
-    """Read what torch has saved, as weights only: nothing in the file is run.
+    """Read a file of torch.save as weights only, which executes no code.
 
     Raises:
-        WeightsError: no such file, or one that cannot be loaded so, with the reason.
+        WeightsError: the file does not exist, or cannot be loaded as weights only.
     """
     if not file.is_file():
         raise WeightsError(f"{file}: no such file")
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever a broken file leads its unpickler into
+    except Exception as error:  # a broken file can make the unpickler raise any error
         held = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
-        reason = f"it holds {held[1]}, which is no tensor and could run code" if held else str(error).split("\n")[0]
+        reason = f"it holds {held[1]}, which is not a tensor and could run code" if held else str(error).split("\n")[0]
         raise WeightsError(f"{file}: cannot be loaded as weights only ({reason})") from error
 
 
@@ -147,24 +136,22 @@ def _read(file: Path) -> dict[str, Any]:
     if isinstance(state, dict) and (state.get("agnn_lit") or all(isinstance(v, Tensor) for v in state.values())):
         return state
     if isinstance(state, dict) and "hyper_parameters" in state:
-        raise WeightsError(f"backbone.weights={file}: holds a whole model; model.weights={file} trains on from it")
+        raise WeightsError(
+            f"backbone.weights={file}: holds a whole model; model.weights={file} starts training from it"
+        )
     if isinstance(state, dict) and "model" in state:
         raise WeightsError(
             f"backbone.weights={file}: looks like a file of the released code; convert it with "
-            f"agnn-convert official={file} out=FILE and take that"
+            f"agnn-convert official={file} out=FILE and use that file"
         )
     raise WeightsError(f"backbone.weights={file}: holds no state dict (names to tensors)")
 
 
 def download(name: str, key: str = "backbone.weights") -> dict[str, Any]:
-    """Return torchvision's tensors of a name, from its cache or the network.
-
-    Args:
-        name: such as ``ResNet50_Weights.IMAGENET1K_V2``.
-        key: setting that named them, for messages.
+    """Return torchvision's weights by name, such as ``ResNet50_Weights.IMAGENET1K_V2``, from its cache or the network.
 
     Raises:
-        WeightsError: unknown name, or they cannot be had; says which file to put where.
+        WeightsError: unknown name, or a failed download; states the setting ``key`` and where to put the file.
     """
     try:
         weights = get_weight(name)
@@ -181,6 +168,6 @@ def download(name: str, key: str = "backbone.weights") -> dict[str, Any]:
             f"{key}={name}: could not be downloaded ({error}).\n"
             f"  Put the file {Path(weights.url).name} (from {weights.url}) into {folder},\n"
             f"  or give its path: {key}=/path/to/{Path(weights.url).name}"
-            + (",\n  or train from a random start: backbone.weights=null" if key == "backbone.weights" else "")
+            + (",\n  or train from random weights: backbone.weights=null" if key == "backbone.weights" else "")
         ) from error
     return state
