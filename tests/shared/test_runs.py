@@ -35,11 +35,10 @@ import os, sys, time
 from pathlib import Path
 from agnn_lit.shared.runs import Run
 with Run(Path(sys.argv[1])).locked():
-    child = os.fork()
-    if child == 0:
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)  # by now it has closed the lock file
         time.sleep(60)
         os._exit(0)
-    print(child, flush=True)
     time.sleep(60)
 """
 
