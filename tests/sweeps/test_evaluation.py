@@ -29,14 +29,14 @@ def test_a_sweep_is_evaluated_as_a_whole(tmp_path):
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert f"{tmp_path}/seed-2: waiting, not trained to its end" in done.stderr
+    assert f"{tmp_path}/seed-2: waiting, training is not done" in done.stderr
     tables = {p: p.read_text() for p in tmp_path.glob("seed-*/evaluations/*/stages.csv")}
     assert {p.parents[2].name for p in tables} == {"seed-0", "seed-1"}
     for table in tables.values():
         assert [row.split(",")[0] for row in table.splitlines()[1:]] == ["raw", "scales", "flip", "crf"]
     times = {p: p.stat().st_mtime_ns for p in tables}
     again = subprocess.run([*command[:-2], "experiment=stages"], capture_output=True, text=True, check=False)
-    assert again.stdout.count("evaluated before") == 2
+    assert again.stdout.count("already evaluated") == 2
     assert {p: p.stat().st_mtime_ns for p in tables} == times
     refused = subprocess.run([*command, "out=x"], capture_output=True, text=True, check=False)
-    assert "out=x: several runs are evaluated" in refused.stderr
+    assert "out=x: not allowed for several runs" in refused.stderr

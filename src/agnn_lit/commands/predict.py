@@ -1,22 +1,18 @@
 """``agnn-predict``: masks for any footage."""
 
-import signal
 import sys
 
 from agnn_lit.commands.command_line import run_command
 from agnn_lit.config import PredictConfig
 from agnn_lit.data.video import DataError
 from agnn_lit.inference.prediction import predict
-
-
-def _stop(signum: int, frame: object) -> None:  # noqa: ARG001 - called by the interpreter
-    raise KeyboardInterrupt
+from agnn_lit.shared.processes import interrupt, receiving
 
 
 def _predict(cfg: PredictConfig) -> None:
-    signal.signal(signal.SIGTERM, _stop)
     try:
-        predict(cfg)
+        with receiving(interrupt):
+            predict(cfg)
     except OSError as error:
         print(
             f"agnn-predict: {error}\nfinished files are kept; fix this, then repeat the command to continue",

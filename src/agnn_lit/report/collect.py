@@ -187,15 +187,8 @@ def read_scores(path: Path, name: str | None = None, run: str | None = None) -> 
     for row in _read_rows(path / "per_frame.csv", ("sequence", "frame", "J", "F"), maker):
         score = FrameScore(row["frame"], number(row["J"]), number(row["F"]))
         frames.setdefault(row["sequence"], []).append(score)
-    return Scores(
-        path,
-        name or path.resolve().name,
-        summary,
-        sequences,
-        {k: tuple(v) for k, v in frames.items()},
-        _read_overlays(path / "overlays"),
-        run,
-    )
+    by_sequence, overlays = {k: tuple(v) for k, v in frames.items()}, _read_overlays(path / "overlays")
+    return Scores(path, name or path.resolve().name, summary, sequences, by_sequence, overlays, run)
 
 
 def _read_curves(path: Path) -> dict[str, Curve]:
@@ -258,12 +251,6 @@ def read_run(path: Path, name: str | None = None) -> RunRecord:
     return replace(run, curves=curves, scores=tuple(scores), problems=tuple(problems))
 
 
-def _matches(pattern: Path) -> Iterable[Path]:
-    """Paths that match an absolute or relative pattern."""
-    root = Path(pattern.anchor or ".")
-    return root.glob(str(pattern.relative_to(root) if pattern.anchor else pattern))
-
-
 def find_folders(entry: str, marker: str) -> list[Path]:
     """Folders of an entry of ``runs`` or ``scores``: the folder itself, the matches of a pattern, or a sweep's runs.
 
@@ -271,12 +258,13 @@ def find_folders(entry: str, marker: str) -> list[Path]:
         entry: a path, or a pattern with ``*``.
         marker: name of a file that each run or score folder has.
     """
+    path = Path(entry).expanduser()
     if any(c in entry for c in "*?["):
-        matches = sorted(p for p in _matches(Path(entry).expanduser()) if p.is_dir())
+        root = Path(path.anchor or ".")
+        matches = sorted(p for p in root.glob(str(path.relative_to(root))) if p.is_dir())
         if not matches:
             raise ReportError(f"{entry} matches no folder")
         return matches
-    path = Path(entry).expanduser()
     if not path.is_dir():
         raise ReportError(f"{entry} is not a folder")
     if not (path / marker).is_file():

@@ -18,7 +18,6 @@ from agnn_lit.shared.pictures import draw_overlay, jpeg
 
 KINDS = ("best", "median", "worst")
 _FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
-_VOID = 255
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,7 @@ def _read_mask(path: Path, object_id: int | None) -> NDArray[np.uint8]:
     """Mask (H, W) of 0 and 1: an object of a palette PNG, or all values above 0."""
     with Image.open(path) as image:
         values = np.asarray(image if image.mode in ("1", "L", "P", "I") else image.convert("L"))
-    chosen = values == object_id if object_id is not None else values > 0
-    if object_id is not None:
-        chosen &= values != _VOID
-    return np.asarray(chosen, dtype=np.uint8)
+    return np.asarray(values > 0 if object_id is None else values == object_id, dtype=np.uint8)
 
 
 def _read_frame(root: Path | None, sequence: str, frame: str, shape: tuple[int, int]) -> NDArray[np.uint8]:

@@ -64,14 +64,8 @@ def _state_cell(run: RunRecord) -> Cell:
     return Cell(f"{symbol} {state}", state, mark)
 
 
-def _best(run: RunRecord, key: str) -> float:
-    curve = run.curves.get(key)
-    return max(finite(curve.values), default=math.nan) if curve is not None else math.nan
-
-
-def _last(run: RunRecord, key: str) -> float:
-    curve = run.curves.get(key)
-    return curve.values[-1] if curve is not None and curve.values else math.nan
+def _values(run: RunRecord, key: str) -> tuple[float, ...]:
+    return run.curves[key].values if key in run.curves else ()
 
 
 def run_table(runs: Sequence[RunRecord], colours: Mapping[str, int]) -> Table:
@@ -95,8 +89,8 @@ def run_table(runs: Sequence[RunRecord], colours: Mapping[str, int]) -> Table:
                 *(shown(flat.get(k)) for k in differing),
                 count_cell(number(run.status.get("parameters"))),
                 duration_cell(number(run.status.get("seconds"))),
-                value_cell(_best(run, "val/J")),
-                value_cell(_last(run, "train/loss")),
+                value_cell(max(finite(_values(run, "val/J")), default=math.nan)),
+                value_cell((math.nan, *_values(run, "train/loss"))[-1]),
             )
         )
     return Table("Runs", tuple(columns), tuple(rows))

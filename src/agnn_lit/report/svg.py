@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 #: Placeholder colours of figures; CSS variables replace them in the page.
 INK, MUTED, GRID = "#010101", "#010102", "#010103"
-COLOURS = 7
+_PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#4a4a4a")
+COLOURS = len(_PALETTE)
 DASHES = ("solid", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 _VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--rule"} | {f"#0200{i:02x}": f"--s{i}" for i in range(COLOURS)}
 _STYLE: dict[Any, Any] = {
@@ -38,13 +39,7 @@ _STYLE: dict[Any, Any] = {
     "path.simplify_threshold": 0.3,
 }
 #: Colours of the placeholders in a standalone file.
-_LIGHT = {INK: "#1a1d21", MUTED: "#5d656e", GRID: "#e1e4e8"} | dict(
-    zip(
-        (f"#0200{i:02x}" for i in range(COLOURS)),
-        ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#4a4a4a"),
-        strict=True,
-    )
-)
+_LIGHT = {INK: "#1a1d21", MUTED: "#5d656e", GRID: "#e1e4e8"} | {f"#0200{i:02x}": c for i, c in enumerate(_PALETTE)}
 
 
 def series_colour(index: int) -> str:

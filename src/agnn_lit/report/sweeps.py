@@ -133,24 +133,21 @@ def find_sweeps(runs: Sequence[RunRecord]) -> list[Sweep]:
         axes = find_axes(members)
         if not axes and len({repr(run.config.get("seed")) for run in members}) < 2:
             continue
-        points: dict[str, list[RunRecord]] = {}
-        values: dict[str, tuple[Any, ...]] = {}
+        groups: dict[str, tuple[tuple[Any, ...], list[RunRecord]]] = {}
         for run in members:
             flat = flatten(run.config)
-            found = tuple(flat.get(axis) for axis in axes)
-            points.setdefault(repr(found), []).append(run)
-            values[repr(found)] = found
-        ordered = sorted(points, key=lambda k: [_order(v) for v in values[k]])
-        by_seed = {k: _one_a_seed(runs) for k, runs in points.items()}
-        kept = {run.name for runs in by_seed.values() for run in runs}
+            values = tuple(flat.get(axis) for axis in axes)
+            groups.setdefault(repr(values), (values, []))[1].append(run)
+        points = [Point(values, _one_per_seed(same)) for values, same in groups.values()]
+        points.sort(key=lambda point: [_order(value) for value in point.values])
+        kept = {run.name for point in points for run in point.runs}
         repeats = tuple(run.name for run in members if run.name not in kept)
         evaluations = tuple(dict.fromkeys(scores.name for run in members for scores in run.scores)) or (_UNSCORED,)
-        found_points = tuple(Point(values[k], by_seed[k]) for k in ordered)
-        sweeps.append(Sweep(name.replace("/", "-"), axes, found_points, evaluations, repeats))
+        sweeps.append(Sweep(name.replace("/", "-"), axes, tuple(points), evaluations, repeats))
     return sweeps
 
 
-def _one_a_seed(runs: Sequence[RunRecord]) -> tuple[RunRecord, ...]:
+def _one_per_seed(runs: Sequence[RunRecord]) -> tuple[RunRecord, ...]:
     """Runs sorted by seed; of several with the same seed, the first that is done."""
     found: dict[str, RunRecord] = {}
     for run in sorted(runs, key=lambda r: (_order(r.config.get("seed")), r.state in UNFINISHED)):
@@ -202,11 +199,7 @@ def sweep_table(sweep: Sweep) -> Table:
     protocol = next((scores.protocol for run in sweep.runs for scores in run.scores), "simple")
     directions = {"J": 1, "F": 1, "T": t_direction(protocol)}
     columns += [Column(measure, hint="mean ± standard deviation over seeds") for measure in directions]
-    columns += [
-        Column("time of a run"),
-        Column("memory", hint="peak memory of a run, mean over seeds"),
-        Column("parameters"),
-    ]
+    columns += [Column("time of a run"), Column("memory", hint="peak of a run, mean over seeds"), Column("parameters")]
     places = [(point, evaluation) for point in sweep.points for evaluation in sweep.evaluations]
     measured: dict[str, list[Cell]] = {}
     for measure, direction in directions.items():

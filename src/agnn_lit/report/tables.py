@@ -10,44 +10,40 @@ from agnn_lit.report.collect import Scores, finite, number
 from agnn_lit.report.groups import Group, t_direction
 from agnn_lit.report.published import PublishedTable
 
-_HINTS = {
-    "J_mean": "region similarity: intersection over union of prediction and annotation, mean over frames",
-    "J_recall": "share of frames with J above 0.5",
-    "J_decay": "J of the first quarter of a sequence minus J of the last; lower is better",
-    "F_mean": "contour accuracy: F-measure of the contours within the tolerance, mean over frames",
-    "F_recall": "share of frames with F above 0.5",
-    "F_decay": "F of the first quarter of a sequence minus F of the last; lower is better",
-    "JF_mean": "mean of J and F",
+#: Heading, title and tooltip of the column of each key of the summary.
+_COLUMNS = {
+    "JF_mean": ("", "J&F", "mean of J and F"),
+    "J_mean": (
+        "J",
+        "mean",
+        "region similarity: intersection over union of prediction and annotation, mean over frames",
+    ),
+    "J_recall": ("J", "recall", "share of frames with J above 0.5"),
+    "J_decay": ("J", "decay", "J of the first quarter of a sequence minus J of the last; lower is better"),
+    "F_mean": ("F", "mean", "contour accuracy: F-measure of the contours within the tolerance, mean over frames"),
+    "F_recall": ("F", "recall", "share of frames with F above 0.5"),
+    "F_decay": ("F", "decay", "F of the first quarter of a sequence minus F of the last; lower is better"),
+    "T": ("", "T", ""),
 }
 _T_HINTS = {
     1: "overlap of successive masks; higher is more stable",
     -1: "cost of matched shape contexts; lower is more stable",
     0: "temporal stability",
 }
-_TITLES = {
-    "JF_mean": ("", "J&F"),
-    "J_mean": ("J", "mean"),
-    "J_recall": ("J", "recall"),
-    "J_decay": ("J", "decay"),
-    "F_mean": ("F", "mean"),
-    "F_recall": ("F", "recall"),
-    "F_decay": ("F", "decay"),
-    "T": ("", "T"),
-}
 #: Averages of ``youtube_objects``; all are shown, because publications differ in which they use.
 _AVERAGES = {
-    f"{letter}_{unit}_mean": (letter, f"{unit} mean") for letter in "JF" for unit in ("frame", "video", "class")
+    f"{letter}_{unit}_mean": (letter, f"{unit} mean", "") for letter in "JF" for unit in ("frame", "video", "class")
 }
 
 
 def _measure_column(key: str, protocol: str) -> tuple[Column, int]:
     """Column of a key of the summary, and +1 if higher is better or -1 if lower is."""
-    group, title = {**_TITLES, **_AVERAGES}[key]
+    group, title, hint = (_COLUMNS | _AVERAGES)[key]
     if key == "T":
         direction = t_direction(protocol)
         arrow = {1: " ↑", -1: " ↓", 0: ""}[direction]
         return Column(title + arrow, hint=_T_HINTS[direction], group=group), direction
-    return Column(title, hint=_HINTS.get(key, ""), group=group), -1 if key.endswith("decay") else 1
+    return Column(title, hint=hint, group=group), -1 if key.endswith("decay") else 1
 
 
 def _has_values(cells: list[Cell]) -> bool:
@@ -65,10 +61,10 @@ def ranking_table(group: Group, colours: Mapping[str, int]) -> Table:
     if not group.uniform:
         columns.append(Column("J&F, common", hint=f"over the {len(group.common)} sequences that all methods have"))
         body.append(mark_best([value_cell(group.score(m)) for m in methods], 1))
-    for key in (*_TITLES, *_AVERAGES):
+    for key in (*_COLUMNS, *_AVERAGES):
         column, direction = _measure_column(key, group.protocol)
         values = [value_cell(m.mean(key)) for m in methods]
-        if key in _TITLES or _has_values(values):
+        if key in _COLUMNS or _has_values(values):
             columns.append(column)
             body.append(mark_best(values, direction if group.uniform else 0))
     for key, digits in (("threshold", 2), ("sequences", 0), ("frames", 0)):
@@ -102,14 +98,9 @@ def heat_table(group: Group, measure: str, colours: Mapping[str, int]) -> Table:
     def cell(value: float, digits: int = 2) -> Cell:
         return value_cell(value, digits, heat=None if math.isnan(value) else heat(value))
 
-    rows = tuple(
-        (
-            text_cell(m.name, colour=colours.get(m.name)),
-            cell(m.mean(measure), 3),
-            *(cell(m.value(s, measure)) for s in names),
-        )
-        for m in group.methods
-    )
+    labels = (text_cell(m.name, colour=colours.get(m.name)) for m in group.methods)
+    values = ((cell(m.mean(measure), 3), *(cell(m.value(s, measure)) for s in names)) for m in group.methods)
+    rows = tuple((label, *cells) for label, cells in zip(labels, values, strict=True))
     letter = measure[0]
     columns = (Column("method", numeric=False), Column("mean"), *(Column(s) for s in names))
     arrow = " (lower is more stable)" if letter == "T" and t_direction(group.protocol) < 0 else ""

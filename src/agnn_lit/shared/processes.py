@@ -43,6 +43,11 @@ def receiving(receive: Callable[[int, FrameType | None], None]) -> Iterator[None
             signal.signal(number, handler)
 
 
+def interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler
+    """Raise KeyboardInterrupt; with :func:`receiving`, SIGTERM then has the effect of Ctrl-C."""
+    raise KeyboardInterrupt
+
+
 def begin_worker(plugins: Sequence[str] = ()) -> None:
     """Set up a worker: it imports the plugins, ignores Ctrl-C, uses one OpenCV thread and ends with its parent."""
     import_plugins(list(plugins))
@@ -69,12 +74,10 @@ def signals_deferred() -> Iterator[None]:
             os._exit(128 + signum)
         received.append(signum)
 
-    handlers = {signum: signal.signal(signum, defer) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        with receiving(defer):
+            yield
     finally:
-        for signum, handler in handlers.items():
-            signal.signal(signum, handler)
         if received:
             signal.raise_signal(received[0])
 

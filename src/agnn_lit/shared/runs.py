@@ -66,7 +66,7 @@ def register_resolvers() -> None:
 
 
 class RunError(RuntimeError):
-    """Training cannot go on; its files stay."""
+    """Training cannot continue; its files are kept."""
 
 
 class BusyError(ConfigError):

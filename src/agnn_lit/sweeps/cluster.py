@@ -1,7 +1,7 @@
 """Sweeps on a cluster: SLURM (through submitit) and Ray.
 
-They stay beside Hydra's submitit and Ray launchers, which compose a job only when it starts: here all runs are composed
-before the first one starts, each has its own process, and one that was preempted is resumed.
+Used instead of Hydra's submitit and Ray launchers, which compose a job only when it starts: here all runs are composed
+first, each has its own process, and a preempted run resumes.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from agnn_lit.config import ConfigError
 from agnn_lit.shared.packages import need_package
-from agnn_lit.shared.processes import is_first_process, receiving
+from agnn_lit.shared.processes import interrupt, is_first_process, receiving
 from agnn_lit.shared.runs import BusyError, Run
 from agnn_lit.sweeps.launcher import Job, Pruner, SweepLauncher, progress, record_end, start
 
@@ -26,17 +26,6 @@ _POLL = 0.5  # seconds between two checks of the queue
 _PRUNE_INTERVAL = 5.0  # seconds between two checks whether runs should be pruned
 _STOP = ".stop"  # file in the run folder, on the shared file system, that asks the node to stop the run
 _GRACE = 60.0  # seconds that runs have to end their step when the launcher is stopped
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGTERM too."""
-
-    def receive(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - called by the interpreter
-        raise KeyboardInterrupt
-
-    with receiving(receive):
-        yield
 
 
 def _is_trained(run: Run) -> bool:
@@ -84,7 +73,7 @@ def _follow(
         outcome: returns the state of a job that has ended.
     """
     pruner = Pruner(should_prune, _PRUNE_INTERVAL)
-    with _sigterm_interrupts(), progress(len(pending)) as ended:
+    with receiving(interrupt), progress(len(pending)) as ended:
         while pending:
             done = poll()
             for job in pruner.select(pending.values()):
@@ -156,16 +145,16 @@ class SlurmLauncher(SweepLauncher):
         options: Mapping[str, Any] | None = None,
         setup: Sequence[str] = (),
     ) -> None:
-        self._cluster = cluster
-        self._options: dict[str, Any] = {"timeout_min": minutes, "cpus_per_task": cpus}
-        if memory_gb is not None:
-            self._options["mem_gb"] = memory_gb
-        self._slurm: dict[str, Any] = {"setup": list(setup), "additional_parameters": dict(options or {})}
-        if partition is not None:
-            self._slurm["partition"] = partition
-        if jobs is not None:
-            self._slurm["array_parallelism"] = jobs
-        self._requeues = requeues
+        self._cluster, self._cpus, self._requeues = cluster, cpus, requeues
+        self._parameters: dict[str, Any] = {
+            "name": "agnn",
+            "timeout_min": minutes,
+            "mem_gb": memory_gb,
+            "slurm_partition": partition,
+            "slurm_array_parallelism": jobs,
+            "slurm_setup": list(setup),
+            "slurm_additional_parameters": dict(options or {}),
+        }
 
     def describe(self) -> str:
         """Name the scheduler."""
@@ -185,12 +174,14 @@ class SlurmLauncher(SweepLauncher):
             )
         except RuntimeError as error:
             raise ConfigError(f"hydra/launcher=slurm: {error}") from error
-        options = {**self._options, "nodes": nodes, "tasks_per_node": 1 if alone else devices, "name": "agnn"}
-        if alone:
-            options["cpus_per_task"] *= devices
-        if t.accelerator != "cpu" and self._cluster == "slurm":
-            options["gpus_per_node"] = devices
-        executor.update_parameters(**options, **{f"slurm_{k}": v for k, v in self._slurm.items()})
+        parameters = {
+            **self._parameters,
+            "nodes": nodes,
+            "tasks_per_node": 1 if alone else devices,
+            "cpus_per_task": self._cpus * (devices if alone else 1),
+            "gpus_per_node": devices if t.accelerator != "cpu" and self._cluster == "slurm" else None,
+        }
+        executor.update_parameters(**{key: value for key, value in parameters.items() if value is not None})
         with executor.batch():
             submitted = [executor.submit(ClusterJob(str(job.run.folder.resolve()), alone=alone)) for job in jobs]
         pending = dict(zip(submitted, jobs, strict=True))
@@ -230,6 +221,7 @@ def run_job(folder: str) -> str:
     return record_end(Run(Path(folder)), code)
 
 
+@dataclass(eq=False)
 class RayLauncher(SweepLauncher):
     """Trains each run as a Ray task; if a node is lost, its run continues on another.
 
@@ -240,21 +232,20 @@ class RayLauncher(SweepLauncher):
         retries: maximum number of restarts of a run whose node is lost.
     """
 
-    def __init__(self, address: str | None = None, cpus: int = 1, gpus: float | None = None, retries: int = 20) -> None:
-        self._address = address
-        self._cpus = cpus
-        self._gpus = gpus
-        self._retries = retries
+    address: str | None = None
+    cpus: int = 1
+    gpus: float | None = None
+    retries: int = 20
 
     def describe(self) -> str:
         """Name the cluster."""
-        return "by Ray" + (f" at {self._address}" if self._address else "")
+        return "by Ray" + (f" at {self.address}" if self.address else "")
 
     def train(self, jobs: Sequence[Job], should_prune: Callable[[Job], bool] | None = None) -> None:
         """Submit all runs to Ray and wait for them; Ctrl-C stops them."""
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; avoids its warning
         ray = need_package("ray", "ray", "hydra/launcher=ray")
-        ray.init(address=self._address, include_dashboard=False, log_to_driver=False, logging_level="warning")
+        ray.init(address=self.address, include_dashboard=False, log_to_driver=False, logging_level="warning")
         pending: dict[Any, Job] = {}
 
         def outcome(handle: Any, job: Job) -> str:
@@ -267,14 +258,15 @@ class RayLauncher(SweepLauncher):
             there = ray.cluster_resources()
             task = ray.remote(run_job)
             for job in jobs:
-                gpus = self._gpus
+                gpus = self.gpus
                 if gpus is None:
                     gpus = job.cfg.trainer.devices if there.get("GPU") and job.cfg.trainer.accelerator != "cpu" else 0
-                asked = {"CPU": self._cpus, "GPU": gpus}
+                asked = {"CPU": self.cpus, "GPU": gpus}
                 lacking = [f"{n} {k}" for k, n in asked.items() if n > there.get(k, 0)]
                 if lacking:
-                    raise ConfigError(f"a run needs {' and '.join(lacking)}; Ray has {_resources(there)}")
-                options = task.options(num_cpus=self._cpus, num_gpus=gpus, max_retries=self._retries)
+                    has = " and ".join(f"{there.get(k, 0):g} {k}" for k in asked)
+                    raise ConfigError(f"a run needs {' and '.join(lacking)}; Ray has {has}")
+                options = task.options(num_cpus=self.cpus, num_gpus=gpus, max_retries=self.retries)
                 pending[options.remote(str(job.run.folder.resolve()))] = job
             _follow(pending, should_prune, lambda: ray.wait(list(pending), timeout=_POLL)[0], outcome)
         except KeyboardInterrupt:
@@ -286,7 +278,3 @@ class RayLauncher(SweepLauncher):
         finally:
             ray.shutdown()
             _record_rest(pending.values())
-
-
-def _resources(there: Mapping[str, float]) -> str:
-    return " and ".join(f"{there.get(k, 0):g} {k}" for k in ("CPU", "GPU"))

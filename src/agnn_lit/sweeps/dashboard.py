@@ -38,26 +38,27 @@ class LoggedSweep:
     @property
     def scores(self) -> list[str]:
         """Names of the evaluations' J, F and T in the W&B summary, such as ``test/simple/raw/J``."""
-        stages = dict.fromkeys(f"{prefix}/{s.summary.get('stage', 'raw')}" for prefix, s in self._evaluations())
-        return [f"{stage}/{measure}" for stage in stages for measure in _MEASURES] or [f"val/{m}" for m in _MEASURES]
+        stages = dict.fromkeys(
+            f"{_prefix(r, s)}/{s.summary.get('stage', 'raw')}" for r in self.sweep.runs for s in r.scores
+        )
+        return [f"{stage}/{measure}" for stage in stages or ("val",) for measure in _MEASURES]
 
     @property
     def tables(self) -> list[str]:
         """Names of the tables of sequences in W&B."""
-        return list(dict.fromkeys(f"{prefix}/sequences" for prefix, _ in self._evaluations()))
+        return self._names("sequences")
 
     @property
     def pictures(self) -> list[str]:
         """Names of the pictures in W&B."""
-        return ["val/overlays", *dict.fromkeys(f"{prefix}/overlays" for prefix, _ in self._evaluations())]
+        return ["val/overlays", *self._names("overlays")]
 
-    def _evaluations(self) -> list[tuple[str, Scores]]:
-        """Scores of all runs, each with its prefix in W&B (see ``log_scores``)."""
-        runs = [run for point in self.sweep.points for run in point.runs]
-        return [(_prefix(run, scores), scores) for run in runs for scores in run.scores]
+    def _names(self, kind: str) -> list[str]:
+        return list(dict.fromkeys(f"{_prefix(r, s)}/{kind}" for r in self.sweep.runs for s in r.scores))
 
 
 def _prefix(run: RunRecord, scores: Scores) -> str:
+    """Prefix of the names of an evaluation in W&B, see ``log_scores``."""
     name = str(scores.summary.get("data"))
     usual = f"{run.config.get('data', {}).get('name')}-test-{scores.protocol}"
     return f"test/{scores.protocol}" if run.config.get("test") and name == usual else name

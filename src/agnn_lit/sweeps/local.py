@@ -1,7 +1,7 @@
 """Sweeps on this machine: jobs one after another, or several at a time on its GPUs and processors.
 
-They stay beside Hydra's joblib launcher, which composes a job only when it starts and trains several in one process:
-here all runs are composed before the first one starts, each has its own process, and an interrupted one is resumed.
+Used instead of Hydra's joblib launcher, which composes a job only when it starts and trains several in one process:
+here all runs are composed first, each has its own process, and an interrupted run resumes.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Hydra's own Optuna sweeper requires Optuna 2. This one has the same syntax for t
 ``range(…)``, ``interval(…)``, ``tag(log, interval(…))``), prunes runs, and keeps its study in SQLite beside the runs:
 an interrupted search continues.
 
-It stays beside Optuna's own parallel search, whose trials are calls of a function: here a trial is a run like any
-other, composed before it starts, trained in its own process, and resumed with the search.
+Used instead of Optuna's own parallel search, whose trials are function calls: here a trial is a run like any other,
+composed before it starts, trained in its own process, and resumed with the search.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,7 @@ def objective_values(run: Run) -> list[tuple[int, float]]:
         return [(int(row["step"]), float(row[_OBJECTIVE])) for row in csv.DictReader(stream) if row.get(_OBJECTIVE)]
 
 
+@dataclass(eq=False)
 class OptunaSweeper(Sweeper):
     """Hydra sweeper that searches with Optuna's TPE sampler.
 
@@ -93,21 +95,12 @@ class OptunaSweeper(Sweeper):
         params: searched settings.
     """
 
-    def __init__(
-        self,
-        trials: int = 20,
-        at_a_time: int = 1,
-        seed: int = 0,
-        startup: int = 5,
-        prune: bool = True,
-        params: Mapping[str, str] | None = None,
-    ) -> None:
-        self._trials = trials
-        self._at_a_time = at_a_time
-        self._seed = seed
-        self._startup = startup
-        self._prune = prune
-        self._params = dict(params or {})
+    trials: int = 20
+    at_a_time: int = 1
+    seed: int = 0
+    startup: int = 5
+    prune: bool = True
+    params: Mapping[str, str] | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra with the composed configuration."""
@@ -132,7 +125,7 @@ class OptunaSweeper(Sweeper):
         if not isinstance(self._launcher, SweepLauncher):
             raise ConfigError("hydra/sweeper=optuna needs one of this package's launchers; see docs/sweeps.md")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        given = [f"{key}={value}" for key, value in self._params.items()]
+        given = [f"{key}={value}" for key, value in (self.params or {}).items()]
         parser = OverridesParser.create(config_loader=self._context.config_loader)
         suggest, fixed = parse_space(parser.parse_overrides([*given, *arguments]))
         folder = Path(self._config.hydra.sweep.dir)
@@ -150,15 +143,15 @@ class OptunaSweeper(Sweeper):
             load_if_exists=True,
         )
         # With the same seed, a continued search would choose the same settings again.
-        seed = self._seed + len(study.get_trials(deepcopy=False))
-        study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=self._startup, constant_liar=True)
-        if self._prune:
-            study.pruner = optuna.pruners.MedianPruner(n_startup_trials=self._startup)
+        seed = self.seed + len(study.get_trials(deepcopy=False))
+        study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.startup, constant_liar=True)
+        if self.prune:
+            study.pruner = optuna.pruners.MedianPruner(n_startup_trials=self.startup)
         else:
             study.pruner = optuna.pruners.NopPruner()
         _requeue_running(optuna, study)
-        while (left := self._trials - _ended(optuna, study)) > 0:
-            batch = [study.ask() for _ in range(min(left, self._at_a_time))]
+        while (left := self.trials - _ended(optuna, study)) > 0:
+            batch = [study.ask() for _ in range(min(left, self.at_a_time))]
             chosen = [tuple(f"{key}={value(trial)}" for key, value in suggest.items()) for trial in batch]
             distinct = list(dict.fromkeys(chosen))  # two trials may have the same settings
             prepared = launcher.prepare([[*fixed, *words] for words in distinct], first=batch[0].number)
@@ -174,7 +167,7 @@ class OptunaSweeper(Sweeper):
             ]
             if not all(ended):
                 _print_study(study, folder)
-                left = self._trials - _ended(optuna, study)
+                left = self.trials - _ended(optuna, study)
                 print(f"agnn-train: {left} trials are left; repeat the command to continue", file=sys.stderr)
                 raise SystemExit(1)
         return _print_study(study, folder)
