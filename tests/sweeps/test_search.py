@@ -167,7 +167,7 @@ def test_a_hopeless_run_is_stopped_after_its_step_and_the_others_go_on(tmp_path)
     assert Run(tmp_path / "hopeless").status["state"] == "interrupted"
     assert Run(tmp_path / "good").status["state"] == "done"
     assert "stopping after this step" in (tmp_path / "hopeless/output.log").read_text()
-    assert "once more" in (tmp_path / "hopeless/output.log").read_text()
+    assert "a second signal stops" in (tmp_path / "hopeless/output.log").read_text()
 
 
 class Stub(SweepLauncher):

@@ -77,7 +77,7 @@ def _attempt(run: Run, prepare: Callable[[], TrainConfig | None]) -> float | Non
         if not is_first_process():
             raise SystemExit(0) from error  # on any other code Lightning kills the first process
         print(f"\ninterrupted; continue with: agnn-train run={run.folder}", file=sys.stderr)
-        raise SystemExit(128 + getattr(error, "signal", signal.SIGINT)) from error
+        raise SystemExit(128 + (error.args[0] if error.args else signal.SIGINT)) from error
     except (RunError, OSError) as error:
         print(f"agnn-train: {error}", file=sys.stderr)
         if isinstance(error, OSError):

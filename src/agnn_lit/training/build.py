@@ -26,23 +26,15 @@ def plan_epochs(cfg: TrainConfig, videos: int, static: int = 0) -> EpochPlan:
     Raises:
         ConfigError: too few clips for one optimiser step.
     """
-    c, s = cfg.clips, cfg.static
-    processes, clips = cfg.trainer.devices * cfg.trainer.nodes, videos * cfg.clips.clips_per_video
+    c, s, t = cfg.clips, cfg.static, cfg.trainer
+    processes, clips = t.devices * t.nodes, videos * c.clips_per_video
     if processes > 1 and clips < c.batch_size * processes:
         raise ConfigError(
-            f"trainer.devices={cfg.trainer.devices} x trainer.nodes={cfg.trainer.nodes} x clips.batch_size="
-            f"{c.batch_size} clips a step, but an epoch has {clips}: raise clips.clips_per_video={c.clips_per_video}"
+            f"trainer.devices={t.devices} x trainer.nodes={t.nodes} x clips.batch_size={c.batch_size} clips a step, "
+            f"but an epoch has {clips}: raise clips.clips_per_video={c.clips_per_video}"
         )
-    plan = EpochPlan(
-        clips,
-        c.batch_size,
-        run_seed(cfg),
-        static,
-        s.batch_size or c.batch_size,
-        s.every,
-        cfg.trainer.accumulate,
-        processes,
-    )
+    static_batch = s.batch_size or c.batch_size
+    plan = EpochPlan(clips, c.batch_size, run_seed(cfg), static, static_batch, s.every, t.accumulate, processes)
     if plan.accumulate > plan.available:
         raise ConfigError(
             f"trainer.accumulate={plan.accumulate}: an epoch has {plan.available} batches, less than one step; "

@@ -21,7 +21,7 @@ from agnn_lit.shared.processes import receiving
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """``last.ckpt``; a class of its own, since Lightning stores the state of each callback under its class."""
+    """``last.ckpt``; a separate class, because Lightning stores the state of callbacks by class."""
 
 
 class WithinEpochs(ModelCheckpoint):
@@ -34,7 +34,7 @@ class WithinEpochs(ModelCheckpoint):
 
 
 def may_stop_here(trainer: pl.Trainer) -> bool:
-    """Tell whether a run can resume exactly after this batch: it ends a step, and is not the last of the epoch."""
+    """Whether a run can resume exactly after this batch: it ends a step, and is not the last of the epoch."""
     loop = trainer.fit_loop.epoch_loop
     return not (loop.batch_progress.is_last_batch or loop._should_accumulate())
 
@@ -56,9 +56,9 @@ def checkpoints(folder: Path, *, validated: bool, minutes: float | None = None) 
     """Keep ``best.ckpt`` (highest val/J; the latest without validation) and ``last.ckpt`` in a folder.
 
     Args:
-        folder: of the checkpoints.
-        validated: whether the run has a val/J.
-        minutes: between two writings of ``last.ckpt`` within an epoch; None writes it only at the end of epochs.
+        folder: folder of the checkpoints.
+        validated: whether the run has val/J.
+        minutes: interval of writing ``last.ckpt`` within an epoch; None writes it only at the end of epochs.
     """
     common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_top_k": 1}
     monitored: dict[str, Any] = (
@@ -76,8 +76,7 @@ def checkpoints(folder: Path, *, validated: bool, minutes: float | None = None) 
 class Interruption(Callback):
     """Ends training after the current step on SIGINT (Ctrl-C) and SIGTERM (schedulers), with a checkpoint of that step.
 
-    A second signal ends it at once. The last checkpoint is then an earlier one; a run that continues from it comes to
-    the same result.
+    A second signal ends it at once, with an earlier checkpoint; a run resumed from it has the same result.
 
     Args:
         last: checkpoint to write.
@@ -93,7 +92,7 @@ class Interruption(Callback):
         """Handle both signals, if this is the main thread; no other thread can.
 
         Lightning's own handling of SIGTERM is turned off: it communicates with the other processes inside the signal
-        handler, so that two processes can wait for each other for ever. Here they agree after a step. This turns off
+        handler, so that two processes can wait for each other forever. Here they agree after a step. This turns off
         Lightning's requeueing of SLURM jobs, too; a continued run does not need it.
         """
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
@@ -107,10 +106,10 @@ class Interruption(Callback):
         if self.received is not None:
             raise KeyboardInterrupt
         self.received = number
-        print("stopping after this step; once more stops at once", file=sys.stderr, flush=True)
+        print("stopping after this step; a second signal stops at once", file=sys.stderr, flush=True)
 
     def _asked(self, trainer: pl.Trainer) -> bool:
-        """Tell whether any process has received a signal."""
+        """Whether any process has received a signal."""
         return trainer.strategy.reduce_boolean_decision(self.received is not None, all=False)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:  # noqa: ARG002 - Lightning's call

@@ -1,7 +1,7 @@
 """Distributed training: the strategy, and batch normalisation synchronised over processes, on CPUs too.
 
-Our synchronised batch normalisation stays beside ``torch.nn.SyncBatchNorm``, which runs on GPUs only: training on the
-CPUs of several processes gives the same loss curve as on one.
+``torch.nn.SyncBatchNorm`` runs only on GPUs; with the one here, training in several CPU processes matches one process
+at the same global batch size.
 """
 
 from __future__ import annotations

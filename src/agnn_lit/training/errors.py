@@ -35,11 +35,7 @@ def _memory_advice(cfg: TrainConfig, error: BaseException) -> str:
     settings = [
         (c.batch_size > 1, f"clips.batch_size={c.batch_size // 2}", f"{c.batch_size // 2 / c.batch_size:.0%}"),
         (cfg.trainer.precision == "32-true", "precision=bf16", "about half"),
-        (
-            m.rounds > 1 and not m.checkpoint_rounds,
-            "model.checkpoint_rounds=true",
-            f"1/{m.rounds} of the graph's part",
-        ),
+        (not m.checkpoint_rounds and m.rounds > 1, "model.checkpoint_rounds=true", f"1/{m.rounds} of the graph's part"),
         (m.frames > 2, f"model.frames={m.frames - 1}", f"{(m.frames - 1) / m.frames:.0%}"),
         (True, f"clips.size=[{height * 7 // 10},{width * 7 // 10}]", "49%"),
     ]

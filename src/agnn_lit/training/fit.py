@@ -23,14 +23,6 @@ if TYPE_CHECKING:
     from pytorch_lightning.loggers import WandbLogger
 
 
-class Interrupted(KeyboardInterrupt):
-    """Training was stopped by a signal; ``signal`` is its number."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.signal = number
-
-
 def train(cfg: TrainConfig, run: Run) -> dict[str, float]:
     """Train in a run folder, from ``last.ckpt`` if there is one.
 
@@ -40,6 +32,7 @@ def train(cfg: TrainConfig, run: Run) -> dict[str, float]:
     Raises:
         ConfigError, DataError: wrong settings or data; raised before training starts.
         RunError: training failed for a known reason.
+        KeyboardInterrupt: training was stopped by a signal, whose number is its argument.
     """
     check_train(cfg)
     from agnn_lit.training.build import plan_epochs  # imports torch, which takes seconds
@@ -175,7 +168,7 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
         return metrics
     except SystemExit:  # raised by Lightning on Ctrl-C
         if trainer.interrupted:
-            raise Interrupted(interruption.received or signal.SIGINT) from None
+            raise KeyboardInterrupt(interruption.received or signal.SIGINT) from None
         raise
     finally:
         if wandb is not None:

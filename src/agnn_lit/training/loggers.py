@@ -23,7 +23,7 @@ _HEADER = 7  # bytes of an offline W&B file that holds nothing else
 class CsvLogger(Logger):
     """Writes all metrics to ``metrics.csv`` in the run folder, a row for each step.
 
-    A continued run goes on in the file; steps that it trains again replace their rows.
+    A resumed run appends to the file; the rows of steps that it repeats are replaced.
 
     Args:
         folder: run folder.
@@ -32,17 +32,17 @@ class CsvLogger(Logger):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.file = folder / "metrics.csv"
-        self._written: MetricsFile | None = None  # opened at the first writing, by the process that writes
+        self._written: MetricsFile | None = None  # opened when first needed, by the process that writes
         self._noted: dict[int, dict[str, Any]] = {}
 
     @property
     def name(self) -> str:
-        """Lightning builds paths of it; not used here."""
+        """Required by Lightning; not used here."""
         return "csv"
 
     @property
     def version(self) -> str:
-        """Lightning builds paths of it; not used here."""
+        """Required by Lightning; not used here."""
         return ""
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
@@ -50,19 +50,19 @@ class CsvLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Note the metrics of a step until :meth:`save`; several calls for one step make one row."""
+        """Keep the metrics of a step until :meth:`save`; several calls for one step make one row."""
         self._noted.setdefault(int(step or 0), {}).update(metrics)
 
     @rank_zero_only
     def save(self) -> None:
-        """Write what was noted."""
+        """Write the kept metrics."""
         self._written = self._written or MetricsFile(self.file)
         self._written.write(self._noted)
         self._noted = {}
 
     @rank_zero_only
     def finalize(self, status: str) -> None:  # noqa: ARG002 - Lightning's call
-        """Write what was noted, at the end of training."""
+        """Write the kept metrics at the end of training."""
         self.save()
 
 
@@ -89,9 +89,9 @@ def build_loggers(
     Args:
         cfg: W&B settings.
         folder: run folder; W&B's files go into ``wandb/`` there.
-        name: of the run.
-        config: resolved, stored with the W&B run.
-        wandb_id: of the W&B run to continue; None starts one.
+        name: name of the run.
+        config: resolved configuration, stored with the W&B run.
+        wandb_id: id of the W&B run to continue; None starts one.
     """
     csv_logger = CsvLogger(folder)
     if cfg.mode == "disabled":
@@ -132,7 +132,7 @@ def _drop_empty(folder: Path) -> None:
 
 
 def log_evaluation(run: Run, folder: Path) -> None:
-    """Log an evaluation of a trained run as a W&B run of its own, of job type ``evaluate`` in the run's group.
+    """Log an evaluation of a trained run as a separate W&B run of job type ``evaluate`` in the same group.
 
     Nothing is logged if the training was not logged to W&B.
 

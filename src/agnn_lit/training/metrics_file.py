@@ -1,4 +1,4 @@
-"""``metrics.csv``: a row for each logged step, appended as training goes on."""
+"""``metrics.csv``: a row for each logged step, appended during training."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ class MetricsFile:
 
     The columns are ``step``, ``epoch`` and the metrics in the order in which they first appear. A metric that was not
     logged at a step leaves its cell empty. Writing the next step appends one line, however long the file is, and no
-    rows are kept in memory. The whole file is written anew, atomically, only when a metric appears for the first time
-    or a row before the last one changes.
-
-    A line that a killed process has left unfinished at the end is dropped.
+    rows are kept in memory. The whole file is rewritten (atomically) only when a new metric appears or a row before the
+    last one changes. An unfinished last line, left by a killed process, is dropped.
 
     Args:
-        path: of the file, which is continued if it exists.
+        path: path of the file, which is continued if it exists.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,7 +70,7 @@ class MetricsFile:
                 return
 
     def _replace(self, step: int, row: Row) -> bool:
-        """Change a row in place; False if that takes the file to be written anew."""
+        """Change a row in place; False if the file must be rewritten."""
         with self.path.open("r+b") as stream:
             start = self._find(stream, step)
             stream.seek(start)
@@ -114,7 +112,7 @@ class MetricsFile:
         self._columns, self._first, self._end, self._last = columns, first, end, step
 
     def _merged(self, rows: Mapping[int, Row]) -> Iterator[tuple[int, Row]]:
-        """Rows of the file with these in their places."""
+        """Rows of the file merged with ``rows``."""
         left = sorted(rows, reverse=True)
         for old in self._rows():
             step = int(old["step"])
@@ -135,7 +133,7 @@ class MetricsFile:
                     yield row
 
     def _parse(self, line: bytes) -> dict[str, str] | None:
-        """Return the cells of a line that are not empty; None for a line that is not whole."""
+        """Return the cells of a line that are not empty; None for an incomplete line."""
         cells = _cells(line) if line.endswith(b"\n") else []
         if len(cells) != len(self._columns) or not cells[0].isdigit():
             return None

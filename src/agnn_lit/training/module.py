@@ -1,4 +1,4 @@
-"""The LightningModule: model, loss and scores wired into Lightning; no maths of its own."""
+"""The LightningModule, which connects model, loss and scores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GROUPS = ("backbone", "graph")
 
 
 class NonFiniteLossError(RunError):
-    """The loss is NaN or infinite; training stops before the weights take it over."""
+    """The loss is NaN or infinite; training stops before the optimiser step."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Validation:
 
     Attributes:
         settings: graphs and batches.
-        threshold: a pixel is foreground above this probability.
-        protocol: name of the scores' protocol.
+        threshold: probability above which a pixel is foreground.
+        protocol: name of the protocol.
     """
 
     settings: PredictionSettings
@@ -51,20 +51,20 @@ class Validation:
 class AGNNModule(pl.LightningModule):
     """Trains an :class:`AGNN` and validates it on whole videos.
 
-    Logs ``train/loss`` (and ``train/loss_auxiliary`` where the model has that mask) each step of clips,
-    ``train/loss_static`` each step of static images, ``val/J``, ``val/F``, ``val/T`` (means over held-out videos) and
-    ``lr/<group>``; means over all processes.
+    Logs ``train/loss`` (and ``train/loss_auxiliary``) in each step of clips, ``train/loss_static`` in each step of
+    static images, ``val/J``, ``val/F``, ``val/T`` (means over held-out videos) and ``lr/<group>``, averaged over all
+    processes.
 
     Args:
         model: the network.
         loss: maps logits and masks, both (B, N', H, W), to a scalar.
         optim: optimiser settings.
-        epochs: of the run; the schedule runs over ``epochs * len(step_kinds)`` steps.
+        epochs: number of epochs; the schedule runs over ``epochs * len(step_kinds)`` steps.
         validation: how held-out videos are scored.
-        config: the resolved configuration as plain containers, kept in the checkpoint.
-        seed: of the random numbers in a step, such as dropout.
+        config: resolved configuration as plain containers, stored in the checkpoint.
+        seed: seed of the random numbers in a step, such as dropout.
         overlays: number of held-out videos whose middle frame is drawn at each validation.
-        auxiliary: weight of the loss of the auxiliary mask, where the model has one.
+        auxiliary: weight of the loss of the auxiliary mask, if the model has one.
         static: loss weight and learning rates of steps of static images.
         step_kinds: for each step of an epoch, whether it is a step of static images.
     """
@@ -111,7 +111,7 @@ class AGNNModule(pl.LightningModule):
             NonFiniteLossError: the loss is NaN or infinite, in this process or another one.
         """
         images, masks = batch
-        # The loss is taken in fp32 whatever the precision of the network.
+        # The loss is computed in fp32, whatever the precision of the network.
         if isinstance(batch, StaticClip):
             loss = self.static.loss * self.loss(self.model.forward_static(images).float(), masks)
             losses = {"train/loss_static": loss}
@@ -133,7 +133,7 @@ class AGNNModule(pl.LightningModule):
     def _log_step(self, losses: dict[str, Tensor], batch_idx: int) -> None:
         """Log the losses, averaged over the batches of a step, and the learning rates.
 
-        Lightning's own log() would repeat the last loss of clips in steps of static images, and the other way round.
+        Lightning's own log() would repeat the last loss of clips in steps of static images, and vice versa.
         """
         batches = self.trainer.accumulate_grad_batches
         for name, loss in losses.items():
@@ -162,7 +162,7 @@ class AGNNModule(pl.LightningModule):
         )
 
     def validation_step(self, batch: Video | None, batch_idx: int) -> None:
-        """Predict and score one whole video; None where other processes have one more video than this one."""
+        """Predict and score a whole video; None if the other processes have one more video than this one."""
         if batch is None:
             return
         validation = self.validation
@@ -195,9 +195,9 @@ class AGNNModule(pl.LightningModule):
                 self.log(f"val/{name}", value, prog_bar=name == "J", batch_size=1)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return an optimiser with two groups, backbone and graph, and its schedule over the planned steps.
+        """Return an optimiser with the groups backbone and graph, and its schedule over the planned steps.
 
-        Each group has its own learning-rate factor, another one in steps of static images.
+        Each group has a learning-rate factor for steps of clips and one for steps of static images.
         """
         cfg = self.optim
         groups = parameter_groups(self.model, cfg)
