@@ -213,7 +213,7 @@ def test_ours_of_another_form_cannot_become_a_released_file():
         ({"state_dict": {}}, r"holds the keys \['state_dict'\], not.*; ckpt= takes files of agnn-train"),
         ({"model": {}}, 'not {"model": names to tensors}'),
         ([1], "holds list, not"),
-        ({"model": {"conv1.weight": torch.zeros(1), "module.conv1.weight": torch.zeros(1)}}, "the same tensors with and"),
+        ({"model": {"conv1.weight": torch.zeros(1), "module.conv1.weight": torch.zeros(1)}}, "same tensors with and"),
     ],
     ids=["foreign object", "other keys", "empty", "a list", "twice"],
 )
