@@ -51,7 +51,7 @@ test: $(STAMP)  ## lint, check types, run the quick tests (5 minutes); set AGNN_
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest $(TWO) -m 'not long and not slow and not gpu' --cov --cov-fail-under=80 $(ARGS)
+	$(BIN)/pytest $(TWO) -m 'not long and not slow and not gpu' --cov --cov-fail-under=90 $(ARGS)
 
 test-all: $(STAMP)  ## after `make test`: sweeps, kills, launchers, several processes, packaging (25 minutes)
 	$(BIN)/pytest $(TWO) -m 'long and not slow and not gpu' $(if $(wildcard .coverage),--cov --cov-append --cov-fail-under=95) $(ARGS)
