@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from agnn_lit.config.registry import ConfigError
-from agnn_lit.metrics import parallel, summary
+from agnn_lit.metrics import parallel
 from agnn_lit.metrics.mask_files import SequenceFiles
 from agnn_lit.metrics.protocols import get_protocol
 from agnn_lit.metrics.score_folders import ScoreConfig, score, wanted_sequences
@@ -223,12 +223,12 @@ def test_a_failed_write_leaves_the_earlier_file(folders: Path, monkeypatch: pyte
     before = {name: (folders / "out" / name).read_bytes() for name in FILES}
     save_sequence(folders / "masks" / "bear", [star(shift=9)] * 5)
 
-    def full(self: Path, text: str, **_: object) -> int:
-        with self.open("w") as file:
-            file.write(text[: len(text) // 2])
+    def full(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(summary.Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
         score(config(folders))
     assert {path.name: path.read_bytes() for path in (folders / "out").iterdir()} == before
