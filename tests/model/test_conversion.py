@@ -57,6 +57,7 @@ def test_there_and_back_on_the_command_line(files, tmp_path, name):
     assert all(k.startswith("module.") for k in torch.load(tmp_path / "back.pth", weights_only=True)["model"])
 
 
+@pytest.mark.long
 def test_the_checkpoint_knows_its_switches_and_its_preprocessing(files):
     cfg, model = load_checkpoint(files / "a.ckpt")
     assert cfg.backbone.preprocessing == "caffe"
@@ -65,6 +66,7 @@ def test_the_checkpoint_knows_its_switches_and_its_preprocessing(files):
     assert not model.training
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -99,11 +101,13 @@ def test_what_cannot_be_converted_is_refused_in_a_sentence(words, message, tmp_p
     assert not list(tmp_path.glob("x.*"))
 
 
+@pytest.mark.long
 def test_the_switches_are_those_that_the_configs_compose():
     composed = train_config("model=agnn_official", "backbone=deeplab_official", small=False)
     assert (composed.model, composed.backbone) == (official_config().model, official_config().backbone)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -124,6 +128,7 @@ def test_a_model_that_computes_something_else_does_not_become_a_released_file(fi
     assert not (tmp_path / "x.pth").exists()
 
 
+@pytest.mark.long
 def test_another_k_is_said(files, tmp_path, capsys):
     content = torch.load(files / "a.ckpt", weights_only=True)
     content["hyper_parameters"]["config"]["model"]["rounds"] = 3
@@ -132,12 +137,14 @@ def test_another_k_is_said(files, tmp_path, capsys):
     assert "trained with K = 3: set it in the released code, which has 5" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_an_output_that_cannot_be_written_is_refused(files, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"out=.*: cannot be written"):
         convert(ConvertConfig(official=str(files / "e.pth"), out=str(tmp_path / "file" / "e.ckpt")))
 
 
+@pytest.mark.long
 def test_what_was_trained_with_follows_the_checkpoint(files):
     """Preprocessing and the way of testing reach inference, validation and the training clips."""
     words = ("experiment=official_test", f"ckpt={quoted(files / 'a.ckpt')}", "accelerator=cpu")
@@ -155,6 +162,7 @@ def quoted(path: Path) -> str:
     return quote_paths([f"out={path}"], ConvertConfig)[0].removeprefix("out=")
 
 
+@pytest.mark.long
 def test_a_file_in_the_wrong_place_is_told_its_right_one(files):
     cfg = train_config(*OFFICIAL)
     model = build_model(cfg, pretrained=False)
@@ -170,6 +178,7 @@ def test_a_file_in_the_wrong_place_is_told_its_right_one(files):
         build_model(cfg)
 
 
+@pytest.mark.long
 def test_torchvisions_weights_need_their_preprocessing(tmp_path):
     cfg = train_config("backbone=deeplabv3_resnet50", "backbone.weights=null", "backbone.preprocessing=caffe")
     torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "resnet.pth")
@@ -178,6 +187,7 @@ def test_torchvisions_weights_need_their_preprocessing(tmp_path):
         build_model(cfg)
 
 
+@pytest.mark.long
 def test_the_encoders_start_values_are_loaded(files):
     cfg = train_config(*OFFICIAL, f"backbone.weights={quoted(files / 'e.ckpt')}")
     model, theirs = build_model(cfg), released_file(files / "e.pth")
@@ -194,6 +204,7 @@ def test_the_encoders_start_values_are_loaded(files):
         build_model(cfg)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -223,6 +234,7 @@ def test_a_model_starts_from_a_converted_checkpoint(files, changes, said):
         assert torch.equal(tensor, fresh[name] if anew else theirs[name]), name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -239,6 +251,7 @@ def test_what_cannot_be_continued_from_is_refused_with_the_reason(files, changes
         start_from(build_model(cfg), cfg, files / "a.ckpt")
 
 
+@pytest.mark.long
 def test_fine_tuning_with_another_k_and_other_frames(files, tmp_path):
     """The whole path with the whole network, on clips so small that it takes seconds."""
     small = ("model.frames=2", "model.aggregation=sum", "model.rounds=2", "data.synthetic.train_videos=2")
@@ -255,6 +268,7 @@ def test_fine_tuning_with_another_k_and_other_frames(files, tmp_path):
     assert (tuned.line_edge.weight - before.line_edge.weight).abs().max() < 1e-2, "it went on from there"
 
 
+@pytest.mark.long
 def test_a_symmetric_line_edge_becomes_directed_by_what_it_computed(tmp_path):
     """Its weight's antisymmetric part takes no part in training, and must not enter now."""
     cfg = train_config()
@@ -269,6 +283,7 @@ def test_a_symmetric_line_edge_becomes_directed_by_what_it_computed(tmp_path):
     assert not torch.equal(freed.line_edge.w_c, model.line_edge.weight)
 
 
+@pytest.mark.long
 def test_convert_is_a_function(files, tmp_path):
     given = ConvertConfig(official=str(files / "e.pth"), out=str(tmp_path / "sub" / "e.ckpt"))
     assert convert(given) == tmp_path / "sub" / "e.ckpt"

@@ -21,7 +21,7 @@ from tests.configs import train_config
 from tests.model import released
 
 # One process builds the model once for all of these tests.
-pytestmark = pytest.mark.xdist_group("official")
+pytestmark = [pytest.mark.xdist_group("official"), pytest.mark.long]  # networks of 60 million parameters
 
 
 @cache
@@ -67,7 +67,7 @@ def test_it_has_the_released_number_of_parameters():
     assert sum(p.numel() for p in official().parameters()) == 82_324_932
 
 
-@pytest.mark.parametrize("size", [pytest.param((473, 473), marks=pytest.mark.long), (184, 312)], ids=str)
+@pytest.mark.parametrize("size", [(473, 473), (184, 312)], ids=str)
 def test_masks_are_those_of_the_released_model(size):
     assert apart(official(), size) < 1e-4
 
