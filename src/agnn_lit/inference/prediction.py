@@ -62,7 +62,7 @@ def _checkpoint(cfg: PredictConfig, console: Console) -> Path:
         )
     console.print(
         f"note: without run= or ckpt=, {DEMO} is used, which was trained for minutes on generated videos of coloured "
-        "blobs. It only shows that everything works: on real footage it fails (J 0.06 on two DAVIS sequences). "
+        "blobs. It only shows that everything works: on real footage it fails (J below 0.1 on two DAVIS sequences). "
         "For that, train on DAVIS: AGNN_DAVIS_ROOT=DIR make train",
         style="yellow",
         highlight=False,
