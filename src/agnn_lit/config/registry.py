@@ -84,7 +84,7 @@ def register(setting: str, name: str, **facts: Any) -> Callable[[Part], Part]:
 
     def add(part: Part) -> Part:
         earlier = options(setting).get(name)
-        if earlier is not None and earlier.module != module and (setting, name) in _parts:
+        if earlier is not None and earlier.module != module:
             raise ConfigError(f"{setting}={name} is registered by {earlier.module} and by {module}: rename one of them")
         _parts[setting, name] = part
         if earlier is None:
