@@ -22,11 +22,13 @@ class LossConfig:
     """
 
     name: str = setting("paper", "paper: weighted binary cross-entropy (AGNN, eq. 12); official: the released code's, "
-        "with one class weight per batch, and L1", options="loss.name")
+        "with one class weight per batch, and L1; bce_iou, bce_dice: mean binary cross-entropy and soft IoU or Dice",
+        options="loss.name")
     eta: str = setting("share", "class weight η of the paper's loss: share is |fg| / all pixels, literal is |fg| / "
         "|bg|", choices=("share", "literal"), shown=True)
-    reduction: str = setting("mean", "reduction over pixels", choices=("mean", "sum"))
+    reduction: str = setting("mean", "reduction of the paper's loss over pixels", choices=("mean", "sum"))
     l1: float = setting(0.8, "weight of the official loss's L1 term", within=at_least(0))
+    iou: float = setting(0.5, "weight of 1 - soft IoU in bce_iou, of 1 - soft Dice in bce_dice", within=at_least(0))
     auxiliary: float = setting(0.1, "weight of the loss on the auxiliary mask, if the model has one",
         within=at_least(0))
 

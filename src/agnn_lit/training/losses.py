@@ -1,10 +1,11 @@
-"""Training losses: class-balanced cross-entropy (AGNN, eq. 12), and the loss of the released code."""
+"""Training losses: class-balanced cross-entropy (AGNN, eq. 12), the released code's, and cross-entropy with overlap."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -12,6 +13,9 @@ from agnn_lit.config import LossConfig, register
 
 #: Maps logits and masks, both (B, N', H, W), to a scalar.
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+#: Added to both sides of the fraction of an overlap, in pixels: the overlap of two empty masks is 1.
+_EMPTY = 1.0
 
 
 def foreground_weight(target: Tensor, eta: str = "share") -> Tensor:
@@ -90,6 +94,55 @@ def official_loss(logits: Tensor, target: Tensor, l1: float = 0.8) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, target) / share + l1 * F.l1_loss(logits.sigmoid(), target)
 
 
+def soft_iou(probability: Tensor, target: Tensor) -> Tensor:
+    """Soft intersection over union of each frame: (Σ p·s + ε) / (Σ (p + s − p·s) + ε) with ε = 1 pixel.
+
+    Args:
+        probability: p, (..., H, W), in [0, 1].
+        target: s, of the same shape, 0 or 1.
+
+    Returns:
+        (...), in (0, 1]. Of a frame without foreground, 1 / (1 + Σ p): 1 without a prediction.
+    """
+    both = (probability * target).sum(dim=(-2, -1))
+    either = (probability + target).sum(dim=(-2, -1)) - both
+    return (both + _EMPTY) / (either + _EMPTY)
+
+
+def soft_dice(probability: Tensor, target: Tensor) -> Tensor:
+    """Soft Dice coefficient of each frame: (2 Σ p·s + ε) / (Σ p + Σ s + ε); otherwise as :func:`soft_iou`."""
+    both = (probability * target).sum(dim=(-2, -1))
+    return (2 * both + _EMPTY) / ((probability + target).sum(dim=(-2, -1)) + _EMPTY)
+
+
+def overlap_loss(logits: Tensor, target: Tensor, weight: float = 0.5, overlap: str = "iou") -> Tensor:
+    """Mean binary cross-entropy plus weight · (1 − overlap), computed for each frame and averaged over the frames.
+
+    A frame without foreground has no overlap to gain: its second term is Σ p / (1 + Σ p), which is near its maximum
+    until hardly a pixel is predicted, so that the cross-entropy teaches it; both vanish with the prediction.
+
+    Args:
+        logits: (..., H, W); p = σ(logits).
+        target: s, of the same shape, 0 or 1.
+        weight: weight of the second term.
+        overlap: "iou", see :func:`soft_iou`, or "dice", see :func:`soft_dice`.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: different shapes, or an unknown overlap.
+    """
+    measures = {"iou": soft_iou, "dice": soft_dice}
+    if logits.shape != target.shape:
+        raise ValueError(f"logits {tuple(logits.shape)} and target {tuple(target.shape)} differ in shape")
+    if overlap not in measures:
+        raise ValueError(f"overlap {overlap!r}: must be one of {', '.join(measures)}")
+    target = target.to(logits.dtype)
+    found: Tensor = measures[overlap](logits.sigmoid(), target)
+    return F.binary_cross_entropy_with_logits(logits, target) + weight * torch.mean(1 - found)
+
+
 @register("loss.name", "paper")
 def paper(cfg: LossConfig) -> Loss:
     """Return the paper's loss, :func:`weighted_bce`."""
@@ -100,3 +153,15 @@ def paper(cfg: LossConfig) -> Loss:
 def official(cfg: LossConfig) -> Loss:
     """Return the released code's loss, :func:`official_loss`."""
     return partial(official_loss, l1=cfg.l1)
+
+
+@register("loss.name", "bce_iou")
+def bce_iou(cfg: LossConfig) -> Loss:
+    """Return cross-entropy and soft IoU, :func:`overlap_loss`."""
+    return partial(overlap_loss, weight=cfg.iou, overlap="iou")
+
+
+@register("loss.name", "bce_dice")
+def bce_dice(cfg: LossConfig) -> Loss:
+    """Return cross-entropy and soft Dice, :func:`overlap_loss`."""
+    return partial(overlap_loss, weight=cfg.iou, overlap="dice")
