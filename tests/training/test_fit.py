@@ -101,10 +101,10 @@ def test_loader_processes_do_not_change_the_result(trained, tmp_path):
     assert same(weights(trained), weights(run))
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_an_interrupted_run_continues_to_the_same_weights(tmp_path, workers):
+@pytest.mark.parametrize("words", ["clips.workers=0", "clips.workers=1", "trainer.channels_last=true"])
+def test_an_interrupted_run_continues_to_the_same_weights(tmp_path, words):
     whole, parts = Run(tmp_path / "whole"), Run(tmp_path / "parts")
-    common = ("optim.schedule=constant", f"clips.workers={workers}")
+    common = ("optim.schedule=constant", words)
     constant = (*common, "trainer.max_epochs=3")
     train(train_config(*constant), whole)
     train(train_config(*common, "trainer.max_epochs=1"), parts)

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from agnn_lit.config import ConfigError, OptimConfig, StaticConfig
+from agnn_lit.data.dataset import Clip
 from agnn_lit.data.datasets.saliency import index_static
 from agnn_lit.data.open import open_static_images
 from agnn_lit.data.video import DataError
@@ -41,6 +42,13 @@ MINIATURE = (
     "trainer.progress=false",
     "logger=none",
 )
+
+
+class FakeTrainer:
+    """What a training step asks of Lightning's Trainer."""
+
+    class strategy:  # noqa: N801
+        reduce_boolean_decision = staticmethod(bool)
 
 
 def rows(run: Run) -> list[dict[str, str]]:
@@ -216,3 +224,32 @@ def test_several_processes_need_a_clip_each():
         ConfigError, match=r"trainer\.devices=4 x .* clips\.batch_size=3 clips a step, .* has 10: raise"
     ):
         plan_epochs(cfg, 10)
+
+
+def test_channels_last_changes_the_last_digits_of_a_step(monkeypatch):
+    """Every convolution reads weights and images in that order, and the loss and its gradients stay what they were."""
+    torch.manual_seed(0)
+    clip = Clip(torch.randn(2, 3, 3, 32, 32), (torch.rand(2, 3, 32, 32) < 0.3).float())
+    found = {}
+    for on in (False, True):
+        torch.manual_seed(1)
+        module = build_module(train_config(f"trainer.channels_last={str(on).lower()}"))
+        module.trainer = FakeTrainer()
+        monkeypatch.setattr(module, "log", lambda *a, **k: None)
+        monkeypatch.setattr(module, "_log_step", lambda *a: None)
+        layouts = []
+        for part in module.model.encoder.modules():
+            if isinstance(part, nn.Conv2d):
+                assert part.weight.is_contiguous(memory_format=torch.channels_last) or not on
+                part.register_forward_hook(
+                    lambda _, images, out, to=layouts: to.extend(
+                        x.is_contiguous(memory_format=torch.channels_last) for x in (*images, out)
+                    )
+                )
+        loss = module.training_step(clip, 0)
+        loss.backward()
+        assert len(layouts) >= 4
+        assert all(layouts) if on else not any(layouts)
+        found[on] = [loss.detach(), *(p.grad for p in module.parameters())]
+    for one, two in zip(found[False], found[True], strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)

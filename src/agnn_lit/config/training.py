@@ -65,6 +65,8 @@ class TrainerConfig:
     sync_batchnorm: bool = setting(True, "synchronise batch normalisation across devices")
     precision: str = setting("32-true", "training precision",
         choices=("32-true", "16-mixed", "bf16-mixed"), shown=True)
+    channels_last: bool = setting(False, "train in the channels-last memory layout: depthwise networks such as "
+        "EfficientNet are nearly twice as fast on a CPU", changes=Changes.digits)
     gradient_clip: float | None = setting(None, "maximum gradient norm; null: no clipping", within=above(0))
     accumulate: int = setting(1, "batches per optimiser step", within=at_least(1))
     check_val_every: int = setting(1, "epochs between validations; the last epoch is validated too", within=at_least(1))

@@ -59,6 +59,7 @@ def build_module(cfg: TrainConfig, plan: EpochPlan | None = None, *, pretrained:
         auxiliary=cfg.loss.auxiliary,
         static=cfg.static,
         step_kinds=plan.step_kinds if plan else [False],
+        channels_last=cfg.trainer.channels_last,
     )
 
 

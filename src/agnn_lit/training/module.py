@@ -67,6 +67,7 @@ class AGNNModule(pl.LightningModule):
         auxiliary: weight of the loss of the auxiliary mask, if the model has one.
         static: loss weight and learning rates of steps of static images.
         step_kinds: for each step of an epoch, whether it is a step of static images.
+        channels_last: keep weights, and the images of a training step, in channels-last memory order.
     """
 
     def __init__(
@@ -82,10 +83,15 @@ class AGNNModule(pl.LightningModule):
         auxiliary: float = 0.0,
         static: StaticConfig | None = None,
         step_kinds: Sequence[bool] = (False,),
+        *,
+        channels_last: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters({"config": config})
         self.model = model
+        self.channels_last = channels_last
+        if channels_last:  # weights that are loaded later keep this order
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.seed = seed
         self.loss = loss
         self.optim = optim
@@ -111,6 +117,8 @@ class AGNNModule(pl.LightningModule):
             NonFiniteLossError: the loss is NaN or infinite, in this process or another one.
         """
         images, masks = batch
+        if self.channels_last:
+            images = images.movedim(2, -1).contiguous().movedim(-1, 2)  # (B, N', 3, H, W), channels last in memory
         # The loss is computed in fp32, whatever the precision of the network.
         if isinstance(batch, StaticClip):
             loss = self.static.loss * self.loss(self.model.forward_static(images).float(), masks)
