@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from agnn_lit.data.datamodule import VideoDataModule
-from agnn_lit.data.dataset import ClipDataset, ClipKey, EpochBatches, EpochPlan, MixedClips, StaticClip
+from agnn_lit.data.dataset import ClipDataset, ClipKey, EpochBatches, EpochPlan, MixedClips, StaticClip, StaticImages
 from agnn_lit.data.datasets.synthetic import synthetic_videos
 from agnn_lit.data.datasets.youtube_objects import index_youtube_objects
 from agnn_lit.data.sampling import Seed
@@ -91,7 +91,7 @@ def test_all_batches_of_a_step_are_of_one_kind():
 
 
 def test_static_images_come_as_clips_of_one_frame():
-    dataset = MixedClips(clips(), ClipDataset(clips().videos, 1, ClipTransform((32, 32)), seed=Seed(3)))
+    dataset = MixedClips(clips(), StaticImages(clips().videos, 1, ClipTransform((32, 32)), seed=Seed(3)))
     static, video = dataset[ClipKey(0, 2, static=True)], dataset[ClipKey(0, 2)]
     assert isinstance(static, StaticClip)
     assert (static.images.shape, static.masks.shape) == ((1, 3, 32, 32), (1, 32, 32))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from agnn_lit.data.transforms import MEAN, STD, ClipTransform, normalise, to_input
+from agnn_lit.data.transforms import MEAN, STD, Appearance, ClipTransform, normalise, to_input
 
 
 def test_a_window_is_cut_out_at_a_random_place_for_frames_and_masks_alike():
@@ -118,3 +118,40 @@ def test_training_sees_frames_as_inference_does():
     masks = torch.zeros(2, 48, 86, dtype=torch.uint8)
     images, _ = ClipTransform((24, 43), flip=0, scale=[1.0, 1.0])(stacked, masks, seed=(0,))
     assert torch.equal(images, to_input(frames, (24, 43)))
+
+
+def grey_clip(frames=3):
+    """Frames that are all alike, with a colour and a texture."""
+    rng = np.random.default_rng(0)
+    one = np.clip(rng.normal((150, 100, 60), 25, (40, 50, 3)), 0, 255).astype(np.uint8)
+    return torch.from_numpy(one).permute(2, 0, 1).expand(frames, 3, 40, 50).contiguous()
+
+
+@pytest.mark.parametrize("change", [{"jitter": 1.0}, {"blur": 1.0}, {"jpeg": 1.0}])
+@pytest.mark.parametrize("per_frame", [False, True])
+def test_a_change_of_appearance_is_drawn_once_a_clip_or_for_each_frame(change, per_frame):
+    clip = grey_clip()
+    torch.manual_seed(0)
+    changed = Appearance(**change, per_frame=per_frame)(clip)
+    assert changed.dtype == torch.uint8
+    assert not torch.equal(changed[0], clip[0])
+    assert torch.equal(changed[0], changed[1]) is not per_frame
+
+
+def test_blur_smooths_and_compression_changes_little():
+    clip = grey_clip(1)
+    roughness = lambda x: x.float().diff(dim=-1).abs().mean()  # noqa: E731
+    torch.manual_seed(0)
+    assert roughness(Appearance(blur=1.0)(clip)) < 0.8 * roughness(clip)
+    assert 0 < (Appearance(jpeg=1.0)(clip).float() - clip.float()).abs().mean() < 25
+
+
+def test_a_change_of_appearance_leaves_masks_and_geometry_alone():
+    frames, masks = grey_clip(), torch.randint(0, 2, (3, 40, 50), dtype=torch.uint8)
+    plain = ClipTransform((32, 32))
+    changed = ClipTransform((32, 32), appearance=Appearance(1.0, 1.0, 1.0))
+    images, targets = plain(frames, masks, (7,))
+    others, same = changed(frames, masks, (7,))
+    assert torch.equal(targets, same)
+    assert not torch.equal(images, others)
+    assert torch.equal(changed(frames, masks, (7,))[0], others)

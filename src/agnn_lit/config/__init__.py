@@ -23,6 +23,7 @@ from agnn_lit.config.data import (
     SyntheticConfig,
     check_data,
     default_protocol,
+    uses_photographs,
 )
 from agnn_lit.config.inference import (
     CrfConfig,
@@ -53,4 +54,5 @@ __all__ = [
     "TrainerConfig", "check_data", "check_evaluate", "check_inference", "check_model", "check_train", "check_values",
     "default_protocol", "entries", "flatten", "import_plugins", "keys", "keys_of", "option", "options", "plain",
     "register", "register_schemas", "stored", "typed", "unknown_key",
+    "uses_photographs",
 ]  # fmt: skip

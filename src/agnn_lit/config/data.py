@@ -86,11 +86,21 @@ class ClipsConfig:
         within=Range(0.0, 1.0, open_low=True))
     scale: tuple[float, float] = setting((0.7, 1.3), "range of the random zoom before the crop to clips.size",
         within=above(0))
+    jitter: float = setting(0.0, "strength of random changes of brightness, contrast, saturation (up to 40 % at 1) and "
+        "hue (up to 5 %)", within=Range(0.0, 2.0))
+    blur: float = setting(0.0, "probability of a Gaussian blur, of 0.1 to 1.5 pixels", within=SHARE)
+    jpeg: float = setting(0.0, "probability of JPEG compression, at quality 30 to 90", within=SHARE)
+    vary: str = setting("clip", "jitter, blur and JPEG compression are drawn once per clip, or for each frame",
+        choices=("clip", "frame"))
 
 
 @dataclass
 class StaticConfig:
-    """Training steps on static images, which train the encoder through the auxiliary mask."""
+    """Static images with masks (photographs), in one of three ways.
+
+    In steps of their own that train the encoder through the auxiliary mask (``every``), as the released code does; or
+    made into clips that train the whole graph: as a share of every batch of clips (``share``), or alone (data=photos).
+    """
 
     every: int = setting(0, "every n-th step uses static images, an epoch's first included; 0: none",
         within=at_least(0))
@@ -101,7 +111,23 @@ class StaticConfig:
     backbone_lr_factor: float = setting(1.0, "backbone learning rate in these steps, times optim.lr",
         within=at_least(0))
     graph_lr_factor: float = setting(0.0, "graph learning rate in these steps, times optim.lr", within=at_least(0))
+    share: float = setting(0.0, "share of each batch of clips that is made of static images; they move and deform from "
+        "frame to frame", within=Range(0.0, 1.0, open_high=True))
+    balance: bool = setting(False, "use the images of smaller folders several times in a pass, so that each of "
+        "static.roots has about the same weight")
+    motion: float = setting(0.1, "in clips of static images: largest shift of a frame relative to its size, "
+        "rotation in radians, and change of the zoom", within=SHARE)
+    deformation: float = setting(0.02, "in clips of static images: elastic displacement, relative to the frame's size",
+        within=SHARE)
+    passers_by: int = setting(0, "in clips of static images: largest number of pasted objects of other images; two in "
+        "three are shown by some frames only and are background, the others by all frames and are primary objects",
+        within=at_least(0))
 # fmt: on
+
+
+def uses_photographs(data: DataConfig) -> bool:
+    """Whether the training clips are made of static images alone (data=photos)."""
+    return data.name is not None and bool(option("data.name", data.name).facts.get("photographs", False))
 
 
 def check_clips(clips: ClipsConfig, stride: int) -> None:
@@ -152,16 +178,38 @@ def default_protocol(data: DataConfig) -> str:
     return "simple" if data.name is None else str(option("data.name", data.name).facts.get("protocol", "simple"))
 
 
-def check_static(static: StaticConfig, *, auxiliary: bool) -> None:
-    """Raise ConfigError for contradicting settings of static images; ``auxiliary``: the model has an auxiliary mask."""
-    every, roots = static.every, list(static.roots)
+def check_static(static: StaticConfig, data: DataConfig, batch_size: int, *, auxiliary: bool) -> None:
+    """Raise ConfigError for contradicting settings of static images.
+
+    Args:
+        static: the settings.
+        data: the data set beside them.
+        batch_size: clips per step and device.
+        auxiliary: the model has an auxiliary mask.
+    """
+    every, share, roots, alone = static.every, static.share, list(static.roots), uses_photographs(data)
+    used = "data=photos" if alone else f"static.share={share}" if share else f"static.every={every}"
     require(every != 1, f"static.every={every}: must be 2 or more, or 0 for no static images")
     require(
-        not every or bool(roots),
-        f"static.every={every} needs static.roots, the folders of saliency data sets, such as "
-        "static.roots=[/data/MSRA10K,/data/DUTS]; static.every=0 trains without static images",
+        not (every or share or alone) or bool(roots),
+        f"{used} needs static.roots, the folders of saliency data sets, such as "
+        "static.roots=[/data/MSRA10K,/data/DUTS]; static.every=0 and static.share=0 train without static images",
     )
-    require(not roots or every > 0, f"static.roots={roots} and static.every=0: set static.every=3 to train on them")
+    require(
+        not roots or bool(every or share or alone),
+        f"static.roots={roots} and static.every=0: set static.every=3 for steps of their own, static.share=0.5 for "
+        "half of each batch, or data=photos to train on them alone",
+    )
+    require(
+        (every > 0) + (share > 0) + alone <= 1,
+        f"static.every={every}, static.share={share}, data.name={data.name}: static images are used in steps of their "
+        "own, as a share of each batch, or alone; choose one",
+    )
+    require(
+        not share or 1 <= round(share * batch_size) < batch_size,
+        f"static.share={share} of clips.batch_size={batch_size} clips: must give at least one clip of static images "
+        "and one of videos",
+    )
     require(
         not every or auxiliary,
         f"static.every={every}: static images train the encoder through the auxiliary mask; set model.auxiliary=true, "

@@ -101,7 +101,7 @@ class TrainConfig:
     backbone: BackboneConfig = group(BackboneConfig, "the encoder")
     data: DataConfig = group(DataConfig, "the videos")
     clips: ClipsConfig = group(ClipsConfig, "clips drawn from the videos")
-    static: StaticConfig = group(StaticConfig, "training steps on static images")
+    static: StaticConfig = group(StaticConfig, "static images (photographs) beside the videos, or alone")
     loss: LossConfig = group(LossConfig, "the loss")
     optim: OptimConfig = group(OptimConfig, "optimiser and schedule")
     trainer: TrainerConfig = group(TrainerConfig, "devices, precision and length")
@@ -134,7 +134,7 @@ def check_train(cfg: TrainConfig) -> None:
     check_model(cfg.model, cfg.backbone)
     check_clips(cfg.clips, cfg.backbone.stride)
     check_data(cfg.data, cfg.model.frames)
-    check_static(cfg.static, auxiliary=cfg.model.auxiliary)
+    check_static(cfg.static, cfg.data, cfg.clips.batch_size, auxiliary=cfg.model.auxiliary)
     t = cfg.trainer
     # Image pooling leaves one value per channel and frame, so batch normalisation needs two frames.
     batches = [("clips.batch_size x model.frames", cfg.clips.batch_size * cfg.model.frames)]

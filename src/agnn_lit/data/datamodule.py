@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from agnn_lit.data.dataset import Clip, ClipDataset, EpochBatches, EpochPlan, MixedClips
+from agnn_lit.data.dataset import Clip, Clips, EpochBatches, EpochPlan
 from agnn_lit.data.video import Video
 
 
@@ -37,9 +37,7 @@ class VideoDataModule(pl.LightningDataModule):
         workers: loader processes; 0 loads in the training process.
     """
 
-    def __init__(
-        self, clips: ClipDataset | MixedClips, held_out: Sequence[Video], plan: EpochPlan, workers: int
-    ) -> None:
+    def __init__(self, clips: Clips, held_out: Sequence[Video], plan: EpochPlan, workers: int) -> None:
         super().__init__()
         self.clips = clips
         self.held_out = held_out

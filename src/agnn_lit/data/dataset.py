@@ -42,7 +42,19 @@ class StaticClip(Clip):
     """A static image as a clip of one frame."""
 
 
-class ClipDataset(Dataset[Clip]):
+class Clips(Dataset[Clip]):
+    """Training clips by key."""
+
+    def __getitem__(self, key: ClipKey) -> Clip:
+        """Make the clip of a key; a pure function of the key and the seed."""
+        raise NotImplementedError
+
+    def describe(self, key: ClipKey) -> str:
+        """Return what a clip is made of: the names of its video and frames, or of its photographs."""
+        raise NotImplementedError
+
+
+class ClipDataset(Clips):
     """Clips of N' frames, one from each equal segment of a video.
 
     Args:
@@ -89,15 +101,23 @@ class ClipDataset(Dataset[Clip]):
         Raises:
             DataError: a frame or mask cannot be read; names the file.
         """
-        video, chosen = self._draw(key)
-        frames = np.stack([video.frame(i) for i in chosen])  # (N', H, W, 3)
-        masks = np.stack([_mask(video, i, frames.shape[1:3]) for i in chosen])  # (N', H, W)
+        frames, masks = read_clip(*self._draw(key))
         images, targets = self.transform(
             torch.from_numpy(frames).permute(0, 3, 1, 2),  # (N', 3, H, W)
             torch.from_numpy(masks),
             seed=self.seed.key(Purpose.augmentation, key.epoch, key.clip, 2 if key.static else 1),
         )
         return Clip(images, targets)
+
+
+def read_clip(video: Video, chosen: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Read frames (N', H, W, 3) and masks (N', H, W), 0 or 1, of a video by their indices.
+
+    Raises:
+        DataError: a frame or mask cannot be read, or a frame is not annotated.
+    """
+    frames = np.stack([video.frame(i) for i in chosen])
+    return frames, np.stack([_mask(video, i, frames.shape[1:3]) for i in chosen])
 
 
 def _annotated(video: Video) -> list[int]:
@@ -114,20 +134,33 @@ def _mask(video: Video, index: int, size: tuple[int, ...]) -> np.ndarray:
     return mask
 
 
-class MixedClips(Dataset[Clip]):
-    """Clips of videos, mixed with static images as clips of one frame."""
+class StaticImages(ClipDataset):
+    """Static images as clips of one frame, which train the encoder alone."""
 
-    def __init__(self, clips: ClipDataset, static: ClipDataset) -> None:
+    def __getitem__(self, key: ClipKey) -> StaticClip:
+        """Draw and augment the image of a key."""
+        return StaticClip(*super().__getitem__(key))
+
+
+class MixedClips(Clips):
+    """Clips of videos, mixed with static images.
+
+    Args:
+        clips: clips of videos.
+        static: :class:`StaticImages`, or photographs as clips of N' frames like those of videos.
+    """
+
+    def __init__(self, clips: Clips, static: Clips) -> None:
         self.clips = clips
         self.static = static
 
     def describe(self, key: ClipKey) -> str:
         """Return the names of a clip's video (or image) and frames."""
-        return self.static.describe(key) if key.static else self.clips.describe(key)
+        return (self.static if key.static else self.clips).describe(key)
 
     def __getitem__(self, key: ClipKey) -> Clip:
         """Return the clip of a key."""
-        return StaticClip(*self.static[key]) if key.static else self.clips[key]
+        return (self.static if key.static else self.clips)[key]
 
 
 @dataclass(frozen=True)
@@ -135,17 +168,19 @@ class EpochPlan:
     """The batches of each epoch, as a function of epoch and seed that is the same in every process.
 
     Each epoch visits the clips once, in a new order. Static images have their own order that continues across epochs,
-    so that all are seen before one is repeated. The clips of a step are divided among the processes.
+    so that all are seen before one is repeated. They come in batches of their own (``every``), or as the last ``mixed``
+    clips of every batch. The clips of a step are divided among the processes.
 
     Attributes:
         clips: clips of videos per epoch.
-        batch_size: clips per batch and process.
+        batch_size: clips per batch and process, ``mixed`` included.
         seed: seed of the orders.
         static: number of static images.
         static_batch: static images per batch and process.
         every: see :func:`agnn_lit.data.sampling.plan_epoch`.
         accumulate: batches per optimiser step.
         processes: number of training processes.
+        mixed: clips of a batch that are made of static images.
     """
 
     clips: int
@@ -156,11 +191,12 @@ class EpochPlan:
     every: int = 0
     accumulate: int = 1
     processes: int = 1
+    mixed: int = 0
 
     @property
     def available(self) -> int:
         """Number of batches of clips in an epoch."""
-        return max(1, self.clips // (self.batch_size * self.processes))
+        return max(1, self.clips // ((self.batch_size - self.mixed) * self.processes))
 
     @cached_property
     def kinds(self) -> list[bool]:
@@ -176,18 +212,24 @@ class EpochPlan:
     def batches(self, epoch: int, process: int = 0) -> list[list[ClipKey]]:
         """Return the keys of one process's batches of an epoch."""
         order = clip_order(self.clips, seed=self.seed, epoch=epoch)
-        found, seen = [], [epoch * sum(self.kinds), 0]  # batches of static images and of clips so far
+        found, static_seen, seen = [], epoch * sum(self.kinds), 0  # batches of static images and of clips so far
         for static in self.kinds:
-            size = self.static_batch if static else self.batch_size
-            start = (seen[not static] * self.processes + process) * size
-            places = range(start, start + size)
-            found.append(
-                [self._static(k) for k in places]
-                if static
-                else [ClipKey(epoch, order[k]) for k in places if k < self.clips]
-            )
-            seen[not static] += 1
+            if static:
+                places = self._places(static_seen, process, self.static_batch)
+                found.append([self._static(k) for k in places])
+                static_seen += 1
+                continue
+            places = self._places(seen, process, self.batch_size - self.mixed)
+            batch = [ClipKey(epoch, order[k]) for k in places if k < self.clips]
+            mixed = self._places(epoch * len(self.kinds) + seen, process, self.mixed)
+            found.append(batch + [self._static(k) for k in mixed])
+            seen += 1
         return found
+
+    def _places(self, batches: int, process: int, size: int) -> range:
+        """Return the places, in an order, of a process's share of a batch; ``batches``: the number of earlier ones."""
+        start = (batches * self.processes + process) * size
+        return range(start, start + size)
 
     def _static(self, place: int) -> ClipKey:
         """Return the key of the static image at a place in the continuing order."""

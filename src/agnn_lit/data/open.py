@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from agnn_lit.config import ConfigError, DataConfig, StaticConfig, TrainConfig, option
+from agnn_lit.config import ConfigError, DataConfig, StaticConfig, TrainConfig, option, uses_photographs
 from agnn_lit.data.datasets.saliency import index_static
 from agnn_lit.data.image_files import file_size
 from agnn_lit.data.sampling import Seed, hold_out
@@ -50,12 +50,11 @@ def open_training_videos(cfg: TrainConfig) -> tuple[list[Video], list[Video]]:
         DataError: see :func:`open_videos`; also a training video with fewer than N' annotated frames.
         ConfigError: there are too few videos to hold some out.
     """
+    if uses_photographs(cfg.data):
+        return _open_photographs(cfg)
     frames = cfg.model.frames
     videos = open_videos(cfg.data, "train", frames)
-    try:
-        train, held = hold_out(len(videos), cfg.clips.val_share, seed=run_seed(cfg))
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    train, held = _hold_out(cfg, len(videos))
     for video in videos:
         if isinstance(video, DiskVideo) and sum(m is not None for m in video.masks) < frames:
             raise DataError(
@@ -65,16 +64,44 @@ def open_training_videos(cfg: TrainConfig) -> tuple[list[Video], list[Video]]:
     return [videos[i] for i in train], [videos[i] for i in held]
 
 
+def _hold_out(cfg: TrainConfig, videos: int) -> tuple[list[int], list[int]]:
+    try:
+        return hold_out(videos, cfg.clips.val_share, seed=run_seed(cfg))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _open_photographs(cfg: TrainConfig) -> tuple[list[Video], list[Video]]:
+    """Return the photographs to train on, and those held out, each as a video of one frame."""
+    folders = _index_static(cfg.static)
+    images = [image for folder in folders for image in folder]
+    held = {images[i].frames for i in _hold_out(cfg, len(images))[1]}
+    train = [[image for image in folder if image.frames not in held] for folder in folders]
+    return list(_weighted(cfg.static, train)), [image for image in images if image.frames in held]
+
+
 def open_static_images(cfg: StaticConfig) -> list[DiskVideo]:
-    """List and check the static images, each as a video of one frame.
+    """List and check the static images beside videos, each as a video of one frame; with ``balance`` some repeatedly.
 
     Raises:
         DataError: see :func:`agnn_lit.data.datasets.saliency.index_static`; lists all missing and broken files.
     """
-    images = [image for root in cfg.roots for image in index_static(Path(root).expanduser())]
-    if cfg.roots:
-        check(images, 1)
-    return images
+    return _weighted(cfg, _index_static(cfg))
+
+
+def _index_static(cfg: StaticConfig) -> list[list[DiskVideo]]:
+    """List and check the images of each folder."""
+    folders = [index_static(Path(root).expanduser()) for root in cfg.roots]
+    if folders:
+        check([image for folder in folders for image in folder], 1)
+    return folders
+
+
+def _weighted(cfg: StaticConfig, folders: list[list[DiskVideo]]) -> list[DiskVideo]:
+    """Join folders; with ``balance``, the images of the smaller ones are listed several times."""
+    largest = max(map(len, folders), default=0)
+    times = [max(1, round(largest / max(1, len(folder)))) if cfg.balance else 1 for folder in folders]
+    return [image for folder, n in zip(folders, times, strict=True) for image in folder * n]
 
 
 def select(videos: Sequence[DiskVideo], sequences: Iterable[str] | None) -> list[DiskVideo]:

@@ -17,6 +17,7 @@ class Purpose(IntEnum):
     augmentation = 4
     static_order = 5
     dropout = 6
+    photo_motion = 7
 
 
 @dataclass(frozen=True)

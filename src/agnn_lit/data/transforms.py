@@ -91,8 +91,51 @@ class _Window(v2.RandomCrop):  # type: ignore[misc]
         return params
 
 
+class Appearance:
+    """Random colour jitter, Gaussian blur and JPEG compression.
+
+    Args:
+        jitter: strength of the changes of brightness, contrast, saturation (0.4 at 1) and hue (0.05 at 1); 0: none.
+        blur: probability of a blur with a standard deviation of 0.1 to 1.5 pixels.
+        jpeg: probability of a compression with a quality of 30 to 90.
+        per_frame: draw anew for each frame, instead of once for all frames of a clip.
+    """
+
+    def __init__(self, jitter: float = 0.0, blur: float = 0.0, jpeg: float = 0.0, *, per_frame: bool = False) -> None:
+        self.per_frame = per_frame
+        self.jpeg = jpeg
+        steps: list[torch.nn.Module] = []
+        if jitter:
+            steps.append(v2.ColorJitter(*[min(1.0, 0.4 * jitter)] * 3, hue=0.05 * jitter))
+        if blur:
+            steps.append(v2.RandomApply([v2.GaussianBlur(7, (0.1, 1.5))], blur))
+        self._steps = v2.Compose(steps) if steps else None
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """Change RGB bytes (N, 3, H, W), with torch's global random numbers."""
+        if self._steps is None and not self.jpeg:
+            return frames
+        return torch.cat([self._change(part) for part in (torch.split(frames, 1) if self.per_frame else [frames])])
+
+    def _change(self, frames: Tensor) -> Tensor:
+        changed: Tensor = frames if self._steps is None else self._steps(frames)
+        if not self.jpeg or float(torch.rand(())) >= self.jpeg:
+            return changed
+        quality = int(torch.randint(30, 91, ()))
+        return torch.stack([_compressed(frame, quality) for frame in changed])
+
+
+def _compressed(frame: Tensor, quality: int) -> Tensor:
+    """Compress RGB bytes (3, H, W) as JPEG and decode them. (torchvision's needs its compiled operators.)"""
+    done, data = cv2.imencode(".jpg", frame.permute(1, 2, 0).numpy(), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done
+    return torch.from_numpy(cv2.imdecode(data, cv2.IMREAD_COLOR)).permute(2, 0, 1)
+
+
 class ClipTransform:
-    """Joint augmentation of a clip: crop, flip, zoom, crop to size, normalise. All frames share one draw.
+    """Joint augmentation of a clip: crop, flip, zoom, crop to size, change of appearance, normalise.
+
+    All frames share one draw of the geometry.
 
     The mask is resampled as a fourth channel of its frame, on the same grid; a pixel is foreground if the object covers
     more than half of it. (torchvision's nearest-neighbour resize takes the upper left pixel of each cell, which at a
@@ -105,6 +148,7 @@ class ClipTransform:
             larger ones cropped at a random place.
         crop: side of the random crop that is taken first, relative to the frame's; 1: no crop.
         preprocessing: see :func:`normalise`.
+        appearance: changes the frames after their geometry; None: nothing does.
     """
 
     def __init__(
@@ -114,8 +158,10 @@ class ClipTransform:
         scale: tuple[float, float] = (0.7, 1.3),
         preprocessing: str = "imagenet",
         crop: float = 1.0,
+        appearance: Appearance | None = None,
     ) -> None:
         self.preprocessing = preprocessing
+        self.appearance = appearance or Appearance()
         fill = {tv_tensors.Image: [*mean_colour(preprocessing), 0]}
         steps: list[torch.nn.Module] = [_Window(crop)] if crop != 1.0 else []
         steps += [v2.Resize(list(size)), v2.RandomHorizontalFlip(flip)]
@@ -139,7 +185,8 @@ class ClipTransform:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(entropy)
             both = self._geometry(tv_tensors.Image(torch.cat([frames, 255 * masks[:, None]], dim=1)))
-        both = both.as_subclass(Tensor)  # (N, 4, *size)
+            both = both.as_subclass(Tensor)  # (N, 4, *size)
+            shown = self.appearance(both[:, :3])
         # Always contiguous: a loader process would copy anyway, and the last digits of a convolution depend on it.
-        images = normalise(both[:, :3], self.preprocessing)
+        images = normalise(shown, self.preprocessing)
         return images.contiguous(), (both[:, 3] > 127).float().contiguous()

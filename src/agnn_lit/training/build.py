@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from agnn_lit.config import ConfigError, TrainConfig, default_protocol, option, plain
+from agnn_lit.config import ConfigError, TrainConfig, default_protocol, option, plain, uses_photographs
 from agnn_lit.data.datamodule import VideoDataModule
-from agnn_lit.data.dataset import ClipDataset, EpochPlan, MixedClips
+from agnn_lit.data.dataset import ClipDataset, Clips, EpochPlan, MixedClips, StaticImages
 from agnn_lit.data.open import run_seed
-from agnn_lit.data.transforms import ClipTransform
+from agnn_lit.data.photos import PhotoClips, PhotoMotion
+from agnn_lit.data.transforms import Appearance, ClipTransform
 from agnn_lit.data.video import Video
 from agnn_lit.inference.video import PredictionSettings
 from agnn_lit.model.build import build_model
@@ -33,8 +35,8 @@ def plan_epochs(cfg: TrainConfig, videos: int, static: int = 0) -> EpochPlan:
             f"trainer.devices={t.devices} x trainer.nodes={t.nodes} x clips.batch_size={c.batch_size} clips a step, "
             f"but an epoch has {clips}: raise clips.clips_per_video={c.clips_per_video}"
         )
-    static_batch = s.batch_size or c.batch_size
-    plan = EpochPlan(clips, c.batch_size, run_seed(cfg), static, static_batch, s.every, t.accumulate, processes)
+    static_batch, mixed = s.batch_size or c.batch_size, round(s.share * c.batch_size)
+    plan = EpochPlan(clips, c.batch_size, run_seed(cfg), static, static_batch, s.every, t.accumulate, processes, mixed)
     if plan.accumulate > plan.available:
         raise ConfigError(
             f"trainer.accumulate={plan.accumulate}: an epoch has {plan.available} batches, less than one step; "
@@ -66,9 +68,18 @@ def build_module(cfg: TrainConfig, plan: EpochPlan | None = None, *, pretrained:
 def build_datamodule(
     cfg: TrainConfig, train: Sequence[Video], held_out: Sequence[Video], static: Sequence[Video] = ()
 ) -> VideoDataModule:
-    """Return the LightningDataModule of opened videos and static images."""
-    c = cfg.clips
-    transform = ClipTransform(c.size, c.flip, c.scale, cfg.backbone.preprocessing, c.crop)
-    clips = ClipDataset(train, cfg.model.frames, transform, run_seed(cfg), c.clips_per_video)
-    mixed = MixedClips(clips, ClipDataset(static, 1, transform, run_seed(cfg))) if static else clips
-    return VideoDataModule(mixed, held_out, plan_epochs(cfg, len(train), len(static)), c.workers)
+    """Return the LightningDataModule of opened videos (or photographs) and static images."""
+    c, s, seed, frames = cfg.clips, cfg.static, run_seed(cfg), cfg.model.frames
+    look = Appearance(c.jitter, c.blur, c.jpeg, per_frame=c.vary == "frame")
+    transform = ClipTransform(c.size, c.flip, c.scale, cfg.backbone.preprocessing, c.crop, look)
+    motion = PhotoMotion(s.motion, s.deformation, s.passers_by, c.scale, c.flip)
+    finish = ClipTransform(c.size, 0.0, (1.0, 1.0), cfg.backbone.preprocessing, appearance=look)
+    photo_clips = partial(PhotoClips, frames=frames, size=c.size, motion=motion, finish=finish, seed=seed)
+    clips: Clips
+    if uses_photographs(cfg.data):
+        clips = photo_clips(train)
+    else:
+        clips = ClipDataset(train, frames, transform, seed, c.clips_per_video)
+    if static:
+        clips = MixedClips(clips, photo_clips(static) if s.share else StaticImages(static, 1, transform, seed))
+    return VideoDataModule(clips, held_out, plan_epochs(cfg, len(train), len(static)), c.workers)

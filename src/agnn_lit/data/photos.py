@@ -1,0 +1,217 @@
+"""Clips made of photographs: a network learns from them what the frames of a video share, without a video.
+
+The idea is the pretraining of STCN (Cheng et al., NeurIPS 2021, section 5.2), whose clips are affine copies of a static
+image, with objects of other images added that only some of the frames show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agnn_lit.data.dataset import Clip, ClipKey, Clips, read_clip
+from agnn_lit.data.sampling import Purpose, Seed
+from agnn_lit.data.transforms import ClipTransform
+from agnn_lit.data.video import Video
+
+Array = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+_SHARED = 1 / 3  # share of the pasted objects that all frames show
+
+
+@dataclass(frozen=True)
+class PhotoMotion:
+    """How a photograph becomes the frames of a clip.
+
+    Attributes:
+        motion: largest shift of a frame relative to the frame's size, change of its zoom (as a logarithm), and rotation
+            in radians.
+        deformation: standard deviation of the elastic displacement, relative to the frame's size.
+        passers_by: largest number of objects of other photographs in a clip. Two in three are shown by some of the
+            frames only and are background; the others are shown by all frames and are primary objects, so that being
+            pasted in says nothing about an object.
+        zoom: range of the zoom of the whole clip; at 1 photograph and frame have about the same area.
+        flip: probability of a horizontal flip of the whole clip.
+    """
+
+    motion: float = 0.1
+    deformation: float = 0.02
+    passers_by: int = 0
+    zoom: tuple[float, float] = (0.7, 1.3)
+    flip: float = 0.5
+
+
+def moved(
+    size: tuple[int, int], motion: PhotoMotion, rng: np.random.Generator, shift: float = 1.0
+) -> tuple[Array, Array]:
+    """Draw the motion of one frame.
+
+    Args:
+        size: height and width of the frame.
+        motion: its extent.
+        rng: source of the draw.
+        shift: factor on the largest shift.
+
+    Returns:
+        For each pixel the place (x, y), each (H, W), that it shows, relative to the centre of the frame.
+    """
+    height, width = size
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    coarse = rng.normal(0, motion.deformation * np.sqrt(height * width), (2, 4, 4)).astype(np.float32)
+    dx, dy = (cv2.resize(part, (width, height), interpolation=cv2.INTER_CUBIC) for part in coarse)
+    limit = shift * motion.motion
+    x = x + dx - (width - 1) / 2 - rng.uniform(-limit, limit) * width
+    y = y + dy - (height - 1) / 2 - rng.uniform(-limit, limit) * height
+    scale, angle = np.exp(rng.uniform(-motion.motion, motion.motion)), rng.uniform(-motion.motion, motion.motion)
+    cos, sin = np.float32(scale * np.cos(angle)), np.float32(scale * np.sin(angle))
+    return cos * x - sin * y, sin * x + cos * y
+
+
+def photo_clip(
+    photo: tuple[Image, Image],
+    others: Sequence[tuple[Image, Image]],
+    frames: int,
+    size: tuple[int, int],
+    motion: PhotoMotion,
+    rng: np.random.Generator,
+) -> tuple[Image, Image]:
+    """Make a clip of a photograph.
+
+    Args:
+        photo: image (H, W, 3) and mask (H, W), 0 or 1.
+        others: images and masks whose objects are pasted in.
+        frames: N'.
+        size: height and width of the frames.
+        motion: motion, deformation and zoom.
+        rng: source of all draws.
+
+    Returns:
+        Frames (N', *size, 3), and masks (N', *size), 0 or 1.
+    """
+    height, width = photo[0].shape[:2]
+    step = float(np.sqrt(height * width / (size[0] * size[1]))) / rng.uniform(*motion.zoom)  # its pixels per pixel
+    stretch = np.exp(rng.uniform(-0.1, 0.1))
+    steps = (step * stretch, step / stretch)  # in x and y
+    centre = [
+        (full - 1) / 2 + rng.uniform(-0.5, 0.5) * (full - s * shown)
+        for full, s, shown in zip((width, height), steps, size[::-1], strict=True)
+    ]
+    mirror = -1 if rng.random() < motion.flip else 1
+    images, masks = [], []
+    for _ in range(frames):
+        x, y = moved(size, motion, rng)
+        place = (centre[0] + mirror * steps[0] * x, centre[1] + steps[1] * y)
+        images.append(_sample(photo[0], place, step, cv2.BORDER_REFLECT_101))
+        masks.append((_sample(255 * photo[1], place, step, cv2.BORDER_REFLECT_101) > 127).astype(np.uint8))
+    for other in others:
+        _paste(images, masks, other, size, motion, rng)
+    return np.stack(images), np.stack(masks)
+
+
+def _sample(image: Image, place: tuple[Array, Array], step: float, border: int) -> Image:
+    """Sample an image at places (x, y); one that is more than 1.5 times as fine is shrunk first, against aliasing."""
+    if step > 1.5:
+        height, width = image.shape[:2]
+        image = cv2.resize(image, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        ratios = image.shape[1] / width, image.shape[0] / height
+        place = ((place[0] + 0.5) * ratios[0] - 0.5, (place[1] + 0.5) * ratios[1] - 0.5)
+    x, y = (part.astype(np.float32) for part in place)
+    return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=border), np.uint8)
+
+
+def _paste(
+    images: list[Image],
+    masks: list[Image],
+    other: tuple[Image, Image],
+    size: tuple[int, int],
+    motion: PhotoMotion,
+    rng: np.random.Generator,
+) -> None:
+    """Paste the objects of a photograph into some or all frames, in place."""
+    frames = len(images)
+    shared = frames == 1 or rng.random() < _SHARED
+    shown = range(frames) if shared else sorted(rng.permutation(frames)[: rng.integers(1, frames)])
+    rows, columns = np.flatnonzero(other[1].any(axis=1)), np.flatnonzero(other[1].any(axis=0))
+    if not len(rows):
+        return
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    colours = other[0][box]
+    cover = np.asarray(cv2.GaussianBlur(255 * other[1][box], (3, 3), 0), np.uint8)  # softens the cut
+    side = rng.uniform(0.2, 0.6) * np.sqrt(size[0] * size[1])
+    step = float(np.sqrt(colours.shape[0] * colours.shape[1])) / side
+    at = [rng.uniform(-0.4, 0.4) * extent for extent in size[::-1]]  # from the centre of the frame, x and y
+    mirror = rng.choice([-1, 1])
+    for i in shown:
+        x, y = moved(size, motion, rng, shift=2.0)
+        x, y = mirror * (x - at[0]), y - at[1]
+        place = (step * x + (colours.shape[1] - 1) / 2, step * y + (colours.shape[0] - 1) / 2)
+        alpha = _sample(cover, place, step, cv2.BORDER_CONSTANT)[..., None] / np.float32(255)
+        pasted = _sample(colours, place, step, cv2.BORDER_REPLICATE)
+        images[i] = np.round(alpha * pasted + (1 - alpha) * images[i]).astype(np.uint8)
+        masks[i] = np.where(alpha[..., 0] > 0.5, int(shared), masks[i]).astype(np.uint8)
+
+
+class PhotoClips(Clips):
+    """Photographs as clips of N' frames.
+
+    Args:
+        photos: photographs, each as an annotated video of one frame; one may be listed several times.
+        frames: N'.
+        size: height and width of the clips.
+        motion: see :class:`PhotoMotion`.
+        finish: transform of the clips after motion and pasting; its geometry should change nothing.
+        seed: determines every draw, together with the key.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[Video],
+        frames: int,
+        size: tuple[int, int],
+        motion: PhotoMotion,
+        finish: ClipTransform,
+        seed: Seed,
+    ) -> None:
+        self.photos = photos
+        self.frames = frames
+        self.size = size
+        self.motion = motion
+        self.finish = finish
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def _draw(self, key: ClipKey) -> tuple[list[Video], np.random.Generator]:
+        """Return the photograph of a clip, followed by those with passers-by, and the source of further draws."""
+        rng = self.seed.generator(Purpose.photo_motion, key.epoch, key.clip)
+        others = rng.integers(len(self.photos), size=rng.integers(self.motion.passers_by + 1))
+        return [self.photos[k] for k in (key.clip % len(self.photos), *others)], rng
+
+    def describe(self, key: ClipKey) -> str:
+        """Return the names of the clip's photographs."""
+        photo, *others = (video.name for video in self._draw(key)[0])
+        return photo + (f" with objects of {', '.join(others)}" if others else "")
+
+    def __getitem__(self, key: ClipKey) -> Clip:
+        """Make the clip of a key; a pure function of the key and the seed.
+
+        Raises:
+            DataError: an image or mask cannot be read; names the file.
+        """
+        videos, rng = self._draw(key)
+        pairs = [(frames[0], masks[0]) for frames, masks in (read_clip(video, [0]) for video in videos)]
+        frames, masks = photo_clip(pairs[0], pairs[1:], self.frames, self.size, self.motion, rng)
+        return Clip(
+            *self.finish(
+                torch.from_numpy(frames).permute(0, 3, 1, 2),
+                torch.from_numpy(masks),
+                seed=self.seed.key(Purpose.augmentation, key.epoch, key.clip, 2),
+            )
+        )
