@@ -198,6 +198,15 @@ def test_every_parameter_is_in_one_group():
     assert any(p is model.memory.weight for p in parameter_groups(model, OptimConfig())[1]["params"])
 
 
+def test_the_backbone_may_be_the_pretrained_body_alone():
+    model = build_model(train_config("backbone=deeplabv3_mobilenet_v3_large", "backbone.weights=null", small=False))
+    body, rest = parameter_groups(model, OptimConfig(backbone="body"))
+    assert sum(p.numel() for p in body["params"]) == sum(p.numel() for p in model.encoder.body.parameters())
+    assert len(body["params"]) + len(rest["params"]) == len(list(model.parameters()))
+    with pytest.raises(ConfigError, match="optim.backbone=body: this encoder has no part named body"):
+        parameter_groups(build_model(train_config()), OptimConfig(backbone="body"))
+
+
 def test_official_loss_is_cross_entropy_over_the_share_of_foreground_and_l1():
     random = np.random.default_rng(0)
     logits, target = random.normal(size=(2, 3, 4, 5)), (random.random((2, 3, 4, 5)) < 0.3).astype(float)

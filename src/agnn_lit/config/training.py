@@ -44,7 +44,10 @@ class OptimConfig:
     schedule: str = setting("poly", "learning rate schedule", choices=("constant", "poly"), shown=True)
     power: float = setting(0.9, "exponent of the poly decay", within=at_least(0))
     warmup_steps: int = setting(0, "steps of linear warm-up", within=at_least(0))
-    backbone_lr_factor: float = setting(1.0, "learning rate of the backbone and the auxiliary mask, times optim.lr",
+    backbone: str = setting("encoder", "what counts as the backbone here: the encoder with the auxiliary mask, or its "
+        "body, the part with pretrained weights; ASPP and head then learn as the graph does",
+        choices=("encoder", "body"))
+    backbone_lr_factor: float = setting(1.0, "learning rate of the backbone (see optim.backbone), times optim.lr",
         within=at_least(0))
     graph_lr_factor: float = setting(1.0, "learning rate of graph and read-out, times optim.lr", within=at_least(0))
 
@@ -68,6 +71,8 @@ class TrainerConfig:
     channels_last: bool = setting(False, "train in the channels-last memory layout: depthwise networks such as "
         "EfficientNet are nearly twice as fast on a CPU", changes=Changes.digits)
     gradient_clip: float | None = setting(None, "maximum gradient norm; null: no clipping", within=above(0))
+    ema: float | None = setting(None, "decay per step of an exponential moving average of the weights, such as 0.999, "
+        "which is what is validated and kept; null: the weights themselves", within=Range(0.0, 1.0, True, True))
     accumulate: int = setting(1, "batches per optimiser step", within=at_least(1))
     check_val_every: int = setting(1, "epochs between validations; the last epoch is validated too", within=at_least(1))
     log_every: int = setting(10, "steps between logged values", within=at_least(1))

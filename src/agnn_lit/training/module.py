@@ -15,7 +15,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from agnn_lit.config import OptimConfig, StaticConfig
+from agnn_lit.config import ConfigError, OptimConfig, StaticConfig
 from agnn_lit.data.dataset import Clip, StaticClip
 from agnn_lit.data.sampling import Purpose, Seed
 from agnn_lit.data.video import DataError, Video
@@ -25,7 +25,7 @@ from agnn_lit.model.agnn import AGNN
 from agnn_lit.shared.pictures import draw_overlay
 from agnn_lit.shared.runs import RunError
 
-#: Optimiser groups: the encoder with the auxiliary mask, and everything else.
+#: Optimiser groups: the backbone, and everything else.
 GROUPS = ("backbone", "graph")
 
 
@@ -232,10 +232,21 @@ def predict_masks(model: AGNN, video: Video, settings: PredictionSettings, thres
 
 
 def parameter_groups(model: AGNN, cfg: OptimConfig) -> list[dict[str, Any]]:
-    """Split parameters into the groups "backbone" (auxiliary mask included) and "graph"."""
+    """Split parameters into the groups "backbone" and "graph".
+
+    The backbone is the encoder with the auxiliary mask, or with ``optim.backbone=body`` only the encoder's body.
+
+    Raises:
+        ConfigError: the encoder has no body.
+    """
+    prefixes = ("encoder.", "auxiliary.") if cfg.backbone == "encoder" else ("encoder.body.",)
     parts: dict[str, list[torch.nn.Parameter]] = {group: [] for group in GROUPS}
     for name, parameter in model.named_parameters():
-        parts["backbone" if name.startswith(("encoder.", "auxiliary.")) else "graph"].append(parameter)
+        parts["backbone" if name.startswith(prefixes) else "graph"].append(parameter)
+    if not parts["backbone"]:
+        raise ConfigError(
+            f"optim.backbone={cfg.backbone}: this encoder has no part named body; use optim.backbone=encoder"
+        )
     return [{"name": group, "params": found, "lr": cfg.lr} for group, found in parts.items()]
 
 
