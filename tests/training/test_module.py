@@ -203,7 +203,7 @@ def test_the_backbone_may_be_the_pretrained_body_alone():
     body, rest = parameter_groups(model, OptimConfig(backbone="body"))
     assert sum(p.numel() for p in body["params"]) == sum(p.numel() for p in model.encoder.body.parameters())
     assert len(body["params"]) + len(rest["params"]) == len(list(model.parameters()))
-    with pytest.raises(ConfigError, match="optim.backbone=body: this encoder has no part named body"):
+    with pytest.raises(ConfigError, match=r"optim\.backbone=body: this encoder has no part named body"):
         parameter_groups(build_model(train_config()), OptimConfig(backbone="body"))
 
 
