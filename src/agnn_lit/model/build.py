@@ -10,12 +10,17 @@ from agnn_lit.model.agnn import AGNN
 from agnn_lit.model.weights import load_backbone_weights
 
 
-def build_backbone(name: str, channels: int, stride: int = 8, loop_reduction: int | None = None) -> nn.Module:
+def build_backbone(
+    name: str, channels: int, stride: int = 8, loop_reduction: int | None = None, model: str | None = None
+) -> nn.Module:
     """Return an encoder with random weights that maps (M, 3, H, W) to (M, C, H/stride, W/stride).
 
-    With ``loop_reduction`` it has a loop edge before its last convolution; see :class:`agnn_lit.config.BackboneConfig`.
+    With ``loop_reduction`` it has a loop edge before its last convolution; ``model`` is for encoders that build one of
+    many networks. See :class:`agnn_lit.config.BackboneConfig`.
     """
-    built: nn.Module = option("backbone.name", name).load()(channels, stride, loop_reduction)
+    found = option("backbone.name", name)
+    more = {"model": model} if found.facts.get("model", False) else {}
+    built: nn.Module = found.load()(channels, stride, loop_reduction, **more)
     if loop_reduction is not None and not any(isinstance(part, edges.LoopEdge) for part in built.modules()):
         raise ConfigError(f"model.loop_edge=encoder: {name} has no loop edge inside; use every_round or none")
     return built
@@ -29,12 +34,15 @@ def build_model(cfg: TrainConfig, *, pretrained: bool = True) -> AGNN:
     """
     m, backbone = cfg.model, cfg.backbone
     encoder_loop = m.loop_reduction if m.loop_edge == "encoder" else None
-    encoder = build_backbone(backbone.name, m.channels, backbone.stride, encoder_loop)
+    encoder = build_backbone(backbone.name, m.channels, backbone.stride, encoder_loop, backbone.model)
     passed = {key: value for key, value in vars(m).items() if key not in ("loop_edge", "attention", "weights")}
     model = AGNN(encoder, loop_edge=m.loop_edge == "every_round", **passed)
     for part in model.modules():
         if isinstance(part, (edges.LoopEdge, edges.LineEdge)):
             part.backend = m.attention
     if pretrained and backbone.weights not in (None, "default"):
-        load_backbone_weights(encoder, str(backbone.weights), model.auxiliary, backbone.preprocessing)
+        if hasattr(encoder, "load_weights"):
+            encoder.load_weights(str(backbone.weights), backbone.preprocessing)
+        else:
+            load_backbone_weights(encoder, str(backbone.weights), model.auxiliary, backbone.preprocessing)
     return model

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.error import URLError
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import get_weight
 
@@ -63,8 +64,7 @@ def load_backbone_weights(
     Raises:
         WeightsError: unknown name, failed download, unreadable file, another preprocessing, or tensors that do not fit.
     """
-    file = Path(weights).expanduser()
-    content = _read(file) if file.suffix in (".pth", ".pt", ".ckpt") or file.exists() else download(weights)
+    content = read_state(Path(weights).expanduser()) if is_file(weights) else download(weights)
     converted = content.get("agnn_lit") == "encoder"
     trained = content["preprocessing"] if converted else "imagenet"
     if trained != preprocessing:
@@ -113,7 +113,7 @@ def replace_prefix(name: str, pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def read_tensors(file: Path) -> Any:
-    """Read a file of torch.save as weights only, which executes no code.
+    """Read a file of safetensors, or of torch.save as weights only, which executes no code.
 
     Raises:
         WeightsError: the file does not exist, or cannot be loaded as weights only.
@@ -121,6 +121,8 @@ def read_tensors(file: Path) -> Any:
     if not file.is_file():
         raise WeightsError(f"{file}: no such file")
     try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file can make the unpickler raise any error
         held = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
@@ -128,7 +130,18 @@ def read_tensors(file: Path) -> Any:
         raise WeightsError(f"{file}: cannot be loaded as weights only ({reason})") from error
 
 
-def _read(file: Path) -> dict[str, Any]:
+def is_file(weights: str) -> bool:
+    """Return True if ``backbone.weights`` is a file, rather than a name."""
+    file = Path(weights).expanduser()
+    return file.suffix in (".pth", ".pt", ".ckpt", ".safetensors", ".bin") or file.exists()
+
+
+def read_state(file: Path) -> dict[str, Any]:
+    """Read ``backbone.weights`` from a file: a state dict, or an encoder file of agnn-convert.
+
+    Raises:
+        WeightsError: see :func:`read_tensors`; or the file holds something else.
+    """
     try:
         state = read_tensors(file)
     except WeightsError as error:

@@ -36,7 +36,7 @@ def start_from(model: AGNN, cfg: TrainConfig, file: Path) -> str:
         old, trained = load_checkpoint(file)
     except ConfigError as error:
         raise ConfigError(f"model.weights={error}") from error
-    for key in ("name", "preprocessing", "stride"):
+    for key in ("name", "model", "preprocessing", "stride"):
         found, asked = plain(old.backbone)[key], plain(cfg.backbone)[key]
         if found != asked:
             raise ConfigError(f"model.weights={file} was trained with backbone.{key}={found}, not {asked}")

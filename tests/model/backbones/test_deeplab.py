@@ -7,7 +7,7 @@ from torchvision.models import mobilenet_v3_large
 from agnn_lit.config.registry import options
 from agnn_lit.model.build import build_backbone
 
-DEEPLABS = [name for name in options("backbone.name") if name != "tiny"]
+DEEPLABS = [name for name in options("backbone.name") if name not in ("tiny", "timm")]
 
 
 @pytest.mark.parametrize("name", DEEPLABS, ids=str)
