@@ -62,6 +62,10 @@ def outcome(run: Run) -> tuple[dict[str, torch.Tensor], list[dict[str, str]]]:
 def assert_equal_outcomes(one: Run, two: Run) -> None:
     (weights, rows), (others, other_rows) = outcome(one), outcome(two)
     assert weights.keys() == others.keys()
+    for part in ("current_model_state", "averaging_state"):  # of a run with averaged weights
+        ours, theirs = (checkpoint(run).get(part, {}) for run in (one, two))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
     apart = {k: (weights[k] - others[k]).abs().max().item() for k in weights if not torch.equal(weights[k], others[k])}
     assert not apart
     assert rows == other_rows
@@ -199,7 +203,26 @@ def test_a_signal_ends_the_run_after_its_step(whole, tmp_path, by):
     assert_equal_outcomes(whole, run)
 
 
-def test_dropout_is_a_function_of_seed_and_step(tmp_path, monkeypatch):
+@pytest.mark.long
+def test_a_run_with_averaged_weights_continues_to_the_same_bits(tmp_path):
+    """Killed or asked to end, within an epoch and at its end."""
+    words = [*WORDS, "name=x", "trainer.ema=0.9", "trainer.channels_last=true", "loss=bce_iou"]
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    code, said = finish(tmp_path / "whole", *words)
+    assert code == 0, said
+    for at, by in ((2, signal.SIGKILL), (5, signal.SIGTERM), (8, signal.SIGKILL), (9, signal.SIGINT)):
+        code = -by if by == signal.SIGKILL else 128 + by
+        assert killed(tmp_path / "cut", at, by, *words)[0] == code
+        words = [f"run={only_run(tmp_path / 'cut').folder}"]
+    assert finish(tmp_path / "cut", *words)[0] == 0
+    whole = only_run(tmp_path / "whole")
+    assert checkpoint(whole)["averaging_state"]["n_averaged"] == 12
+    assert_equal_outcomes(whole, only_run(tmp_path / "cut"))
+
+
+@pytest.mark.parametrize("words", ["trainer.ema=null", "trainer.ema=0.9"])
+def test_dropout_is_a_function_of_seed_and_step(tmp_path, monkeypatch, words):
     """A network with dropout continues to the same bits, too."""
 
     class Dropping(tiny.TinyEncoder):
@@ -208,7 +231,7 @@ def test_dropout_is_a_function_of_seed_and_step(tmp_path, monkeypatch):
 
     monkeypatch.setitem(registry._parts, ("backbone.name", "tiny"), Dropping)
     runs = [Run(tmp_path / name) for name in ("whole", "parts")]
-    cfg = train_config("trainer.max_epochs=2", "trainer.checkpoint_minutes=0")
+    cfg = train_config("trainer.max_epochs=2", "trainer.checkpoint_minutes=0", words)
     train(cfg, runs[0])
 
     class StopError(Exception):

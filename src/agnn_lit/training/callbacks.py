@@ -1,19 +1,60 @@
-"""Callbacks: pictures of held-out frames, validation after the last epoch, and progress."""
+"""Callbacks: averaged weights, pictures of held-out frames, validation after the last epoch, and progress."""
 
 from __future__ import annotations
 
 import re
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, RichProgressBar
+import torch
+from pytorch_lightning.callbacks import Callback, RichProgressBar, WeightAveraging
 from pytorch_lightning.loggers import WandbLogger
+from torch import Tensor
 
 from agnn_lit.shared.files import write_bytes
 from agnn_lit.shared.pictures import jpeg
 from agnn_lit.training.module import AGNNModule
+
+
+class AveragedWeights(WeightAveraging):
+    """Keeps an exponential moving average (EMA) of the weights, which validation uses.
+
+    A checkpoint holds the average in ``state_dict``, which evaluation and prediction read, and the weights from which
+    training continues in ``current_model_state``. The running statistics of batch normalisation are averaged as the
+    weights are, since they belong to them; integers, such as its number of batches, are those of the last step.
+
+    This callback must stand before the ones that write checkpoints, so that these hold the average of their step.
+
+    Args:
+        decay: share of the earlier average that an optimiser step keeps; see :func:`decay_at` for the first steps.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        super().__init__(use_buffers=True, multi_avg_fn=self._average)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Copy the model to the device of the training; it is not there yet itself."""
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+
+    @torch.no_grad()
+    def _average(self, average: Sequence[Tensor], current: Sequence[Tensor], averaged: Tensor | int) -> None:
+        """Update tensors of one device and type in place; ``averaged`` steps are in the average."""
+        if average[0].is_floating_point():
+            torch._foreach_lerp_(list(average), list(current), 1 - decay_at(int(averaged), self.decay))
+        else:
+            torch._foreach_copy_(list(average), list(current))
+
+
+def decay_at(averaged: int, decay: float) -> float:
+    """Decay after a number of averaged steps t: min(decay, (1 + t) / (10 + t)), so that the average soon forgets its
+    untrained start (as in TensorFlow's ExponentialMovingAverage).
+    """
+    return min(decay, (1 + averaged) / (10 + averaged))
 
 
 class Overlays(Callback):

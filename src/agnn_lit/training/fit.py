@@ -85,7 +85,7 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
 
     from agnn_lit.shared.processes import keep_freed_memory
     from agnn_lit.training.build import build_datamodule, build_module, plan_epochs
-    from agnn_lit.training.callbacks import Overlays, ValidatedEnd, progress
+    from agnn_lit.training.callbacks import AveragedWeights, Overlays, ValidatedEnd, progress
     from agnn_lit.training.checkpoints import AtomicCheckpointIO, Interruption, checkpoints
     from agnn_lit.training.distributed import trainer_options
     from agnn_lit.training.loggers import build_loggers, log_checkpoint
@@ -135,6 +135,7 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
         num_sanity_val_steps=0,
         logger=[csv] if wandb is None else [wandb, csv],
         callbacks=[
+            *([] if t.ema is None else [AveragedWeights(t.ema)]),  # first: a checkpoint holds the average of its step
             *checkpoints(run.folder / "checkpoints", validated=bool(held_out), minutes=t.checkpoint_minutes),
             interruption,
             ValidatedEnd(),
