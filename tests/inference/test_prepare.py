@@ -27,7 +27,10 @@ def model(*words):
     return built.eval()
 
 
-@pytest.mark.parametrize("backbone", ["tiny", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "deeplab_official"])
+BACKBONES = ["tiny", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "deeplab_official", "lite0"]
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("readout", ["conv3", "bn"])
 def test_folded_and_laid_out_it_is_the_same_function(backbone, readout):
     # In double precision, since rounding in fp32 differs by a thousandth between kinds of processors.

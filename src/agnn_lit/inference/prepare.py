@@ -27,10 +27,11 @@ def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
         raise ConfigError("dtype=fp16 needs a GPU: use bf16, fp32 or auto")
     if asked != "auto":
         return DTYPES[asked]
-    return torch.bfloat16 if _has_bf16(device) else torch.float32
+    return torch.bfloat16 if has_bf16(device) else torch.float32
 
 
-def _has_bf16(device: torch.device) -> bool:
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bf16 natively: a GPU, or a CPU with AMX, AVX-512-BF16 or Arm's extension."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
@@ -40,18 +41,33 @@ def _has_bf16(device: torch.device) -> bool:
 
 
 class _EncoderTracer(Tracer):
-    """Does not trace into a loop edge, whose attention backend depends on the size of the grid."""
+    """Does not trace into a loop edge, whose attention backend depends on the size of the grid.
+
+    Nor into timm's convolutions and normalisations, which depend on the size, too, or, with ``whole``, into anything
+    of timm's: its transformers cannot be traced.
+    """
+
+    def __init__(self, *, whole: bool) -> None:
+        super().__init__()
+        self.whole = whole
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if type(m).__module__.startswith("timm."):
+            return self.whole or isinstance(m, nn.Conv2d | nn.BatchNorm2d) or not any(m.children())
         return isinstance(m, LoopEdge) or super().is_leaf_module(m, module_qualified_name)
 
 
 def fold_norms(module: nn.Module) -> GraphModule:
     """Fold batch normalisation in evaluation mode into the convolution before it.
 
-    The module, which is changed, must be traceable by torch.fx, except for loop edges.
+    The module, which is changed, must be traceable by torch.fx, except for loop edges and timm's networks; one of those
+    that is not traceable stays as it is.
     """
-    traced = GraphModule(module, _EncoderTracer().trace(module))
+    try:
+        graph = _EncoderTracer(whole=False).trace(module)
+    except Exception:  # what a network does with its stand-in for an image can fail in any way
+        graph = _EncoderTracer(whole=True).trace(module)
+    traced = GraphModule(module, graph)
     parts = dict(traced.named_modules())
     for node in traced.graph.nodes:
         norm = parts.get(str(node.target)) if node.op == "call_module" else None
@@ -61,7 +77,9 @@ def fold_norms(module: nn.Module) -> GraphModule:
         convolution = parts.get(str(before.target)) if before.op == "call_module" else None
         if isinstance(convolution, nn.Conv2d) and len(before.users) == 1:
             traced.set_submodule(str(before.target), fuse_conv_bn_eval(convolution, norm))
-            traced.set_submodule(str(node.target), nn.Identity())
+            # timm's normalisations hold the activation that follows.
+            rest = nn.Sequential(norm.drop, norm.act) if hasattr(norm, "act") else nn.Identity()
+            traced.set_submodule(str(node.target), rest)
     return traced
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
@@ -74,7 +75,7 @@ class TimmEncoder(nn.Module):
     def _levels(self, images: Tensor) -> list[Tensor]:
         """Return the network's levels, (M, channels, rows, columns) each."""
         if self.patch:
-            images = _resize(images, [max(1, round(side / self.patch)) * self.patch for side in images.shape[-2:]])
+            images = _whole_patches(images, self.patch)
         levels: list[Tensor] = self.body(images)
         if str(getattr(self.body, "output_fmt", "")).endswith("NHWC"):
             levels = [level.permute(0, 3, 1, 2) for level in levels]
@@ -103,3 +104,13 @@ def _resize(x: Tensor, size: tuple[int, int] | list[int] | torch.Size) -> Tensor
     if tuple(x.shape[-2:]) == tuple(size):
         return x
     return F.interpolate(x, size=list(size), mode="bilinear", align_corners=False)
+
+
+def _whole_patches(images: Tensor, patch: int) -> Tensor:
+    """Resize images to the nearest multiple of ``patch`` pixels on each side."""
+    return _resize(images, [max(1, round(side / patch)) * patch for side in images.shape[-2:]])
+
+
+# What they do depends on the size of the images: not traced by torch.fx.
+torch.fx.wrap("_resize")
+torch.fx.wrap("_whole_patches")
