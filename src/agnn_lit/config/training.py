@@ -66,8 +66,9 @@ class TrainerConfig:
         within=at_least(1))
     strategy: str = setting("auto", "Lightning strategy for several devices")
     sync_batchnorm: bool = setting(True, "synchronise batch normalisation across devices")
-    precision: str = setting("32-true", "training precision",
-        choices=("32-true", "16-mixed", "bf16-mixed"), shown=True)
+    precision: str = setting("32-true", "training precision; auto: bf16-mixed on a GPU or CPU that computes in bf16 "
+        "natively, 16-mixed on an older NVIDIA GPU, else 32-true; a continued run keeps what it began with",
+        choices=("32-true", "16-mixed", "bf16-mixed", "auto"), shown=True)
     channels_last: bool = setting(False, "train in the channels-last memory layout: depthwise networks such as "
         "EfficientNet are nearly twice as fast on a CPU", changes=Changes.digits)
     gradient_clip: float | None = setting(None, "maximum gradient norm; null: no clipping", within=above(0))

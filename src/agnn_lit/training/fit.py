@@ -8,7 +8,8 @@ import sys
 import time
 import traceback
 import warnings
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ from agnn_lit.training.warm_start import start_from
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import WandbLogger
+
+    from agnn_lit.training.loggers import CsvLogger
+    from agnn_lit.training.module import AGNNModule
 
 
 def train(cfg: TrainConfig, run: Run) -> dict[str, float]:
@@ -80,86 +84,32 @@ def _silence_lightning() -> None:
 
 
 def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool) -> dict[str, float]:
-    import pytorch_lightning as pl
-    import torch
-
-    from agnn_lit.shared.processes import keep_freed_memory
-    from agnn_lit.training.build import build_datamodule, build_module, plan_epochs
-    from agnn_lit.training.callbacks import AveragedWeights, Overlays, ValidatedEnd, progress
-    from agnn_lit.training.checkpoints import AtomicCheckpointIO, Interruption, checkpoints
-    from agnn_lit.training.distributed import trainer_options
-    from agnn_lit.training.loggers import build_loggers, log_checkpoint
-    from agnn_lit.training.module import describe_groups
+    """Train (unless a continued run was stopped during its test) and test; return the last metrics."""
+    from agnn_lit.training.build import build_datamodule
+    from agnn_lit.training.checkpoints import Interruption
+    from agnn_lit.training.loggers import log_checkpoint
+    from agnn_lit.training.trainer import make_trainer, prepare_process
 
     _silence_lightning()
-    keep_freed_memory()
-    t = cfg.trainer
-    # Sums depend on the number of threads in their last digits; a resumed run must reproduce an uninterrupted one.
-    threads = t.threads or run.status.get("threads") or torch.get_num_threads()
-    torch.set_num_threads(threads)
-    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    precision = prepare_process(cfg, run)
     videos, held_out, static = data
-    plan = plan_epochs(cfg, len(videos), len(static))
-    module = build_module(cfg, plan, pretrained=not resumed and cfg.model.weights is None)
-    if cfg.model.weights is not None and not resumed:
-        _print(start_from(module.model, cfg, Path(cfg.model.weights).expanduser()))
-    parameters = sum(p.numel() for p in module.model.parameters())
-    groups = describe_groups(module.model, cfg.optim)
-    provenance = {k: run.status.get(k) for k in ("git", "versions", "command")}
-    extra = {**provenance, "parameters": parameters, "groups": groups}
-    name = f"{cfg.name}/{run.folder.name}"
-    csv, wandb = build_loggers(cfg.logger, run.folder, name, {**plain(cfg), **extra}, run.status.get("wandb_id"))
-    run.update(
-        threads=threads, parameters=parameters, groups=groups, wandb_id=None if wandb is None else wandb.experiment.id
-    )
-    _print(
-        f"{run.folder}: {parameters:,} parameters, {len(videos)} training and {len(held_out)} held-out videos"
-        + (f", {len(static)} static images" if static else "")
-        + (f", continued from {run.last}" if resumed else "")
-    )
-    for name, group in groups.items():
-        size = f"{group['parameters']:,} trained parameters in {group['tensors']} tensors"
-        _print(f"  {name}: {size}, lr {group['lr']:.3g}")
+    module = _make_module(cfg, len(videos), len(static), resumed)
+    csv, wandb = _open_loggers(cfg, run, module)
+    images = f", {len(static)} static images" if static else ""
+    _print(f"  {len(videos)} training and {len(held_out)} held-out videos{images}, precision {precision}")
+    if resumed:
+        _print(f"  continued from {run.last}")
     interruption = Interruption(run.last)
-    options = trainer_options(cfg)
-    trainer = pl.Trainer(
-        precision=t.precision,  # type: ignore[arg-type]
-        max_epochs=t.max_epochs,
-        max_time=None if t.max_minutes is None else timedelta(minutes=t.max_minutes),
-        gradient_clip_val=t.gradient_clip,
-        accumulate_grad_batches=t.accumulate,
-        check_val_every_n_epoch=t.check_val_every,
-        log_every_n_steps=t.log_every,
-        deterministic="warn" if t.deterministic else None,
-        limit_val_batches=None if held_out else 0,
-        num_sanity_val_steps=0,
-        logger=[csv] if wandb is None else [wandb, csv],
-        callbacks=[
-            *([] if t.ema is None else [AveragedWeights(t.ema)]),  # first: a checkpoint holds the average of its step
-            *checkpoints(run.folder / "checkpoints", validated=bool(held_out), minutes=t.checkpoint_minutes),
-            interruption,
-            ValidatedEnd(),
-            Overlays(run.folder / "overlays"),
-            *([progress()] if t.progress else []),
-        ],
-        enable_progress_bar=t.progress and sys.stdout.isatty(),
-        enable_model_summary=False,
-        default_root_dir=run.folder,
-        plugins=[AtomicCheckpointIO(), *options.pop("plugins")],
-        **options,
-    )
+    loggers = [csv] if wandb is None else [wandb, csv]
+    trainer = make_trainer(cfg, run, precision, loggers, interruption, validated=bool(held_out))
     datamodule = build_datamodule(cfg, videos, held_out, static)
     try:
         trained = run.status.get("trained")
-        if trained is None or trained["max_epochs"] != t.max_epochs:  # else the run was stopped during its test
-            begun, earlier = time.monotonic(), run.status.get("fit_seconds", 0.0)
-            try:
-                with interruption.listening(trainer):
-                    trainer.fit(module, datamodule, ckpt_path=str(run.last) if resumed else None)
-            finally:
-                run.update(fit_seconds=round(earlier + time.monotonic() - begun, 1))
+        if trained is None or trained["max_epochs"] != cfg.trainer.max_epochs:
+            with _timed(run), interruption.listening(trainer):
+                trainer.fit(module, datamodule, ckpt_path=str(run.last) if resumed else None)
             values = {key: float(value) for key, value in trainer.callback_metrics.items()}
-            trained = {"max_epochs": t.max_epochs, "metrics": values}
+            trained = {"max_epochs": cfg.trainer.max_epochs, "metrics": values}
             run.update(trained=trained)
         metrics = dict(trained["metrics"])
         if cfg.test and is_first_process():
@@ -174,6 +124,46 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
     finally:
         if wandb is not None:
             wandb.experiment.finish()
+
+
+def _make_module(cfg: TrainConfig, videos: int, static: int, resumed: bool) -> AGNNModule:
+    """Build the LightningModule with its initial weights; a continued run reads its own from the checkpoint later."""
+    from agnn_lit.training.build import build_module, plan_epochs
+
+    plan = plan_epochs(cfg, videos, static)
+    module = build_module(cfg, plan, pretrained=not resumed and cfg.model.weights is None)
+    if cfg.model.weights is not None and not resumed:
+        _print(start_from(module.model, cfg, Path(cfg.model.weights).expanduser()))
+    return module
+
+
+def _open_loggers(cfg: TrainConfig, run: Run, module: AGNNModule) -> tuple[CsvLogger, WandbLogger | None]:
+    """Open metrics.csv and the W&B run; record and print the number of parameters of each optimiser group."""
+    from agnn_lit.training.loggers import build_loggers
+    from agnn_lit.training.module import describe_groups
+
+    parameters = sum(p.numel() for p in module.model.parameters())
+    groups = describe_groups(module.model, cfg.optim)
+    provenance = {k: run.status.get(k) for k in ("git", "versions", "command")}
+    extra = {**provenance, "parameters": parameters, "groups": groups}
+    name = f"{cfg.name}/{run.folder.name}"
+    csv, wandb = build_loggers(cfg.logger, run.folder, name, {**plain(cfg), **extra}, run.status.get("wandb_id"))
+    run.update(parameters=parameters, groups=groups, wandb_id=None if wandb is None else wandb.experiment.id)
+    _print(f"{run.folder}: {parameters:,} parameters")
+    for name, group in groups.items():
+        size = f"{group['parameters']:,} trained parameters in {group['tensors']} tensors"
+        _print(f"  {name}: {size}, lr {group['lr']:.3g}")
+    return csv, wandb
+
+
+@contextmanager
+def _timed(run: Run) -> Iterator[None]:
+    """Add the time of the ``with`` block to ``fit_seconds`` of the run, however it ends."""
+    begun, earlier = time.monotonic(), run.status.get("fit_seconds", 0.0)
+    try:
+        yield
+    finally:
+        run.update(fit_seconds=round(earlier + time.monotonic() - begun, 1))
 
 
 def _test(cfg: TrainConfig, run: Run, wandb: WandbLogger | None) -> dict[str, float]:
