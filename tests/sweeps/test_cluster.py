@@ -57,8 +57,9 @@ def is_trained(run: Run) -> bool:
 
 PREEMPTED = """
 import signal, sys
+from pathlib import Path
 from agnn_lit.sweeps.cluster import ClusterJob
-job = ClusterJob(sys.argv[1], alone=True)
+job = ClusterJob(Path(sys.argv[1]), alone=True)
 def receive(*args):
     again = job.checkpoint()
     print(type(again).__name__, again.function.folder, again.function.alone)

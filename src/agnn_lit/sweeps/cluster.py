@@ -84,18 +84,13 @@ def _follow(
                 ended(job.label, outcome(handle, job))
 
 
+@dataclass(eq=False)
 class ClusterJob:
-    """Trains a run on a node of the cluster; submitit pickles it and calls it there.
+    """Trains a run on a node of the cluster; submitit pickles it and calls it there."""
 
-    Args:
-        folder: the run folder, on a file system that the nodes share.
-        alone: the scheduler starts one process, which starts the others; else it starts one for each device.
-    """
-
-    def __init__(self, folder: str, *, alone: bool) -> None:
-        self.folder = Path(folder)
-        self.alone = alone
-        self.process: subprocess.Popen[bytes] | None = None
+    folder: Path  # the run folder, on a file system that the nodes share
+    alone: bool  # the scheduler starts one process, which starts the others; else it starts one for each device
+    process: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> str:
         """Train or continue the run; return its state."""
@@ -113,24 +108,14 @@ class ClusterJob:
                 os.kill(self.process.pid, signal.SIGTERM)
                 # This may interrupt process.poll(), which holds its lock: wait without reaping the process.
                 os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
-        return need_package("submitit.helpers", "slurm", "hydra/launcher=slurm").DelayedSubmission(
-            ClusterJob(str(self.folder), alone=self.alone)
-        )
+        helpers = need_package("submitit.helpers", "slurm", "hydra/launcher=slurm")
+        return helpers.DelayedSubmission(ClusterJob(self.folder, self.alone))
 
 
 class SlurmLauncher(SweepLauncher):
     """Trains each run as a SLURM job; after a timeout or preemption the job is queued again and continues.
 
-    Args:
-        cluster: ``slurm``, or ``local`` to try it without a cluster.
-        jobs: jobs at a time; None leaves it to the scheduler.
-        minutes: time limit of a job, after which it is queued again.
-        cpus: processors per process of a run.
-        memory_gb: memory per node in GB; None for the cluster's default.
-        partition: None for the cluster's default.
-        requeues: maximum number of times a job is queued again.
-        options: further options of sbatch, such as ``{account: NAME}``.
-        setup: shell commands before the job, such as ``module load cuda``.
+    ``conf/hydra/launcher/slurm.yaml`` explains the settings.
     """
 
     def __init__(
@@ -183,7 +168,7 @@ class SlurmLauncher(SweepLauncher):
         }
         executor.update_parameters(**{key: value for key, value in parameters.items() if value is not None})
         with executor.batch():
-            submitted = [executor.submit(ClusterJob(str(job.run.folder.resolve()), alone=alone)) for job in jobs]
+            submitted = [executor.submit(ClusterJob(job.run.folder.resolve(), alone)) for job in jobs]
         pending = dict(zip(submitted, jobs, strict=True))
         print(f"submitted as {submitted[0].job_id} to {submitted[-1].job_id}", flush=True)
 
@@ -225,11 +210,7 @@ def run_job(folder: str) -> str:
 class RayLauncher(SweepLauncher):
     """Trains each run as a Ray task; if a node is lost, its run continues on another.
 
-    Args:
-        address: address of a running cluster; None starts Ray on this machine.
-        cpus: processors per run.
-        gpus: GPUs per run; None for one per device, if Ray has GPUs.
-        retries: maximum number of restarts of a run whose node is lost.
+    ``conf/hydra/launcher/ray.yaml`` explains the settings.
     """
 
     address: str | None = None

@@ -18,7 +18,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
@@ -40,30 +40,18 @@ _STOPPED = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
 
 @dataclass(frozen=True)
 class Job:
-    """A run of a sweep.
-
-    Attributes:
-        run: the run folder.
-        cfg: configuration, also written in the folder.
-        skipped: why it is not trained now; None if it is.
-        label: settings in which it differs from the other jobs.
-    """
+    """A run of a sweep."""
 
     run: Run
-    cfg: TrainConfig
-    skipped: str | None = None
-    label: str = ""
+    cfg: TrainConfig  # also written in the run folder
+    skipped: str | None = None  # why it is not trained now; None if it is
+    label: str = ""  # settings in which it differs from the other jobs
 
 
 def prepare_job(run: Run, cfg: TrainConfig, overrides: Sequence[str]) -> Job:
-    """Decide whether to train a job, and write its configuration.
+    """Decide whether to train a job, and write its configuration, which was composed from ``overrides``.
 
     A finished run is skipped, an interrupted one continues, and a failed one is trained with ``retry_failed=true``.
-
-    Args:
-        run: the run folder.
-        cfg: configuration of the run.
-        overrides: what it was composed from.
 
     Raises:
         ConfigError: the folder holds a run with another configuration; nothing is changed.
@@ -113,11 +101,7 @@ def _follow_parent() -> None:
 
 
 def record_end(run: Run, code: int) -> str:
-    """Write the state of a run whose process has ended, unless the process wrote it.
-
-    Args:
-        run: the run folder.
-        code: exit code of the process; negative for a signal.
+    """Write the state of a run whose process has ended with ``code``, negative for a signal, unless it wrote it.
 
     Returns:
         The state: done, failed or interrupted; running if another process trains the run.
@@ -185,11 +169,7 @@ class SweepLauncher(Launcher):
         return [_returned(job) for job in jobs]
 
     def prepare(self, job_overrides: Sequence[Sequence[str]], first: int = 0) -> list[Job]:
-        """Compose all jobs, then write their configurations.
-
-        Args:
-            job_overrides: overrides of each job.
-            first: number of the first job.
+        """Compose all jobs, then write their configurations; ``first`` is the number of the first job.
 
         Raises:
             ConfigError: two jobs share a folder, a folder holds a run with another configuration, or the axis of an
@@ -234,34 +214,24 @@ class SweepLauncher(Launcher):
 
     @abstractmethod
     def train(self, jobs: Sequence[Job], should_prune: Callable[[Job], bool] | None = None) -> None:
-        """Train all jobs.
-
-        Args:
-            jobs: the jobs.
-            should_prune: called for running jobs from time to time; if true, the job is stopped after its step.
-        """
+        """Train all jobs; those for which ``should_prune``, called from time to time, is true stop after their step."""
 
 
+@dataclass
 class Pruner:
-    """Selects the running jobs that should be pruned, each of them once.
+    """Selects the running jobs that should be pruned, each once, every ``interval`` seconds."""
 
-    Args:
-        should_prune: see :meth:`SweepLauncher.train`.
-        interval: seconds between two checks.
-    """
-
-    def __init__(self, should_prune: Callable[[Job], bool] | None, interval: float) -> None:
-        self._should_prune = should_prune
-        self._interval = interval
-        self._checked = time.monotonic()
-        self._pruned: set[Path] = set()
+    should_prune: Callable[[Job], bool] | None
+    interval: float
+    _checked: float = field(default_factory=time.monotonic)
+    _pruned: set[Path] = field(default_factory=set)
 
     def select(self, jobs: Iterable[Job]) -> list[Job]:
         """Jobs to stop now; none until the interval is over."""
-        if self._should_prune is None or time.monotonic() - self._checked < self._interval:
+        if self.should_prune is None or time.monotonic() - self._checked < self.interval:
             return []
         self._checked = time.monotonic()
-        found = [job for job in jobs if job.run.folder not in self._pruned and self._should_prune(job)]
+        found = [job for job in jobs if job.run.folder not in self._pruned and self.should_prune(job)]
         self._pruned.update(job.run.folder for job in found)
         return found
 

@@ -86,13 +86,7 @@ def objective_values(run: Run) -> list[tuple[int, float]]:
 class OptunaSweeper(Sweeper):
     """Hydra sweeper that searches with Optuna's TPE sampler.
 
-    Args:
-        trials: number of trials, including those of earlier commands.
-        at_a_time: trials chosen together; the launcher may train them in parallel.
-        seed: seed of the sampler.
-        startup: trials drawn at random before the sampler learns from them and before pruning starts.
-        prune: stop a run whose validation J is below the median of the others at the same step.
-        params: searched settings.
+    ``conf/hydra/sweeper/optuna.yaml`` explains the settings.
     """
 
     trials: int = 20
@@ -145,10 +139,8 @@ class OptunaSweeper(Sweeper):
         # With the same seed, a continued search would choose the same settings again.
         seed = self.seed + len(study.get_trials(deepcopy=False))
         study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.startup, constant_liar=True)
-        if self.prune:
-            study.pruner = optuna.pruners.MedianPruner(n_startup_trials=self.startup)
-        else:
-            study.pruner = optuna.pruners.NopPruner()
+        pruners = optuna.pruners
+        study.pruner = pruners.MedianPruner(n_startup_trials=self.startup) if self.prune else pruners.NopPruner()
         _requeue_running(optuna, study)
         while (left := self.trials - _ended(optuna, study)) > 0:
             batch = [study.ask() for _ in range(min(left, self.at_a_time))]
