@@ -74,7 +74,7 @@ def test_scores_of_a_training_and_of_an_evaluation_have_names_of_their_own(sweep
         "synthetic-test-simple-flip/raw/J",
         "test/simple/raw/J",
     ]
-    assert sorted(shown.tables) == ["synthetic-test-simple-flip/sequences", "test/simple/sequences"]
+    assert sorted(shown.names("sequences")) == ["synthetic-test-simple-flip/sequences", "test/simple/sequences"]
 
 
 def test_a_sweep_of_seeds_alone_is_shown_by_them(sweep: Path) -> None:

@@ -21,16 +21,9 @@ _MEASURES = ("J", "F", "T")
 
 @dataclass(frozen=True)
 class LoggedSweep:
-    """A sweep, and where it was logged in W&B.
+    """A sweep as read from disk, and where it was logged in W&B."""
 
-    Attributes:
-        entity: W&B entity; empty if unknown.
-        project: W&B project.
-        group: W&B group of the runs.
-        sweep: the sweep as read from disk.
-    """
-
-    entity: str
+    entity: str  # empty if unknown
     project: str
     group: str
     sweep: Sweep
@@ -43,17 +36,8 @@ class LoggedSweep:
         )
         return [f"{stage}/{measure}" for stage in stages or ("val",) for measure in _MEASURES]
 
-    @property
-    def tables(self) -> list[str]:
-        """Names of the tables of sequences in W&B."""
-        return self._names("sequences")
-
-    @property
-    def pictures(self) -> list[str]:
-        """Names of the pictures in W&B."""
-        return ["val/overlays", *self._names("overlays")]
-
-    def _names(self, kind: str) -> list[str]:
+    def names(self, kind: str) -> list[str]:
+        """Names of the evaluations' tables (``sequences``) or pictures (``overlays``) in W&B."""
         return list(dict.fromkeys(f"{_prefix(r, s)}/{kind}" for r in self.sweep.runs for s in r.scores))
 
 
@@ -94,17 +78,14 @@ def _common_setting(runs: list[RunRecord], key: str, folder: str) -> str | None:
 
 
 def _panels(shown: LoggedSweep) -> dict[str, list[Any]]:
-    """Panels of each section."""
+    """Panels of each section that has some."""
     wr = need_package("wandb_workspaces.reports.v2", "dashboard", "agnn-dashboard")
     axes = shown.sweep.axes or ("seed",)
     spread = {"groupby": wr.Config(axes[0]), "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
     scores: list[Any] = []
     for name in shown.scores:
-        scores.append(
-            wr.BarPlot(
-                title=f"{name} by {title_of(axes[0])}", metrics=[wr.SummaryMetric(name)], orientation="v", **spread
-            )
-        )
+        title, metrics = f"{name} by {title_of(axes[0])}", [wr.SummaryMetric(name)]
+        scores.append(wr.BarPlot(title=title, metrics=metrics, orientation="v", **spread))
         if name.endswith("/J"):
             scores += [
                 wr.ScatterPlot(title=f"{name} against {title_of(a)}", x=wr.Config(a), y=wr.SummaryMetric(name))
@@ -114,17 +95,18 @@ def _panels(shown: LoggedSweep) -> dict[str, list[Any]]:
         wr.LinePlot(title=f"{metric} by {title_of(axes[0])}", x=_STEP, y=[metric], **spread)
         for metric in ("val/J", "val/F", "val/T", "train/loss")
     ]
-    columns = [wr.ParallelCoordinatesPlotColumn(wr.Config(axis)) for axis in axes]
-    columns.append(wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(shown.scores[0])))
-    return {
-        "Scores": [*scores, wr.ParallelCoordinatesPlot(columns=columns)],
+    columns = [*map(wr.Config, axes), wr.SummaryMetric(shown.scores[0])]
+    scores.append(wr.ParallelCoordinatesPlot(columns=[wr.ParallelCoordinatesPlotColumn(c) for c in columns]))
+    sections = {
+        "Scores": scores,
         "Curves": curves,
-        "Sequences": [wr.WeavePanelSummaryTable(table_name=table) for table in shown.tables],
-        "Pictures": [wr.MediaBrowser(media_keys=shown.pictures, num_columns=3)],
+        "Sequences": [wr.WeavePanelSummaryTable(table_name=table) for table in shown.names("sequences")],
+        "Pictures": [wr.MediaBrowser(media_keys=["val/overlays", *shown.names("overlays")], num_columns=3)],
         "Machine": [
             wr.LinePlot(title=f"system/{m}", y=[f"system/{m}"]) for m in ("cpu", "memory_percent", "gpu.0.gpu")
         ],
     }
+    return {name: panels for name, panels in sections.items() if panels}
 
 
 def build_workspace(shown: LoggedSweep) -> Any:
@@ -135,9 +117,7 @@ def build_workspace(shown: LoggedSweep) -> Any:
         project=shown.project,
         name=shown.sweep.title,
         sections=[
-            ws.Section(name, panels, is_open=name in ("Scores", "Curves"))
-            for name, panels in _panels(shown).items()
-            if panels
+            ws.Section(name, panels, is_open=name in ("Scores", "Curves")) for name, panels in _panels(shown).items()
         ],
         runset_settings=ws.RunsetSettings(
             filters=ws.And(ws.Metric("group") == shown.group), groupby=[ws.Config(axis) for axis in shown.sweep.axes]
@@ -146,12 +126,7 @@ def build_workspace(shown: LoggedSweep) -> Any:
 
 
 def build_report(shown: LoggedSweep, *, online: bool) -> Any:
-    """Return the report of a sweep, a ``wandb_workspaces.reports.v2.Report``.
-
-    Args:
-        shown: the sweep.
-        online: look up the project in W&B for the run set.
-    """
+    """Return the report of a sweep, a ``wandb_workspaces.reports.v2.Report``; ``online`` looks its project up."""
     ws = need_package("wandb_workspaces.workspaces", "dashboard", "agnn-dashboard")
     wr = need_package("wandb_workspaces.reports.v2", "dashboard", "agnn-dashboard")
     place = {"entity": shown.entity, "project": shown.project} if online else {}
@@ -161,8 +136,7 @@ def build_report(shown: LoggedSweep, *, online: bool) -> Any:
         wr.P("Mean and standard deviation over seeds, by the axes of the sweep."),
     ]
     for name, panels in _panels(shown).items():
-        if panels:
-            blocks += [wr.H2(name), wr.PanelGrid(runsets=[runs], panels=panels)]
+        blocks += [wr.H2(name), wr.PanelGrid(runsets=[runs], panels=panels)]
     return wr.Report(entity=shown.entity, project=shown.project, title=shown.sweep.title, blocks=blocks)
 
 
