@@ -40,9 +40,6 @@ def refined(backend: str) -> Floats:
 def run_crf(repeats: int = 3) -> dict[str, Any]:
     """Time both backends on an 854×480 frame; OpenCV uses one thread.
 
-    Returns:
-        ``{topic, rows: [{name, seconds, memory_mb}], ratios: {pydensecrf_over_fast}}``.
-
     Raises:
         RuntimeError: the masks have an IoU below 0.995.
         ConfigError: pydensecrf is not installed.
@@ -63,4 +60,4 @@ def run_crf(repeats: int = 3) -> dict[str, Any]:
         ]
     finally:
         cv2.setNumThreads(threads)
-    return {"topic": "crf", "rows": rows, "ratios": {"pydensecrf_over_fast": seconds[0] / seconds[1]}}
+    return {"rows": rows, "ratios": {"pydensecrf_over_fast": seconds[0] / seconds[1]}}

@@ -31,27 +31,16 @@ from agnn_lit.training.losses import weighted_bce
 
 @dataclass(frozen=True)
 class Workload:
-    """What is timed; the defaults are those of agnn-train.
-
-    Attributes:
-        backbone: backbone of the network.
-        channels: C.
-        frames: N'.
-        size: height and width of the network input.
-        batch_size: clips per step.
-        footage: height and width of generated frames.
-        length: frames per generated video.
-        steps: number of timed training steps.
-    """
+    """What is timed; the defaults are those of agnn-train."""
 
     backbone: str = "deeplabv3_resnet50"
-    channels: int = 256
-    frames: int = 3
-    size: tuple[int, int] = (473, 473)
-    batch_size: int = 1
-    footage: tuple[int, int] = (480, 854)
-    length: int = 12
-    steps: int = 3
+    channels: int = 256  # C
+    frames: int = 3  # N'
+    size: tuple[int, int] = (473, 473)  # height and width of the network input
+    batch_size: int = 1  # clips per step
+    footage: tuple[int, int] = (480, 854)  # height and width of generated frames
+    length: int = 12  # frames per generated video
+    steps: int = 3  # timed training steps
 
     def clips(self, videos: list[DiskVideo]) -> ClipDataset:
         """Augmented clips, enough for all steps."""
@@ -136,28 +125,21 @@ def run_data(repeats: int = 3, workload: Workload | None = None) -> dict[str, An
     """Time reading, augmenting and loading a frame, and training steps with their data loading.
 
     Frames are those in ``AGNN_DAVIS_ROOT`` if it is set, else synthetic; the steps use ResNet-50 at 473×473 on the GPU
-    if there is one.
-
-    Returns:
-        ``{topic, rows: [{name, seconds, memory_mb}], ratios: {frames_per_second_…, waiting_share_…}}``.
+    if there is one. ``waiting_share_…`` is the part of a step that waits for its clips.
     """
     workload = workload or Workload()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     many = max(2, min(4, os.cpu_count() or 1))
-    seconds: dict[str, list[float]] = {}
-
-    def note(name: str, spent: float) -> None:
-        seconds.setdefault(name, []).append(spent)
-
     with _footage(workload) as videos:
         clips = workload.clips(videos)
         frames = workload.frames * workload.batch_size * workload.steps
-        for _ in range(repeats):
-            note("decode", _decode(videos, frames))
-            for workers in (0, 1, many):
-                note(f"load {workers}", _load(workload.loader(clips, workers)))
+        turns = [
+            {"decode": _decode(videos, frames)}
+            | {f"load {workers}": _load(workload.loader(clips, workers)) for workers in (0, 1, many)}
+            for _ in range(repeats)
+        ]
         steps = {w: _train(workload, workload.loader(clips, w), device) for w in (0, many)}
-    least = {name: min(values) for name, values in seconds.items()}
+    least = {name: min(turn[name] for turn in turns) for name in turns[0]}
     alone = least["load 0"]
     rows = [
         ("a frame and its mask: read and decoded", least["decode"]),
@@ -168,7 +150,6 @@ def run_data(repeats: int = 3, workload: Workload | None = None) -> dict[str, An
         *((f"of it waiting for clips, {w} loader processes", steps[w][1]) for w in steps),
     ]
     return {
-        "topic": "data",
         "rows": [{"name": name, "seconds": spent, "memory_mb": math.nan} for name, spent in rows],
         "ratios": {
             "frames_per_second_decoded": 1 / least["decode"],

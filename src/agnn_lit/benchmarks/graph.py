@@ -26,23 +26,14 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Workload:
-    """What is timed.
+    """What is timed."""
 
-    Attributes:
-        channels: C.
-        grid: H and W of a node.
-        frames: N'.
-        rounds: K.
-        clips: B.
-        checkpoint: gradient checkpointing of the rounds.
-    """
-
-    channels: int = 256
-    grid: tuple[int, int] = (60, 60)
-    frames: int = 3
-    rounds: int = 3
-    clips: int = 1
-    checkpoint: bool = False
+    channels: int = 256  # C
+    grid: tuple[int, int] = (60, 60)  # H and W of a node
+    frames: int = 3  # N'
+    rounds: int = 3  # K
+    clips: int = 1  # B
+    checkpoint: bool = False  # gradient checkpointing of the rounds
 
     def graph(self) -> AGNN:
         """The paper's graph with random weights, and α = 0.5 so that the loop edges have an effect."""
@@ -101,17 +92,11 @@ def _ours(model: AGNN, nodes: Tensor, dtype: torch.dtype) -> Tensor:
 
 @dataclass(frozen=True)
 class Side:
-    """One implementation on one workload.
-
-    Attributes:
-        workload: what is computed.
-        dtype: name of the precision.
-        plain: the plain implementation of the equations instead of this package's.
-    """
+    """One implementation on one workload."""
 
     workload: Workload
-    dtype: str = "float32"
-    plain: bool = False
+    dtype: str = "float32"  # name of the precision
+    plain: bool = False  # the plain implementation of the equations instead of this package's
 
     def step(self) -> Callable[[], list[Tensor]]:
         """Return a training step, which returns the output and the gradients of nodes and weights."""
@@ -166,9 +151,7 @@ def largest_difference(workload: Workload, dtype: str) -> float:
 def run_graph(repeats: int = 3, workload: Workload | None = None, more: int = 8) -> dict[str, Any]:
     """Time forward and backward of the graph on the CPU, plain and ours, at C = 256, 60×60, N' = 3, K = 3.
 
-    Returns:
-        ``{topic, rows: [{name, seconds, memory_mb}], ratios: {time_plain_over_ours, fp32_time_ours_over_plain,
-        memory_plain_over_ours, …}}``; memory is the peak of a step above what the process held.
+    Memory is the peak of a step above what the process held.
 
     Raises:
         RuntimeError: output or gradients differ from the plain ones.
@@ -189,7 +172,6 @@ def run_graph(repeats: int = 3, workload: Workload | None = None, more: int = 8)
     found_sides = list(measure(sides, repeats).values())
     plain, fp32, ours, again, wide = found_sides
     return {
-        "topic": "graph",
         "rows": [{"name": n, "seconds": s, "memory_mb": m} for n, (s, m) in zip(sides, found_sides, strict=True)],
         "ratios": {
             "time_plain_over_ours": plain[0] / ours[0],

@@ -29,23 +29,14 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Workload:
-    """What is timed.
+    """What is timed."""
 
-    Attributes:
-        backbone: of both networks.
-        size: height and width of their input.
-        footage: height and width of the frames.
-        frames: N'.
-        length: frames of the video, a multiple of N'.
-        matrix: side of the square matrices whose product gives the limit.
-    """
-
-    backbone: str = "deeplabv3_resnet101"
-    size: tuple[int, int] = (473, 473)
-    footage: tuple[int, int] = (480, 854)
-    frames: int = 3
-    length: int = 6
-    matrix: int = 2048
+    backbone: str = "deeplabv3_resnet101"  # of both networks
+    size: tuple[int, int] = (473, 473)  # height and width of their input
+    footage: tuple[int, int] = (480, 854)  # height and width of the frames
+    frames: int = 3  # N'
+    length: int = 6  # frames of the video, a multiple of N'
+    matrix: int = 2048  # side of the square matrices whose product gives the limit
 
     @property
     def settings(self) -> PredictionSettings:
@@ -183,21 +174,15 @@ def run_inference(repeats: int = 3, workload: Workload | None = None) -> dict[st
     """Time a frame of ResNet-101 at 473×473, N' = 3, on the CPU: by the released protocol, plain, and ours.
 
     The limit is the number of operations of the plain forward pass divided by the measured rate of a matrix product in
-    our precision.
-
-    Returns:
-        ``{topic, rows: [{name, seconds, memory_mb}], ratios: {official_over_ours, ours_over_limit, …}}``; seconds are
-        for one frame.
+    our precision. Seconds are for one frame.
 
     Raises:
         RuntimeError: our probabilities differ from fp32's by more than 0.02 on average.
     """
     workload = workload or Workload()
     apart, official_apart = difference(workload), difference(workload, released=True)
-    if max(apart, official_apart) > 0.02:
-        raise RuntimeError(
-            f"benchmark of inference: probabilities differ by {max(apart, official_apart):.3f} on average"
-        )
+    if (most := max(apart, official_apart)) > 0.02:
+        raise RuntimeError(f"benchmark of inference: probabilities differ by {most:.3f} on average")
     count = operations(workload)
     measured = measure(workload, repeats)
     rate = 10 * 2 * workload.matrix**3 / measured["products"][0]
@@ -213,7 +198,6 @@ def run_inference(repeats: int = 3, workload: Workload | None = None) -> dict[st
         f"limit: {count / 1e9:.0f} GFLOP at {rate / 1e9:.0f} GFLOP/s": (limit, math.nan),
     }
     return {
-        "topic": "inference",
         "rows": [{"name": name, "seconds": s, "memory_mb": mb} for name, (s, mb) in rows.items()],
         "ratios": {
             "official_over_ours": official / ours,

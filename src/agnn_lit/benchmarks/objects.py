@@ -22,10 +22,8 @@ from agnn_lit.instances.tracks import Tracker
 def run_objects(repeats: int = 3, workload: Workload | None = None) -> dict[str, Any]:
     """Time a frame of ResNet-101 at 473×473, N' = 3, and finding and linking three objects in it at 854×480.
 
-    The foreground is the annotation of synthetic videos, so that there are objects to separate.
-
-    Returns:
-        ``{topic, rows: [{name, seconds, memory_mb}], ratios: {objects_over_network}}``; seconds are for one frame.
+    The foreground is the annotation of synthetic videos, so that there are objects to separate. Seconds are for one
+    frame.
     """
     s = workload or Workload()
     (video,) = synthetic_videos("test", 1, length=s.length, size=s.footage, primaries=3)
@@ -50,4 +48,4 @@ def run_objects(repeats: int = 3, workload: Workload | None = None) -> dict[str,
     seconds = [spent / s.length for spent in fastest(calls, repeats, atol=None)]
     names = ("network", "candidates", "tracks")
     rows = [{"name": f"a frame: {n}", "seconds": t, "memory_mb": None} for n, t in zip(names, seconds, strict=True)]
-    return {"topic": "objects", "rows": rows, "ratios": {"objects_over_network": sum(seconds[1:]) / seconds[0]}}
+    return {"rows": rows, "ratios": {"objects_over_network": sum(seconds[1:]) / seconds[0]}}

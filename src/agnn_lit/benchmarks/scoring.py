@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import tempfile
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -49,24 +50,14 @@ def _masks(count: int) -> list[Binary]:
     return [blob(t, 0.2 * t) for t in range(count)]
 
 
-def plain_frames() -> list[tuple[float, float]]:
-    """J and F of the benchmark's frames by the plain implementation."""
-    return [plain_scores(p, g, _RADIUS) for p, g in _pairs(_FRAMES)]
+def score_frames(score: Callable[[Binary, Binary, int], tuple[float, float]]) -> list[tuple[float, float]]:
+    """J and F of the benchmark's frames by one of the implementations."""
+    return [score(p, g, _RADIUS) for p, g in _pairs(_FRAMES)]
 
 
-def fast_frames() -> list[tuple[float, float]]:
-    """J and F of the benchmark's frames."""
-    return [region_and_boundary(p, g, _RADIUS) for p, g in _pairs(_FRAMES)]
-
-
-def plain_t() -> float:
-    """T of the benchmark's masks by the plain implementation."""
-    return plain_stability(_masks(_MASKS))
-
-
-def fast_t() -> float:
-    """T of the benchmark's masks."""
-    return shape_context_stability(_masks(_MASKS))
+def score_masks(stability: Callable[[Sequence[Binary]], float]) -> float:
+    """T of the benchmark's masks by one of the implementations."""
+    return stability(_masks(_MASKS))
 
 
 def _write_sequences(folder: Path) -> None:
@@ -89,11 +80,9 @@ def score_folder(folder: str, workers: int) -> list[float]:
 
 @register("topic", "scoring")
 def run_scoring(repeats: int = 3) -> dict[str, Any]:
-    """Time J + F, T, and a folder of sequences in one and two processes.
+    """Time J + F, T, and a folder of sequences in one and two processes; OpenCV uses one thread.
 
-    Returns:
-        ``{topic, rows: [{name, seconds, memory_mb}], ratios: {plain_over_ours, t_plain_over_ours, two_processes}}``;
-        seconds are for a frame of J + F, a pair of masks of T, and the whole folder. OpenCV uses one thread.
+    Seconds are for a frame of J + F, a pair of masks of T, and the whole folder.
 
     Raises:
         RuntimeError: our values and those of the plain implementation differ.
@@ -101,23 +90,24 @@ def run_scoring(repeats: int = 3) -> dict[str, Any]:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        frames = fastest([plain_frames, fast_frames], repeats)
-        contours = fastest([plain_t, fast_t], repeats)
+        frames = fastest([partial(score_frames, plain_scores), partial(score_frames, region_and_boundary)], repeats)
+        contours = fastest(
+            [partial(score_masks, plain_stability), partial(score_masks, shape_context_stability)], repeats
+        )
         with tempfile.TemporaryDirectory() as folder:
             _write_sequences(Path(folder))
             processes = fastest([lambda: score_folder(folder, 1), lambda: score_folder(folder, 2)], repeats)
             measured = [
-                ("J + F of a frame, plain", frames[0] / _FRAMES, peak_mb(plain_frames)),
-                ("J + F of a frame", frames[1] / _FRAMES, peak_mb(fast_frames)),
-                ("T of a pair, NumPy and Python", contours[0] / (_MASKS - 1), peak_mb(plain_t)),
-                ("T of a pair", contours[1] / (_MASKS - 1), peak_mb(fast_t)),
+                ("J + F of a frame, plain", frames[0] / _FRAMES, peak_mb(score_frames, plain_scores)),
+                ("J + F of a frame", frames[1] / _FRAMES, peak_mb(score_frames, region_and_boundary)),
+                ("T of a pair, NumPy and Python", contours[0] / (_MASKS - 1), peak_mb(score_masks, plain_stability)),
+                ("T of a pair", contours[1] / (_MASKS - 1), peak_mb(score_masks, shape_context_stability)),
                 ("ten sequences, one process", processes[0], peak_mb(score_folder, folder, 1)),
                 ("ten sequences, two processes", processes[1], peak_mb(score_folder, folder, 2)),
             ]
     finally:
         cv2.setNumThreads(threads)
     return {
-        "topic": "scoring",
         "rows": [{"name": name, "seconds": seconds, "memory_mb": memory} for name, seconds, memory in measured],
         "ratios": {
             "plain_over_ours": frames[0] / frames[1],
