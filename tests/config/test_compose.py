@@ -147,9 +147,10 @@ def test_impossible_evaluations_are_refused(overrides, part):
 @pytest.mark.parametrize("name", experiments())
 def test_every_experiment_composes_validates_and_builds(name, monkeypatch):
     monkeypatch.setenv("AGNN_DAVIS_ROOT", "/data/DAVIS")
-    needed = {"official_recipe": ["static.roots=[/data/MSRA10K]"]}
-    cfg = train_config(f"experiment={name}", *needed.get(name, []), small=False)
+    monkeypatch.setenv("AGNN_STATIC_ROOTS", "[/data/MSRA10K,/data/DUTS]")
+    cfg = train_config(f"experiment={name}", small=False)
     config.check_train(cfg)
+    assert list(cfg.static.roots) in ([], ["/data/MSRA10K", "/data/DUTS"])
     assert build_model(cfg, pretrained=False).rounds == cfg.model.rounds
 
 
