@@ -12,11 +12,11 @@ def test_published_numbers_are_consistent() -> None:
     assert len(tables) == 6
     for table in tables.values():
         top = 100 if table.unit == "per cent" else 1
-        for name, values in table.rows:
+        for name, values in table.rows.items():
             assert len(values) == len(table.columns), name
             assert all(v is None or 0 <= v <= top for v in values), name
     off = []
-    for name, (mean, *categories) in tables["paper-youtube-objects"].rows:
+    for name, (mean, *categories) in tables["paper-youtube-objects"].rows.items():
         numbers = [v for v in categories if v is not None]
         assert len(numbers) == 10
         if not math.isclose(sum(numbers) / 10, mean or 0, abs_tol=0.1):

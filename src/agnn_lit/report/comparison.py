@@ -58,7 +58,7 @@ def _method_rows(published: PublishedTable, groups: Sequence[Group], colours: Ma
             values = [_own_value(c, m, categories) * published.factor for c in published.columns]
             name = text_cell(m.name, mark="own", colour=colours.get(m.name), tag="this report")
             rows.append((name, *(value_cell(v, digits, mark="own") for v in values)))
-    for printed_name, printed in published.rows:
+    for printed_name, printed in published.rows.items():
         rows.append((text_cell(printed_name), *(value_cell(number(v), digits) for v in printed)))
     rows.sort(key=lambda row: -row[1].sort if isinstance(row[1].sort, float) else math.inf)
     columns = (Column("method", numeric=False), *(Column(c.title) for c in published.columns))
@@ -73,7 +73,7 @@ def _sequence_rows(published: PublishedTable, groups: Sequence[Group]) -> Table:
     columns += [Column(c.title, group=m.name) for m in methods for c in published.columns]
     body: list[tuple[Cell, ...]] = []
     footer: list[tuple[Cell, ...]] = []
-    for name, printed in published.rows:
+    for name, printed in published.rows.items():
         cells = [text_cell(name), *(value_cell(number(v)) for v in printed)]
         for m in methods:
             for column in published.columns:
@@ -118,5 +118,4 @@ def compare(groups: Sequence[Group], colours: Mapping[str, int]) -> list[Compari
 
 def beside_sequences(group: Group) -> PublishedTable | None:
     """The relevant published table with values per sequence, if there is one."""
-    tables = (t for t in published_tables() if t.row_kind == "sequence" and is_relevant(t, group))
-    return next(tables, None)
+    return next((t for t in published_tables() if t.row_kind == "sequence" and is_relevant(t, group)), None)

@@ -32,14 +32,14 @@ class PublishedTable:
     title: str
     source: str
     note: str
-    protocols: tuple[str, ...]
-    data: tuple[str, ...]
+    protocols: list[str]
+    data: list[str]
     unit: str
     row_kind: str
-    columns: tuple[PublishedColumn, ...]
-    sequences: tuple[str, ...] | None
+    columns: list[PublishedColumn]
+    sequences: list[str] | None
     split: int | None
-    rows: tuple[tuple[str, tuple[float | None, ...]], ...]
+    rows: dict[str, list[float | None]]
 
     @property
     def factor(self) -> float:
@@ -55,15 +55,8 @@ class PublishedTable:
 @cache
 def published_tables() -> tuple[PublishedTable, ...]:
     """Return all published tables, in the order of the report."""
-    entries = json.loads(Path(__file__).with_name("published.json").read_text(encoding="utf-8"))
-    return tuple(
-        PublishedTable(
-            **{key: e[key] for key in ("id", "title", "source", "note", "unit", "row_kind", "split")},
-            protocols=tuple(e["protocols"]),
-            data=tuple(e["data"]),
-            columns=tuple(PublishedColumn(**column) for column in e["columns"]),
-            sequences=None if e["sequences"] is None else tuple(e["sequences"]),
-            rows=tuple((row["name"], tuple(row["values"])) for row in e["rows"]),
-        )
-        for e in entries
-    )
+    tables = json.loads(Path(__file__).with_name("published.json").read_text(encoding="utf-8"))
+    for table in tables:
+        table["columns"] = [PublishedColumn(**column) for column in table["columns"]]
+        table["rows"] = {row["name"]: row["values"] for row in table["rows"]}
+    return tuple(PublishedTable(**table) for table in tables)

@@ -108,7 +108,7 @@ def heat_table(group: Group, measure: str, colours: Mapping[str, int]) -> Table:
 
 
 def _published_cells(table: PublishedTable, name: str) -> list[Cell]:
-    values = dict(table.rows).get(name, (None,) * len(table.columns))
+    values = table.rows.get(name, [None] * len(table.columns))
     return [value_cell(number(v), mark="published") for v in values]
 
 
