@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from agnn_lit.metrics.mask_files import read_foreground, read_ids
+from agnn_lit.metrics.protocols import ScoreError
 from agnn_lit.report.collect import FrameScore, Overlay, ReportError, Scores
 from agnn_lit.report.figures import lowest_frame
 from agnn_lit.report.groups import Group
@@ -42,13 +44,6 @@ def data_uri(data: bytes, kind: str = "jpeg") -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _read_mask(path: Path, object_id: int | None) -> NDArray[np.uint8]:
-    """Mask (H, W) of 0 and 1: an object of a palette PNG, or all values above 0."""
-    with Image.open(path) as image:
-        values = np.asarray(image if image.mode in ("1", "L", "P", "I") else image.convert("L"))
-    return np.asarray(values > 0 if object_id is None else values == object_id, dtype=np.uint8)
-
-
 def _read_frame(root: Path | None, sequence: str, frame: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
     """RGB frame (H, W, 3) at the size of the annotation; grey if the file is missing."""
     if root is not None:
@@ -56,10 +51,7 @@ def _read_frame(root: Path | None, sequence: str, frame: str, shape: tuple[int, 
             path = root / sequence / f"{frame}{suffix}"
             if path.is_file():
                 with Image.open(path) as image:
-                    rgb = image.convert("RGB")
-                    if rgb.size != shape[::-1]:
-                        rgb = rgb.resize(shape[::-1])
-                    return np.asarray(rgb, dtype=np.uint8)
+                    return np.asarray(image.convert("RGB").resize(shape[::-1]), dtype=np.uint8)
     return np.full((*shape, 3), 168, dtype=np.uint8)
 
 
@@ -87,10 +79,13 @@ def draw_frame(scores: Scores, sequence: str, score: FrameScore, frames: Path | 
     if masks is None or annotations is None:
         return None
     name, object_id = _split_object(scores.protocol, sequence)
+    file = Path(name) / f"{score.frame}.png"
     try:
-        annotation = _read_mask(annotations / name / f"{score.frame}.png", object_id)
-        prediction = _read_mask(masks / name / f"{score.frame}.png", None)
-    except OSError:
+        prediction = np.asarray(read_foreground(masks / file) > 0, dtype=np.uint8)
+        annotation = np.asarray(read_foreground(annotations / file) > 0, dtype=np.uint8)
+        if object_id is not None:
+            annotation = np.asarray(read_ids(annotations / file) == object_id, dtype=np.uint8)
+    except ScoreError:
         return None
     if prediction.shape != annotation.shape:
         size = annotation.shape[::-1]
@@ -113,9 +108,9 @@ def lowest_pictures(group: Group, sequence: str, frames: Path | None, limit: int
             continue
         score = scored[lowest]
         picture = draw_frame(method, sequence, score, frames)
-        drawn = (o for o in method.overlays if (o.sequence, o.frame) == (sequence, score.frame))
-        overlay = next(drawn, None) if picture is None else None
-        picture = picture or (None if overlay is None else overlay_picture(method, overlay))
+        if picture is None:
+            drawn = (o for o in method.overlays if (o.sequence, o.frame) == (sequence, score.frame))
+            picture = next((overlay_picture(method, overlay) for overlay in drawn), None)
         if picture is not None:
             found.append(picture)
     return sorted(found, key=lambda p: p.J)[:limit]

@@ -36,39 +36,37 @@ _UNSCORED = "validation"  # stands for an evaluation if there is none
 
 @dataclass(frozen=True)
 class Point:
-    """Runs that differ only in their seed.
+    """Runs that differ only in their seed."""
 
-    Attributes:
-        values: values of the axes.
-        runs: all runs, including failed ones.
-    """
-
-    values: tuple[Any, ...]
-    runs: tuple[RunRecord, ...]
+    values: tuple[Any, ...]  # of the axes
+    runs: tuple[RunRecord, ...]  # including failed ones
 
     @property
     def unfinished(self) -> list[RunRecord]:
         """Runs that are not done."""
         return [run for run in self.runs if run.state in UNFINISHED]
 
+    def measured(self, evaluation: str, measure: str) -> list[float]:
+        """J, F or T of each run, see :func:`value_of`."""
+        return [value_of(run, evaluation, measure) for run in self.runs]
+
+    def mean_status(self, key: str) -> float:
+        """Mean of a value in ``status.json`` over the runs that are done; NaN without any."""
+        done = [run for run in self.runs if run.state not in UNFINISHED]
+        return mean_and_deviation([number(run.status.get(key)) for run in done])[0]
+
 
 @dataclass(frozen=True)
 class Sweep:
-    """Runs of one folder.
+    """Runs of one folder."""
 
-    Attributes:
-        name: name of the folder.
-        axes: settings in which the runs differ, one of those that vary together; empty if only seeds vary.
-        points: sorted by the values of the axes.
-        evaluations: names of the evaluations of the runs.
-        repeats: names of runs left out, because another run has the same settings and seed.
-    """
-
-    name: str
-    axes: tuple[str, ...]
-    points: tuple[Point, ...]
-    evaluations: tuple[str, ...]
-    repeats: tuple[str, ...] = ()
+    name: str  # of the folder
+    axes: tuple[
+        str, ...
+    ]  # settings in which the runs differ, one of those that vary together; empty if only seeds vary
+    points: tuple[Point, ...]  # sorted by the values of the axes
+    evaluations: tuple[str, ...]  # names of the evaluations of the runs
+    repeats: tuple[str, ...] = ()  # names of runs left out, because another run has the same settings and seed
 
     @property
     def runs(self) -> list[RunRecord]:
@@ -180,6 +178,10 @@ def _spread_cell(values: Sequence[float]) -> Cell:
     return Cell(text.replace("-", "−"), mean)
 
 
+def _memory_cell(megabytes: float) -> Cell:
+    return Cell(MISSING) if math.isnan(megabytes) else Cell(f"{megabytes:.0f} MB", megabytes)
+
+
 def _count_cell(point: Point, values: Sequence[float]) -> Cell:
     """Number of runs with a result, and the states of the others."""
     states = [run.state for run in point.unfinished]
@@ -191,35 +193,25 @@ def _count_cell(point: Point, values: Sequence[float]) -> Cell:
 
 def sweep_table(sweep: Sweep) -> Table:
     """One row per point and evaluation: mean ± standard deviation over seeds, time and memory of a run."""
+    places = [(point, evaluation) for point in sweep.points for evaluation in sweep.evaluations]
     several = len(sweep.evaluations) > 1
     columns = [Column(title_of(axis), hint=axis, numeric=False) for axis in sweep.axes]
+    body = [[shown(point.values[n]) for point, _ in places] for n in range(len(sweep.axes))]
     if several:
         columns.append(Column("evaluation", numeric=False))
+        body.append([text_cell(evaluation) for _, evaluation in places])
     columns.append(Column("runs", hint="runs with a result; the states of the others are given"))
+    body.append([_count_cell(point, point.measured(evaluation, "J")) for point, evaluation in places])
     protocol = next((scores.protocol for run in sweep.runs for scores in run.scores), "simple")
-    directions = {"J": 1, "F": 1, "T": t_direction(protocol)}
-    columns += [Column(measure, hint="mean ± standard deviation over seeds") for measure in directions]
+    for measure, direction in (("J", 1), ("F", 1), ("T", t_direction(protocol))):
+        columns.append(Column(measure, hint="mean ± standard deviation over seeds"))
+        cells = [_spread_cell(point.measured(evaluation, measure)) for point, evaluation in places]
+        body.append(cells if several else mark_best(cells, direction))
     columns += [Column("time of a run"), Column("memory", hint="peak of a run, mean over seeds"), Column("parameters")]
-    places = [(point, evaluation) for point in sweep.points for evaluation in sweep.evaluations]
-    measured: dict[str, list[Cell]] = {}
-    for measure, direction in directions.items():
-        cells = [_spread_cell([value_of(run, e, measure) for run in p.runs]) for p, e in places]
-        measured[measure] = cells if several else mark_best(cells, direction)
-    rows = []
-    for index, (point, evaluation) in enumerate(places):
-        done = [run for run in point.runs if run.state not in UNFINISHED]
-        seconds, memory, parameters = (
-            mean_and_deviation([number(run.status.get(key)) for run in done])[0]
-            for key in ("seconds", "memory_mb", "parameters")
-        )
-        cells = [shown(value) for value in point.values]
-        if several:
-            cells.append(text_cell(evaluation))
-        cells.append(_count_cell(point, [value_of(run, evaluation, "J") for run in point.runs]))
-        cells += [measured[measure][index] for measure in directions]
-        memory_cell = Cell(MISSING) if math.isnan(memory) else Cell(f"{memory:.0f} MB", memory)
-        rows.append((*cells, duration_cell(seconds), memory_cell, count_cell(parameters)))
-    return Table(f"Sweep {sweep.title}", tuple(columns), tuple(rows))
+    body.append([duration_cell(point.mean_status("seconds")) for point, _ in places])
+    body.append([_memory_cell(point.mean_status("memory_mb")) for point, _ in places])
+    body.append([count_cell(point.mean_status("parameters")) for point, _ in places])
+    return Table(f"Sweep {sweep.title}", tuple(columns), tuple(zip(*body, strict=True)))
 
 
 def _first(point: Point) -> str:
@@ -241,16 +233,14 @@ def _draw(axes: Axes, sweep: Sweep, evaluation: str, measure: str) -> None:
         lines.setdefault(point.values[1:], []).append(point)
     for index, (rest, points) in enumerate(lines.items()):
         colour = series_colour(index)
-        found = [
-            (places[_first(p)], *mean_and_deviation([value_of(r, evaluation, measure) for r in p.runs])) for p in points
-        ]
+        found = [(places[_first(p)], *mean_and_deviation(p.measured(evaluation, measure))) for p in points]
         x, means, deviations = (list(column) for column in zip(*found, strict=True))
         axes.errorbar(
             x, means, [0.0 if math.isnan(d) else d for d in deviations], color=colour, marker="o", markersize=4,
             capsize=3, linestyle=series_dash(index) if numeric else "none", label=", ".join(map(_label, rest)) or None,
         )  # fmt: skip
         for point, place in zip(points, x, strict=True):
-            dots = finite([value_of(run, evaluation, measure) for run in point.runs])
+            dots = finite(point.measured(evaluation, measure))
             axes.plot([place] * len(dots), dots, "o", color=colour, markersize=2.5, alpha=0.5, linestyle="none")
             if point.unfinished:
                 axes.plot([place], [0.0], "x", color=MUTED, markersize=5, clip_on=False)
@@ -334,16 +324,10 @@ def write_record(sweep: Sweep, folder: Path) -> None:
     """Write the results of a sweep, to keep when its runs are deleted.
 
     ``results.csv`` has a row per run, ``table.md`` means and standard deviations, ``figure.svg`` (one per evaluation)
-    plots them, and ``runs.json`` has the provenance of each run, without paths of data.
-
-    Args:
-        sweep: the sweep.
-        folder: such as ``experiments/<question>``; other files in it stay.
+    plots them, and ``runs.json`` has the provenance of each run, without paths of data. Other files in the folder stay.
     """
     write_text(folder / "results.csv", sweep_csv(sweep))
-    write_text(
-        folder / "table.md", markdown_table(sweep_table(sweep)) + "\n" + "".join(f"\n{n}\n" for n in sweep.notices)
-    )
+    write_text(folder / "table.md", "\n\n".join([markdown_table(sweep_table(sweep)), *sweep.notices]) + "\n")
     for evaluation in sweep.evaluations:
         name = "figure" if len(sweep.evaluations) == 1 else "figure-" + evaluation.replace(" ", "-").replace("+", "")
         write_text(folder / f"{name}.svg", standalone(sweep_figure(sweep, evaluation)))
