@@ -5,29 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 MISSING = "–"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell.
-
-    Attributes:
-        text: the text shown.
-        sort: sort key, a number or a text; None sorts last.
-        mark: CSS class such as ``best``, ``published`` or ``state-failed``.
-        heat: tint in a heat map, 0 to 1; None for no tint.
-        colour: colour number of a method, shown as a dot before the text.
-        tag: note in small print after the text.
-    """
+    """A cell of a table."""
 
     text: str
-    sort: float | str | None = None
-    mark: str = ""
-    heat: float | None = None
-    colour: int | None = None
-    tag: str = ""
+    sort: float | str | None = None  # sort key; None sorts last
+    mark: str = ""  # CSS class such as ``best``, ``published`` or ``state-failed``
+    heat: float | None = None  # tint in a heat map, 0 to 1; None for no tint
+    colour: int | None = None  # colour number of a method, shown as a dot before the text
+    tag: str = ""  # note in small print after the text
 
 
 @dataclass(frozen=True)
@@ -53,12 +45,8 @@ class Table:
     @property
     def groups(self) -> list[tuple[str, int]]:
         """Headings above columns, each with its number of columns; empty without any."""
-        spans: list[tuple[str, int]] = []
-        for column in self.columns:
-            if spans and spans[-1][0] == column.group:
-                spans[-1] = (column.group, spans[-1][1] + 1)
-            else:
-                spans.append((column.group, 1))
+        neighbours = groupby(column.group for column in self.columns)
+        spans = [(group, len(list(members))) for group, members in neighbours]
         return spans if any(group for group, _ in spans) else []
 
     @property

@@ -26,8 +26,8 @@ class ReportError(ValueError):
 class Curve:
     """A logged metric: optimiser steps and values of equal length."""
 
-    steps: tuple[float, ...]
-    values: tuple[float, ...]
+    steps: list[float]
+    values: list[float]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Scores:
     name: str
     summary: dict[str, Any]
     sequences: dict[str, dict[str, float]]
-    frames: dict[str, tuple[FrameScore, ...]]
+    frames: dict[str, list[FrameScore]]
     overlays: tuple[Overlay, ...] = ()
     run: str | None = None  # name of its run
 
@@ -161,12 +161,9 @@ def _read_overlays(folder: Path) -> tuple[Overlay, ...]:
 
 
 def read_scores(path: Path, name: str | None = None, run: str | None = None) -> Scores:
-    """Read a folder of agnn-score or agnn-evaluate.
+    """Read a folder of agnn-score or agnn-evaluate with ``summary.json``, ``per_sequence.csv`` and ``per_frame.csv``.
 
-    Args:
-        path: folder with ``summary.json``, ``per_sequence.csv`` and ``per_frame.csv``.
-        name: name of the method; None for the folder's name.
-        run: name of the run of an evaluation.
+    The method has the name of the folder if ``name`` is None; ``run`` is the name of the run of an evaluation.
 
     Raises:
         ReportError: a file is missing or unreadable.
@@ -187,22 +184,22 @@ def read_scores(path: Path, name: str | None = None, run: str | None = None) -> 
     for row in _read_rows(path / "per_frame.csv", ("sequence", "frame", "J", "F"), maker):
         score = FrameScore(row["frame"], number(row["J"]), number(row["F"]))
         frames.setdefault(row["sequence"], []).append(score)
-    by_sequence, overlays = {k: tuple(v) for k, v in frames.items()}, _read_overlays(path / "overlays")
-    return Scores(path, name or path.resolve().name, summary, sequences, by_sequence, overlays, run)
+    overlays = _read_overlays(path / "overlays")
+    return Scores(path, name or path.resolve().name, summary, sequences, frames, overlays, run)
 
 
 def _read_curves(path: Path) -> dict[str, Curve]:
     """Curves of ``metrics.csv``, each with the steps at which its metric was logged."""
-    curves: dict[str, tuple[list[float], list[float]]] = {}
+    curves: dict[str, Curve] = {}
     for index, row in enumerate(_read_rows(path, ("step",), "agnn-train")):
         step = number(row["step"])
         for key, text in row.items():
             if key in ("step", "epoch", None) or not text:
                 continue
-            steps, values = curves.setdefault(key, ([], []))
-            steps.append(float(index) if math.isnan(step) else step)
-            values.append(number(text))
-    return {key: Curve(tuple(steps), tuple(values)) for key, (steps, values) in curves.items()}
+            curve = curves.setdefault(key, Curve([], []))
+            curve.steps.append(float(index) if math.isnan(step) else step)
+            curve.values.append(number(text))
+    return curves
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -267,7 +264,6 @@ def find_folders(entry: str, marker: str) -> list[Path]:
         return matches
     if not path.is_dir():
         raise ReportError(f"{entry} is not a folder")
-    if not (path / marker).is_file():
-        members = sorted(p.parent for p in path.glob(f"*/{marker}"))
-        return members or [path]
-    return [path]
+    if (path / marker).is_file():
+        return [path]
+    return sorted(p.parent for p in path.glob(f"*/{marker}")) or [path]

@@ -31,13 +31,9 @@ class Plot:
 
 
 def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Centred mean over up to ``width`` values, (n,) -> (n,), ignoring NaN; shorter at the ends."""
+    """Centred mean over up to ``width`` ≤ n values, (n,) -> (n,), ignoring NaN; shorter at the ends."""
     finite = np.isfinite(values)
-    kernel = np.ones(width)
-    total = np.convolve(np.where(finite, values, 0.0), kernel, mode="full")
-    count = np.convolve(finite.astype(np.float64), kernel, mode="full")
-    start = (width - 1) // 2
-    total, count = total[start : start + len(values)], count[start : start + len(values)]
+    total, count = (np.convolve(x, np.ones(width), mode="same") for x in (np.where(finite, values, 0.0), finite))
     mean: NDArray[np.float64] = np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
     return mean
 
@@ -88,12 +84,11 @@ def _training_plot(
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     axes.set_xlabel("step")
     axes.margins(x=0.01)
-    note = "thin: training; with dots: validation" if both else ""
     title = _TITLES.get(panel, panel)
     if panel in ("J", "F", "T") and any(m.startswith("train/") for m in metrics):
         title = panel
     svg = to_svg(figure, name, f"{title} over training steps for {', '.join(r.name for r in runs)}")
-    return Plot(title, svg, panel in _ORDER, note)
+    return Plot(title, svg, panel in _ORDER, "thin: training; with dots: validation" if both else "")
 
 
 def frame_positions(frames: Sequence[FrameScore]) -> list[float]:

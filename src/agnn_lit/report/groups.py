@@ -98,8 +98,8 @@ def load(runs: Sequence[str], scores: Sequence[str]) -> tuple[list[RunRecord], l
     unnamed = iter(short_names([p for p, name in named if name is None]))
     methods = [s for run in loaded for s in run.scores]
     methods += [read_scores(p, name or next(unnamed)) for p, name in named]
-    given = [name for _, name in named if name is not None]
-    twice = [name for name, count in Counter(given).items() if count > 1]
+    given = Counter(name for _, name in named if name is not None)
+    twice = [name for name, count in given.items() if count > 1]
     if twice:
         raise ReportError(f"scores: the name {', '.join(twice)} is given twice")
     return loaded, methods
@@ -107,21 +107,17 @@ def load(runs: Sequence[str], scores: Sequence[str]) -> tuple[list[RunRecord], l
 
 def _fits(scores: Scores, members: Sequence[Scores]) -> bool:
     """Whether a folder has the protocol, the data set (if known) and a sequence in common with a group."""
-    common = set(scores.sequences)
-    for other in members:
-        common &= set(other.sequences)
+    common = set(scores.sequences).intersection(*(other.sequences for other in members))
     known = {s.data for s in (scores, *members) if s.data is not None}
     return scores.protocol == members[0].protocol and len(known) <= 1 and bool(common)
 
 
 def _name(members: Sequence[Scores]) -> list[Scores]:
     """Name evaluations after their run, followed by the evaluation if a run has several."""
-    count = Counter(m.run for m in members if m.run is not None)
-    named = []
-    for m in members:
-        if m.run is not None:
-            m = replace(m, name=m.run if count[m.run] == 1 else f"{m.run} · {m.name}")
-        named.append(m)
+    count = Counter(m.run for m in members)
+    named = [
+        m if m.run is None else replace(m, name=m.run if count[m.run] == 1 else f"{m.run} · {m.name}") for m in members
+    ]
     taken = Counter(m.name for m in named)
     return [m if taken[m.name] == 1 else replace(m, name=f"{m.name} ({m.path})") for m in named]
 

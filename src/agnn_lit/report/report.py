@@ -32,10 +32,7 @@ def print_means(report: Report) -> None:
 
 
 def make_report(cfg: ReportConfig) -> Path:
-    """Read the folders, write the report, and print the means and the path of the page.
-
-    Returns:
-        Path of ``index.html``.
+    """Read the folders, write the report, print the means and the path of ``index.html``, and return this path.
 
     Raises:
         ReportError: a folder or file is missing or unreadable.

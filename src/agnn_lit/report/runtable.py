@@ -64,8 +64,8 @@ def _state_cell(run: RunRecord) -> Cell:
     return Cell(f"{symbol} {state}", state, mark)
 
 
-def _values(run: RunRecord, key: str) -> tuple[float, ...]:
-    return run.curves[key].values if key in run.curves else ()
+def _values(run: RunRecord, key: str) -> list[float]:
+    return run.curves[key].values if key in run.curves else []
 
 
 def run_table(runs: Sequence[RunRecord], colours: Mapping[str, int]) -> Table:

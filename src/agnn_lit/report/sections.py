@@ -130,14 +130,10 @@ def run_section(runs: Sequence[RunRecord], colours: Mapping[str, int]) -> RunSec
 def build_report(
     runs: Sequence[RunRecord], methods: Sequence[Scores], title: str, frames: Path | None = None, thumbnails: int = 4
 ) -> Report:
-    """Compute the content of a report.
+    """Compute the content of a report; ``methods`` are all score folders, including those of the runs.
 
-    Args:
-        runs: runs as read by ``collect.read_run``.
-        methods: score folders, including those of the runs.
-        title: title of the page.
-        frames: folder with ``<sequence>/<frame>.jpg``, drawn behind the masks; None for a grey background.
-        thumbnails: number of pictures of lowest J for each sequence.
+    Masks are drawn on ``<sequence>/<frame>.jpg`` in the folder ``frames``, or on grey if it is None. For each sequence
+    there are at most ``thumbnails`` pictures of lowest J.
     """
     groups = make_groups(methods)
     colours = assign_colours(runs, groups)
