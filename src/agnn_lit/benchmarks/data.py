@@ -37,22 +37,19 @@ class Workload:
     channels: int = 256  # C
     frames: int = 3  # N'
     size: tuple[int, int] = (473, 473)  # height and width of the network input
-    batch_size: int = 1  # clips per step
     footage: tuple[int, int] = (480, 854)  # height and width of generated frames
     length: int = 12  # frames per generated video
-    steps: int = 3  # timed training steps
+    steps: int = 3  # timed training steps, each of one clip
 
     def clips(self, videos: list[DiskVideo]) -> ClipDataset:
         """Augmented clips, enough for all steps."""
-        each = math.ceil((self.steps + 1) * self.batch_size / len(videos))
-        return ClipDataset(
-            videos, self.frames, ClipTransform(self.size, 0.5, (0.7, 1.3)), Seed(0), clips_per_video=each
-        )
+        each = math.ceil((self.steps + 1) / len(videos))
+        transform = ClipTransform(self.size, 0.5, (0.7, 1.3))
+        return ClipDataset(videos, self.frames, transform, Seed(0), clips_per_video=each)
 
     def loader(self, clips: ClipDataset, workers: int) -> DataLoader[Clip]:
-        """Batches of clips for the steps, and one for the warm-up."""
-        keys = [ClipKey(0, n) for n in range((self.steps + 1) * self.batch_size)]
-        batches = [keys[n : n + self.batch_size] for n in range(0, len(keys), self.batch_size)]
+        """A clip for each step, and one for the warm-up."""
+        batches = [[ClipKey(0, n)] for n in range(self.steps + 1)]
         return DataLoader(clips, batch_sampler=batches, num_workers=workers)
 
 
@@ -132,7 +129,7 @@ def run_data(repeats: int = 3, workload: Workload | None = None) -> dict[str, An
     many = max(2, min(4, os.cpu_count() or 1))
     with _footage(workload) as videos:
         clips = workload.clips(videos)
-        frames = workload.frames * workload.batch_size * workload.steps
+        frames = workload.frames * workload.steps
         turns = [
             {"decode": _decode(videos, frames)}
             | {f"load {workers}": _load(workload.loader(clips, workers)) for workers in (0, 1, many)}

@@ -32,7 +32,6 @@ class Workload:
     grid: tuple[int, int] = (60, 60)  # H and W of a node
     frames: int = 3  # N'
     rounds: int = 3  # K
-    clips: int = 1  # B
     checkpoint: bool = False  # gradient checkpointing of the rounds
 
     def graph(self) -> AGNN:
@@ -44,9 +43,9 @@ class Workload:
         return model
 
     def nodes(self) -> Tensor:
-        """h^0, (B, N', C, H, W), uniform in [0, 1)."""
+        """h^0, (1, N', C, H, W), uniform in [0, 1)."""
         random = torch.Generator().manual_seed(1)
-        return torch.rand((self.clips, self.frames, self.channels, *self.grid), generator=random)
+        return torch.rand((1, self.frames, self.channels, *self.grid), generator=random)
 
 
 def plain_update(model: AGNN, message: Tensor, state: Tensor) -> Tensor:
@@ -169,10 +168,10 @@ def run_graph(repeats: int = 3, workload: Workload | None = None, more: int = 8)
         f"ours, {default}, rounds computed again": Side(replace(workload, checkpoint=True), default),
         f"ours, {default}, N' = {more}": Side(replace(workload, frames=more), default),
     }
-    found_sides = list(measure(sides, repeats).values())
-    plain, fp32, ours, again, wide = found_sides
+    measured = measure(sides, repeats)
+    plain, fp32, ours, again, wide = measured.values()
     return {
-        "rows": [{"name": n, "seconds": s, "memory_mb": m} for n, (s, m) in zip(sides, found_sides, strict=True)],
+        "rows": [{"name": n, "seconds": s, "memory_mb": m} for n, (s, m) in measured.items()],
         "ratios": {
             "time_plain_over_ours": plain[0] / ours[0],
             "fp32_time_ours_over_plain": fp32[0] / plain[0],

@@ -7,7 +7,6 @@ affect other jobs, and each process has one W&B run.
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import shlex
 import signal
@@ -136,10 +135,7 @@ class SweepLauncher(Launcher):
             )
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Train the jobs that are not done, and print how each one ended.
-
-        Returns:
-            The last val/J of each job.
+        """Train the jobs that are not done, print how each one ended, and return the last val/J of each.
 
         Raises:
             ConfigError: no jobs, or a job's folder holds a run with another configuration; nothing is trained.
@@ -189,10 +185,9 @@ class SweepLauncher(Launcher):
                     f"{' '.join(overrides)}: this experiment sweeps {', '.join(lost)}, which does not work with "
                     "several experiments in one command; use one command for each"
                 )
-            task = copy.deepcopy(cfg)
-            with read_write(task), open_dict(task):
-                del task["hydra"]
-            composed.append((Run(folder), typed(task, TrainConfig), list(overrides)))
+            with read_write(cfg), open_dict(cfg):
+                del cfg["hydra"]
+            composed.append((Run(folder), typed(cfg, TrainConfig), list(overrides)))
         counts = Counter(str(run.folder) for run, _, _ in composed)
         twice = sorted(folder for folder, count in counts.items() if count > 1)
         if twice:

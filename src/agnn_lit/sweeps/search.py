@@ -105,10 +105,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the trials, and print the best.
-
-        Returns:
-            The settings of the best trial.
+        """Run the trials, print them, and return the settings of the best.
 
         Raises:
             ConfigError: nothing to search, or not a launcher of this package.
