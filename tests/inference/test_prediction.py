@@ -16,13 +16,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from agnn_lit import pretrained
 from agnn_lit.commands.command_line import quote_paths
 from agnn_lit.commands.predict import main
-from agnn_lit.config import ConfigError
+from agnn_lit.config import ConfigError, ConvertConfig
 from agnn_lit.config.inference import PredictConfig
 from agnn_lit.data.footage import open_footage
 from agnn_lit.data.video import DataError
 from agnn_lit.inference.prediction import predict
+from agnn_lit.model.conversion import convert
 from agnn_lit.shared.pictures import draw_overlay
 from tests.command import PATIENCE, call_command, wait_for
 from tests.configs import predict_config
@@ -282,14 +284,16 @@ def test_a_full_disk_loses_nothing(run, video, tmp_path, monkeypatch):
     assert files(predict(settings(run, video, tmp_path / "out"))) == whole
 
 
-def test_without_a_checkpoint_the_demo_is_taken_and_said_to_be_worthless(run, video, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_without_a_checkpoint_the_weights_of_the_package_are_taken(run, video, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
     cfg = replace(settings(run, video, tmp_path / "out"), run=None)
-    with pytest.raises(ConfigError, match=r"run=DIR[\s\S]*make demo"):
+    with pytest.raises(ConfigError, match=r"no model given \(run=DIR .* ckpt=FILE\).* has no pretrained weights"):
         predict(cfg)
-    monkeypatch.chdir(run.folder.parents[2])
+    convert(ConvertConfig(run=str(run.folder), out=str(tmp_path / f"{pretrained.DEFAULT}.safetensors")))
     predict(cfg)
-    assert "on real footage it fails" in " ".join(capsys.readouterr().out.split())
+    assert f"pretrained/{pretrained.DEFAULT} on cpu" in capsys.readouterr().out
+    predict(replace(cfg, ckpt="pretrained"))
+    assert "12 frames are there from before" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

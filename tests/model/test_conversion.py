@@ -70,7 +70,7 @@ def test_the_checkpoint_knows_its_switches_and_its_preprocessing(files):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["out=x.ckpt"], "give one of them, official=FILE or ckpt=FILE"),
+        (["out=x.ckpt"], "give one of them, official=FILE of the released code"),
         (["official=a.pth", "ckpt=b.ckpt", "out=x.ckpt"], "give one of them"),
         (["official=a.pth"], "out= is needed"),
         (["official=a.pth", "out=."], "out=. is a folder; give a file in it"),

@@ -60,9 +60,12 @@ class ConvertConfig:
 
     official: str | None = setting(None, "file of the released code: trained model or initial encoder weights",
         path=True)
-    ckpt: str | None = setting(None, "or a file of agnn-train or agnn-convert, to convert for the released code",
-        path=True)
-    out: str = setting("???", "file to write", path=True)
+    run: str | None = setting(None, "or a run folder, whose best checkpoint is converted", path=True)
+    ckpt: str | None = setting(None, "or a file of agnn-train or agnn-convert", path=True)
+    out: str = setting("???", "file to write: from run= or ckpt=, a weights file of half the size if it ends in "
+        ".safetensors, else a file of the released code", path=True)
+    note: str | None = setting(None, "text kept in a weights file, such as what the model was trained on")
+    licence: str | None = setting(None, "licence of the weights, kept in a weights file")
     overwrite: bool = setting(False, "replace the file if it exists")
 
 

@@ -70,7 +70,8 @@ class InferenceConfig:
 
     run: str | None = setting(None, "run folder, whose best checkpoint is used; agnn-evaluate also takes a sweep's "
         "folder or a pattern with *", changes=Changes.place, path=True)
-    ckpt: str | None = setting(None, "or a checkpoint file", changes=Changes.place, path=True)
+    ckpt: str | None = setting(None, "or a checkpoint, a weights file of agnn-convert, or pretrained: the weights in "
+        "the package", changes=Changes.place, path=True)
     threshold: float = setting(0.5, "a pixel is foreground above this probability",
         within=Range(0.0, 1.0, open_low=True, open_high=True))
     frames: int | None = setting(None, "N', frames per graph; null: as in training", within=at_least(1))
@@ -110,7 +111,7 @@ class EvaluateConfig(InferenceConfig):
     wandb: bool = setting(True, "log the scores to W&B (job type evaluate) if the training run was logged",
         changes=Changes.extra)
     out: str | None = setting(None, "output folder; null: evaluations/<data>-<split>-<protocol> in the run folder, or "
-        "beside the checkpoint", changes=Changes.place, path=True)
+        "beside the checkpoint; of the package's weights in runs/pretrained", changes=Changes.place, path=True)
 
 
 @dataclass
@@ -155,5 +156,5 @@ def check_evaluate(cfg: EvaluateConfig) -> None:
     check_inference(cfg)
     require(
         cfg.run is not None or cfg.ckpt is not None,
-        "run=None ckpt=None: give one of them, run=DIR of agnn-train or ckpt=FILE",
+        "run=None ckpt=None: give one of them, run=DIR of agnn-train, ckpt=FILE or ckpt=pretrained",
     )

@@ -44,9 +44,9 @@ class ModelConfig:
     checkpoint_rounds: bool = setting(False, "gradient checkpointing of each round: less memory, a third more time")
     auxiliary: bool = setting(False, "also predict a mask directly from the encoder, for the training loss",
         tensors=("auxiliary.",), released=True)
-    weights: str | None = setting(None, "checkpoint of agnn-train or agnn-convert to start training from, instead of "
-        "backbone.weights; frames and rounds may differ, parts with other differences start from random weights",
-        path=True)
+    weights: str | None = setting(None, "checkpoint of agnn-train, file of agnn-convert, or pretrained (the weights in "
+        "the package) to start training from, instead of backbone.weights; frames and rounds may differ, parts with "
+        "other differences start from random weights", path=True)
 
 
 @dataclass

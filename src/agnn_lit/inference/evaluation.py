@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import TimeRemainingColumn
 from rich.table import Table
 
+from agnn_lit import pretrained
 from agnn_lit.config import ConfigError, DataConfig, EvaluateConfig, TrainConfig, check_evaluate
 from agnn_lit.data.open import open_training_videos, open_videos
 from agnn_lit.data.video import DiskVideo, Video
@@ -160,7 +161,9 @@ def _print_table(scores: Sequence[SequenceScore], summary: dict[str, Any], conso
 
 
 def _home(checkpoint: Path) -> Path:
-    """Run folder of a checkpoint, or a folder of the same name beside it."""
+    """Run folder of a checkpoint, or a folder of its name: beside it, or in ``runs`` for weights of the package."""
+    if pretrained.is_packaged(checkpoint):
+        return Path("runs") / pretrained.title(checkpoint)
     if checkpoint.parent.name == "checkpoints":
         return checkpoint.parent.parent
     return checkpoint.with_suffix("") if checkpoint.suffix else checkpoint.with_name(f"{checkpoint.name}_evaluated")
@@ -220,7 +223,7 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     out = Path(cfg.out) if cfg.out else _home(trained.checkpoint) / "evaluations" / label
     _clear(out)
     console = open_console()
-    console.print(f"{trained.checkpoint} on {len(videos)} videos of {label}\n{protocol.describe()}")
+    console.print(f"{pretrained.title(trained.checkpoint)} on {len(videos)} videos of {label}\n{protocol.describe()}")
     no_test_list = (
         data == trained.cfg.data and data.test_split is None and data.test_range is None and data.name != "synthetic"
     )
@@ -251,10 +254,12 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     about: dict[str, float | int | str] = {
         "threshold": cfg.threshold,
         "data": label,
-        "checkpoint": str(trained.checkpoint),
+        "checkpoint": pretrained.title(trained.checkpoint),
         "graph_frames": trained.settings.frames,
         "dtype": trained.dtype,
     }
+    if trained.checkpoint.suffix == ".safetensors":
+        about["sha256"] = trained.digest
     if protocol.objects == "assigned":
         about["identity_switches"] = switches
     summaries = _write_scores(out, scores, protocol, about)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agnn_lit.config import ConfigError, InferenceConfig, PredictConfig, TrainConfig, option, stored
+from agnn_lit import pretrained
+from agnn_lit.config import ConfigError, ConvertConfig, InferenceConfig, PredictConfig, TrainConfig, option, stored
+from agnn_lit.shared.files import sha256
 from agnn_lit.shared.processes import usable_processors
 from agnn_lit.shared.runs import Run
 
@@ -40,15 +42,25 @@ class Trained:
         """Type of the network's device, such as cuda."""
         return next(self.model.parameters()).device.type
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the checkpoint."""
+        return sha256(self.checkpoint)
 
-def find_checkpoint(cfg: InferenceConfig) -> Path:
-    """Return the checkpoint that ``run`` or ``ckpt`` names.
+
+def find_checkpoint(cfg: InferenceConfig | ConvertConfig) -> Path:
+    """Return the checkpoint that ``run`` or ``ckpt`` names; with neither, the package's weights.
 
     Raises:
-        ConfigError: the folder does not exist or is not a run.
+        ConfigError: the folder does not exist or is not a run; the package has no such weights.
     """
+    if cfg.run is None and cfg.ckpt is None:
+        try:
+            return pretrained.locate("ckpt", "pretrained")
+        except ConfigError as error:
+            raise ConfigError(f"no model given (run=DIR of agnn-train or ckpt=FILE), and {error}") from error
     if cfg.run is None:
-        return Path(cfg.ckpt or "")
+        return pretrained.locate("ckpt", str(cfg.ckpt))
     run = Run(Path(cfg.run))
     run.load_config()
     return run.best
@@ -70,17 +82,20 @@ def count_workers(cfg: InferenceConfig) -> int:
 
 
 def load_checkpoint(file: Path) -> tuple[TrainConfig, AGNN]:
-    """Read a checkpoint of ``agnn-train``: its configuration, and the model in evaluation mode on the CPU.
+    """Read a checkpoint or a weights file: its configuration, and the model in evaluation mode on the CPU.
+
+    The configuration of a weights file is the default where it does not concern the model and its input.
 
     Raises:
-        ConfigError: the file does not exist, or is not a checkpoint of agnn-train.
+        ConfigError: the file does not exist, or is not one of agnn-train or agnn-convert.
     """
     from agnn_lit.model.build import build_model
-    from agnn_lit.model.weights import list_mismatches, read_tensors
+    from agnn_lit.model.weights import list_mismatches
+    from agnn_lit.model.weights_file import read_checkpoint
 
     if not file.is_file():
         raise ConfigError(f"{file}: no such checkpoint; agnn-train writes checkpoints/best.ckpt into its run folder")
-    content = read_tensors(file)
+    content = read_checkpoint(file)
     try:
         config, state = content["hyper_parameters"]["config"], content["state_dict"]
     except (KeyError, TypeError) as error:

@@ -7,17 +7,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TimeRemainingColumn
 from rich.text import Text
 
+from agnn_lit import pretrained
 from agnn_lit.config import ConfigError, PredictConfig, check_inference, plain
 from agnn_lit.config.setting import Changes, keys
 from agnn_lit.data.footage import Footage, open_footage
@@ -36,7 +35,6 @@ from agnn_lit.shared.terminal import open_console, progress_bar
 if TYPE_CHECKING:
     from agnn_lit.inference.video import Prediction
 
-DEMO = Path("runs/demo/default")
 WIDEST = 16384  # maximum side of H.264 video, in pixels
 #: Settings that change no mask, or (accelerator, threads) only the last digits of its probabilities.
 _FREE = keys(PredictConfig, Changes.command, Changes.extra, Changes.place, Changes.speed)
@@ -51,26 +49,6 @@ class _Rate(ProgressColumn):
         return Text("" if rate is None else f"{rate:.1f} frames/s")
 
 
-def _checkpoint(cfg: PredictConfig, console: Console) -> Path:
-    """Return the given checkpoint, or the demo's."""
-    if cfg.run is not None or cfg.ckpt is not None:
-        return find_checkpoint(cfg)
-    if not (DEMO / "config.yaml").is_file():
-        raise ConfigError(
-            "no model given: set run=DIR of agnn-train or ckpt=FILE. `make demo` trains a small one in four minutes, "
-            f"which is used from {DEMO} by default"
-        )
-    console.print(
-        f"note: without run= or ckpt=, {DEMO} is used, which was trained for minutes on generated videos of coloured "
-        "blobs. It only shows that everything works: on real footage it fails (J below 0.1 on two DAVIS sequences). "
-        "For that, train on DAVIS: AGNN_DAVIS_ROOT=DIR make train",
-        style="yellow",
-        highlight=False,
-        soft_wrap=True,
-    )
-    return find_checkpoint(replace(cfg, run=str(DEMO)))
-
-
 def _identity(cfg: PredictConfig, footage: Footage, trained: Trained) -> dict[str, Any]:
     """Return everything that masks depend on, so that a folder never mixes masks of different settings."""
     settings = {key: value for key, value in plain(cfg).items() if key not in _FREE}
@@ -82,7 +60,7 @@ def _identity(cfg: PredictConfig, footage: Footage, trained: Trained) -> dict[st
         "input": footage.name,
         "length": len(footage),
         "content": footage.fingerprint(),
-        "checkpoint": _sha256(trained.checkpoint)[:16],
+        "checkpoint": trained.digest[:16],
         **settings,
     }
 
@@ -92,14 +70,6 @@ def _state_of(path: Path) -> str:
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     about = [f"{p.relative_to(path)}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files]
     return hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _task(cfg: PredictConfig, p: Prediction, footage: Footage, out: Output, propose: Proposer | None) -> MaskTask:
@@ -204,8 +174,8 @@ def predict(cfg: PredictConfig) -> Path:
     import_plugins_of_run(cfg)
     check_inference(cfg)
     check_backend(cfg.crf)
+    checkpoint = find_checkpoint(cfg)
     console = open_console()
-    checkpoint = _checkpoint(cfg, console)
     with console.status(f"looking through {cfg.input}"):
         footage = open_footage(Path(cfg.input), cfg.fps)
     _refuse_faults(footage, cfg)
@@ -222,7 +192,7 @@ def predict(cfg: PredictConfig) -> Path:
         console.print(f"note: {fault}", style="yellow", highlight=False, soft_wrap=True)
     crf = "" if cfg.crf.backend == "none" else f", CRF {cfg.crf.backend}"
     console.print(
-        f"{cfg.input}: {len(footage)} frames of {width}x{height}; {checkpoint} on "
+        f"{cfg.input}: {len(footage)} frames of {width}x{height}; {pretrained.title(checkpoint)} on "
         f"{trained.device} in {trained.dtype}, N' = {trained.settings.frames}{crf}",
         highlight=False,
         soft_wrap=True,
@@ -251,7 +221,7 @@ def predict(cfg: PredictConfig) -> Path:
         identity,
         state="done",
         command=" ".join(sys.argv),
-        checkpoint=str(checkpoint),
+        checkpoint=pretrained.title(checkpoint),
         frames=len(footage) - len(skipped),
         objects=earlier if objects is None else objects,
         skipped={footage.frame_name(i): skipped[i] for i in sorted(skipped)},

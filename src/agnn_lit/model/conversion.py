@@ -1,14 +1,16 @@
-"""Convert checkpoints of the released code to ours, and back."""
+"""Convert checkpoints of the released code to ours and back, and ours to weights files."""
 
 from __future__ import annotations
 
+import hashlib
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from agnn_lit.config import ConfigError, TrainConfig, flatten, plain, stored, typed
 from agnn_lit.config.commands import ConvertConfig
 from agnn_lit.config.model import released_model
-from agnn_lit.shared.files import atomic_path
+from agnn_lit.shared.files import write_bytes
 
 
 def official_config() -> TrainConfig:
@@ -41,9 +43,9 @@ def _from_official(
 
 def _to_official(file: Path, official: TrainConfig, expected: dict[str, Any]) -> tuple[dict[str, Any], str]:
     from agnn_lit.model.official import Part, to_released
-    from agnn_lit.model.weights import read_tensors
+    from agnn_lit.model.weights_file import read_checkpoint
 
-    content: Any = read_tensors(file)
+    content: Any = read_checkpoint(file)
     if not isinstance(content, dict) or "state_dict" not in content:
         released = isinstance(content, dict) and "model" in content
         hint = "; official= takes files of the released code" if released else ""
@@ -79,37 +81,79 @@ def _differences(trained: TrainConfig, official: TrainConfig) -> str:
     )
 
 
-def convert(cfg: ConvertConfig) -> Path:
-    """Convert a file to or from the released code, and return the written file.
+def _to_weights_file(file: Path, out: Path, about: dict[str, str | None]) -> tuple[bytes, str]:
+    from agnn_lit.inference.load import load_checkpoint
+    from agnn_lit.model.weights_file import pack
 
-    Raises:
-        ConfigError: not exactly one input, an output that exists or cannot be written, a file that is not safe to load,
-            a model that the released code cannot compute, or tensors that do not fit.
-    """
+    trained, model = load_checkpoint(file)
+    content = pack(trained, model.state_dict(), {"data": trained.data.name, **about})
+    digest = hashlib.sha256(content).hexdigest()
+    use = f"agnn-predict input=VIDEO out=DIR ckpt={out}"
+    return content, f"{len(content) / 1e6:.1f} MB, sha256 {digest}; {use} uses it"
+
+
+def _to_bytes(content: dict[str, Any]) -> bytes:
     import torch
 
-    from agnn_lit.model.build import build_model
+    stream = BytesIO()
+    torch.save(content, stream)
+    return stream.getvalue()
 
-    if (cfg.official is None) == (cfg.ckpt is None):
+
+def _check(cfg: ConvertConfig) -> None:
+    """Raise ConfigError unless there is one input, and an output that may be written."""
+    given = [value for value in (cfg.official, cfg.run, cfg.ckpt) if value is not None]
+    if len(given) != 1:
         raise ConfigError(
-            f"official={cfg.official} ckpt={cfg.ckpt}: give one of them, official=FILE or ckpt=FILE of agnn-train"
+            f"official={cfg.official} run={cfg.run} ckpt={cfg.ckpt}: give one of them, official=FILE of the released "
+            "code, or run=DIR or ckpt=FILE of agnn-train"
         )
     out = Path(cfg.out)
     if out.is_dir():
         raise ConfigError(f"out={out} is a folder; give a file in it, such as {out / 'official.ckpt'}")
     if out.exists() and not cfg.overwrite:
         raise ConfigError(f"out={out} exists; overwrite=true replaces it")
-    official = official_config()
-    with torch.device("meta"):  # names, shapes and types only
-        expected = build_model(official, pretrained=False).state_dict()
-    if cfg.official is None:
-        content, said = _to_official(Path(cfg.ckpt or ""), official, expected)
+    packed = out.suffix == ".safetensors"
+    if packed and cfg.official is not None:
+        raise ConfigError(f"out={out}: official= is converted to a checkpoint, such as {out.with_suffix('.ckpt')}")
+    if not packed and (cfg.note is not None or cfg.licence is not None):
+        raise ConfigError(f"out={out}: note= and licence= are kept in weights files, which end in .safetensors")
+
+
+def convert(cfg: ConvertConfig) -> Path:
+    """Convert a file as configured, and return the written file.
+
+    Raises:
+        ConfigError: not exactly one input, an output that exists or cannot be written, a file that is not safe to load,
+            a model that the released code cannot compute, or tensors that do not fit.
+    """
+    _check(cfg)
+    out = Path(cfg.out)
+    content: dict[str, Any] | bytes
+    if out.suffix == ".safetensors":
+        from agnn_lit.inference.load import find_checkpoint
+
+        content, said = _to_weights_file(find_checkpoint(cfg), out, {"note": cfg.note, "licence": cfg.licence})
     else:
-        content, said = _from_official(Path(cfg.official), out, official, expected)
+        content, said = _with_released(cfg, out)
     try:
-        with atomic_path(out) as temporary, temporary.open("wb") as stream:
-            torch.save(content, stream)
+        write_bytes(out, content if isinstance(content, bytes) else _to_bytes(content))
     except OSError as error:
         raise ConfigError(f"out={out}: cannot be written ({error})") from error
     print(f"{out}: {said}")
     return out
+
+
+def _with_released(cfg: ConvertConfig, out: Path) -> tuple[dict[str, Any], str]:
+    """Convert from or to the released code."""
+    import torch
+
+    from agnn_lit.inference.load import find_checkpoint
+    from agnn_lit.model.build import build_model
+
+    official = official_config()
+    with torch.device("meta"):  # names, shapes and types only
+        expected = build_model(official, pretrained=False).state_dict()
+    if cfg.official is not None:
+        return _from_official(Path(cfg.official), out, official, expected)
+    return _to_official(find_checkpoint(cfg), official, expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agnn_lit import pretrained
 from agnn_lit.config import ConfigError, TrainConfig, entries, option, plain
 from agnn_lit.inference.load import load_checkpoint
 
@@ -21,7 +22,7 @@ def start_from(model: AGNN, cfg: TrainConfig, file: Path) -> str:
     Args:
         model: randomly initialised; changed in place.
         cfg: configuration of the model.
-        file: checkpoint of agnn-train or agnn-convert.
+        file: checkpoint of agnn-train, a file of agnn-convert, or the name of weights of the package.
 
     Returns:
         A sentence on what was loaded, what is newly initialised and what was not used.
@@ -32,19 +33,22 @@ def start_from(model: AGNN, cfg: TrainConfig, file: Path) -> str:
     """
     from agnn_lit.model.weights import list_mismatches
 
+    file = pretrained.locate("model.weights", str(file))
     try:
         old, trained = load_checkpoint(file)
     except ConfigError as error:
         raise ConfigError(f"model.weights={error}") from error
-    for key in ("name", "model", "preprocessing", "stride"):
-        found, asked = plain(old.backbone)[key], plain(cfg.backbone)[key]
-        if found != asked:
-            raise ConfigError(f"model.weights={file} was trained with backbone.{key}={found}, not {asked}")
+    named = f"model.weights={pretrained.title(file)}"
+    found, asked = plain(old.backbone), plain(cfg.backbone)
+    others = [key for key in ("name", "model", "preprocessing", "stride") if found[key] != asked[key]]
+    if others:
+        differ = "; ".join(f"backbone.{key}={found[key]}, not {asked[key]}" for key in others)
+        raise ConfigError(f"{named} was trained with {differ}")
     kind = cfg.model.aggregation
     fixed = old.model.aggregation == kind and option("model.aggregation", kind).facts.get("fixed_frames", False)
     if fixed and cfg.model.frames != old.model.frames and cfg.model.rounds and old.model.rounds:
         raise ConfigError(
-            f"model.frames={cfg.model.frames}: model.weights={file} was trained for N' = {old.model.frames}, and its "
+            f"model.frames={cfg.model.frames}: {named} was trained for N' = {old.model.frames}, and its "
             f"{kind} aggregation has weights for each neighbour; keep N', or use model.aggregation=sum or mean"
         )
     given, start = trained.state_dict(), model.state_dict()
@@ -60,11 +64,11 @@ def start_from(model: AGNN, cfg: TrainConfig, file: Path) -> str:
     state = {k: v for k, v in given.items() if not k.startswith(changed)}
     problems = list_mismatches(state, {k: v for k, v in start.items() if not k.startswith(changed)})
     if problems:
-        raise ConfigError(f"model.weights={file} does not fit the model:\n  {problems}")
+        raise ConfigError(f"{named} does not fit the model:\n  {problems}")
     model.load_state_dict(state, strict=False)
     new = [axis for axis, prefixes in axes.items() if any(name.startswith(prefixes) for name in start)]
     unused = [axis for axis, prefixes in axes.items() if axis not in new and any(n.startswith(prefixes) for n in given)]
-    said = f"started from {file} (K = {old.model.rounds}, N' = {old.model.frames})"
+    said = f"started from {pretrained.title(file)} (K = {old.model.rounds}, N' = {old.model.frames})"
     for words, parts in (("newly initialised", new), ("not used", unused)):
         said += f"; {words}: {', '.join(parts)}" if parts else ""
     if cfg.backbone.weights is not None:
