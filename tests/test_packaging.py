@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from agnn_lit.model.build import build_model
+from agnn_lit.model.weights_file import pack
+from agnn_lit.pretrained import DEFAULT
 from tests import plugin
-from tests.configs import SMALL
+from tests.configs import SMALL, train_config
 from tests.data.videos import write_video
 
 pytestmark = pytest.mark.long
@@ -51,6 +54,34 @@ def test_the_wheel_has_every_config_and_command(installed: Path) -> None:
     for target in scripts["console_scripts"].values():
         assert (installed / (target.partition(":")[0].replace(".", "/") + ".py")).is_file()
     assert not list(installed.rglob("tests"))
+
+
+def test_the_wheel_has_the_weights_and_their_card(installed: Path) -> None:
+    source, packed = ROOT / "src/agnn_lit/pretrained", installed / "agnn_lit" / "pretrained"
+    names = {"__init__.py", "README.md", *(p.name for p in source.glob("*.safetensors"))}
+    assert {p.name for p in packed.iterdir() if p.is_file()} == names
+    assert all((packed / name).read_bytes() == (source / name).read_bytes() for name in names)
+
+
+def test_an_installed_command_uses_the_weights_in_the_package(installed: Path, tmp_path: Path) -> None:
+    weights = installed / "agnn_lit" / "pretrained" / f"{DEFAULT}.safetensors"
+    video = write_video(tmp_path / "walk.mp4")
+    words = (f"input={video}", "out=walk", "overlay=false", "progress=false")
+    if not weights.exists():
+        done = run(installed, tmp_path, "agnn_lit.predict", *words)
+        assert done.returncode == 2
+        assert "this installation of agnn_lit has no pretrained weights" in done.stderr
+        weights.write_bytes(pack_small())
+    done = run(installed, tmp_path, "agnn_lit.predict", *words)
+    assert done.returncode == 0, done.stderr
+    assert f"pretrained/{DEFAULT} on" in done.stdout
+    assert len(list((tmp_path / "walk" / "masks").glob("*.png"))) == 12
+
+
+def pack_small() -> bytes:
+    """Content of a weights file of a small network that is not trained."""
+    cfg = train_config()
+    return pack(cfg, build_model(cfg).state_dict(), {})
 
 
 def test_the_demo_trains_evaluates_reports_and_predicts_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
