@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agnn_lit.config import EvaluateConfig, TrainConfig, check_train, plain
+from agnn_lit.config import EvaluateConfig, TrainConfig, check_train, plain, uses_photographs
 from agnn_lit.data.open import open_static_images, open_training_videos, open_videos
 from agnn_lit.shared.processes import is_first_process, peak_memory_mb
 from agnn_lit.shared.runs import Run
@@ -42,7 +42,7 @@ def train(cfg: TrainConfig, run: Run) -> dict[str, float]:
     from agnn_lit.training.build import plan_epochs  # imports torch, which takes seconds
 
     videos, held_out = open_training_videos(cfg)
-    static = open_static_images(cfg.static)
+    static = [] if uses_photographs(cfg.data) else open_static_images(cfg.static)
     if cfg.test:  # find errors in the test videos now, not after training
         open_videos(cfg.data, "test", 1)
     plan_epochs(cfg, len(videos), len(static))
