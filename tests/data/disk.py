@@ -69,3 +69,22 @@ def make_static(root: Path, images: str = "Imgs", masks: str = "Imgs", count: in
         cv2.imwrite(str(root / images / f"{number}.jpg"), video.frame(0)[..., ::-1])
         cv2.imwrite(str(root / masks / f"{number}.png"), 255 * video.mask(0))
     return root
+
+
+def disc(size=(60, 80), colour=(200, 40, 40), centre=(40, 30), radius=15) -> tuple[np.ndarray, np.ndarray]:
+    """A photograph of a disc on grey, and its mask."""
+    image, mask = np.full((*size, 3), 128, np.uint8), np.zeros(size, np.uint8)
+    cv2.circle(image, centre, radius, colour, -1)
+    cv2.circle(mask, centre, radius, 1, -1)
+    return image, mask
+
+
+def make_photos(root: Path, count: int) -> Path:
+    """Photographs of discs in many colours, with masks."""
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    for k in range(count):
+        image, mask = disc(colour=(20 * k % 250, 250 - 20 * k % 250, 90), centre=(30 + k % 20, 30))
+        cv2.imwrite(str(root / "images" / f"{k}.jpg"), image[..., ::-1])
+        cv2.imwrite(str(root / "masks" / f"{k}.png"), 255 * mask)
+    return root

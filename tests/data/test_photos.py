@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,26 +15,9 @@ from agnn_lit.data.transforms import MEAN, STD, ClipTransform
 from agnn_lit.data.video import DataError
 from agnn_lit.training.build import build_datamodule, plan_epochs
 from tests.configs import train_config
+from tests.data.disk import disc, make_photos
 
 STILL = PhotoMotion(motion=0.0, deformation=0.0, zoom=(1.0, 1.0), flip=0.0)
-
-
-def disc(size=(60, 80), colour=(200, 40, 40), centre=(40, 30), radius=15):
-    """A photograph of a disc on grey, and its mask."""
-    image, mask = np.full((*size, 3), 128, np.uint8), np.zeros(size, np.uint8)
-    cv2.circle(image, centre, radius, colour, -1)
-    cv2.circle(mask, centre, radius, 1, -1)
-    return image, mask
-
-
-def write_photos(root: Path, count: int) -> Path:
-    (root / "images").mkdir(parents=True)
-    (root / "masks").mkdir()
-    for k in range(count):
-        image, mask = disc(colour=(20 * k, 250 - 20 * k, 90), centre=(30 + k, 30))
-        cv2.imwrite(str(root / "images" / f"{k}.jpg"), image[..., ::-1])
-        cv2.imwrite(str(root / "masks" / f"{k}.png"), 255 * mask)
-    return root
 
 
 def test_without_motion_every_frame_is_the_photograph():
@@ -86,7 +66,7 @@ def test_passers_by_are_background_unless_all_frames_show_them():
 
 
 def test_a_clip_is_a_function_of_seed_and_key(tmp_path):
-    photos = open_static_images(StaticConfig(roots=[str(write_photos(tmp_path, 4))], share=0.5))
+    photos = open_static_images(StaticConfig(roots=[str(make_photos(tmp_path, 4))], share=0.5))
     clips = PhotoClips(
         photos, 3, (32, 48), PhotoMotion(passers_by=2), ClipTransform((32, 48), 0.0, (1.0, 1.0)), Seed(3)
     )
@@ -108,7 +88,7 @@ def test_finishing_changes_only_the_normalisation():
 
 
 def test_smaller_folders_are_used_more_often(tmp_path):
-    roots = [str(write_photos(tmp_path / name, count)) for name, count in (("few", 2), ("many", 7))]
+    roots = [str(make_photos(tmp_path / name, count)) for name, count in (("few", 2), ("many", 7))]
     names = [image.name for image in open_static_images(StaticConfig(roots=roots, share=0.5, balance=True))]
     assert sorted(names.count(f"few/{k}") for k in range(2)) == [4, 4]  # 7 / 2, rounded to even
     assert [names.count(f"many/{k}") for k in range(7)] == [1] * 7
@@ -116,7 +96,7 @@ def test_smaller_folders_are_used_more_often(tmp_path):
 
 
 def test_photographs_alone_train_the_graph(tmp_path):
-    roots = [str(write_photos(tmp_path / name, count)) for name, count in (("few", 3), ("many", 9))]
+    roots = [str(make_photos(tmp_path / name, count)) for name, count in (("few", 3), ("many", 9))]
     cfg = train_config("data=photos", f"static.roots=[{','.join(roots)}]", "static.balance=true", "clips.batch_size=2")
     check_train(cfg)
     train, held = open_training_videos(cfg)
@@ -131,7 +111,7 @@ def test_photographs_alone_train_the_graph(tmp_path):
 
 
 def test_a_share_of_each_batch_is_made_of_photographs(tmp_path):
-    root = write_photos(tmp_path, 5)
+    root = make_photos(tmp_path, 5)
     cfg = train_config(f"static.roots=[{root}]", "static.share=0.5", "clips.batch_size=4")
     check_train(cfg)
     videos, held = open_training_videos(cfg)
