@@ -74,6 +74,8 @@ class InferenceConfig:
         "the package", changes=Changes.place, path=True)
     threshold: float = setting(0.5, "a pixel is foreground above this probability",
         within=Range(0.0, 1.0, open_low=True, open_high=True))
+    size: tuple[int, int] | None = setting(None, "network input: height and width; null: as in training (clips.size)",
+        unit="pixels", within=at_least(1))
     frames: int | None = setting(None, "N', frames per graph; null: as in training", within=at_least(1))
     references: str = setting("partition", "partition: T = N/N' subsets of frames spread over the video; random: each "
         "frame with N'-1 randomly drawn others", choices=("partition", "random"), label="")

@@ -157,10 +157,11 @@ def open_trained(checkpoint: Path, cfg: InferenceConfig) -> Trained:
         raise ConfigError(
             f"frames={frames}: model.aggregation={trained.model.aggregation} was trained for {trained.model.frames}"
         )
-    smallest = min(cfg.scales) * min(trained.clips.size)
-    if smallest < trained.backbone.stride:
+    size = (cfg.size[0], cfg.size[1]) if cfg.size else trained.clips.size
+    if min(cfg.scales) * min(size) < trained.backbone.stride:
+        named = f"{'size' if cfg.size else 'clips.size'}={list(size)}"
         raise ConfigError(
-            f"scales={list(cfg.scales)}: {min(cfg.scales)} x clips.size={list(trained.clips.size)} leaves no pixels "
+            f"scales={list(cfg.scales)}: {min(cfg.scales)} x {named} leaves no pixels "
             f"for a feature stride of {trained.backbone.stride}"
         )
     device = choose_device(cfg.accelerator)
@@ -170,7 +171,7 @@ def open_trained(checkpoint: Path, cfg: InferenceConfig) -> Trained:
     ready = prepare(model, device, dtype, channels_last=cfg.channels_last, compiled=cfg.compile)
     settings = PredictionSettings(
         frames,
-        trained.clips.size,
+        size,
         batch_size=cfg.batch_size,
         scales=cfg.scales,
         flip=cfg.flip,
