@@ -8,7 +8,7 @@ ARGS   ?=
 TWO    := -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train eval predict sweep report benchmark test test-all test-slow test-gpu lint clean
+.PHONY: help setup demo real train eval predict sweep report benchmark test test-all test-slow test-gpu lint clean
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*##"} /^[a-z-]+:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,11 @@ demo: $(STAMP)  ## train on built-in videos for four minutes, evaluate, and make
 	$(BIN)/agnn-train experiment=demo $(ARGS)
 	$(BIN)/agnn-evaluate run=$(RUN) batch_size=4
 	$(BIN)/agnn-report 'runs=[$(RUN)]' out=runs/demo/report
+
+real: $(STAMP)  ## a model for real video, in two stages (hours): AGNN_DAVIS_ROOT=DIR AGNN_STATIC_ROOTS='[DIR,DIR]' make real
+	$(BIN)/agnn-train experiment=davis16_lite_photos $(ARGS)
+	$(BIN)/agnn-train experiment=davis16_lite $(ARGS)
+	$(BIN)/agnn-evaluate run=runs/davis16_lite/default experiment=stages size=[288,512]
 
 train: $(STAMP)  ## train on DAVIS-2017: AGNN_DAVIS_ROOT=DIR make train ARGS='model.rounds=3'
 	$(BIN)/agnn-train $(ARGS)
