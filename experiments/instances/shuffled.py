@@ -21,8 +21,8 @@ from agnn_lit.config import InstancesConfig, PredictConfig
 from agnn_lit.data.video import DiskVideo
 from agnn_lit.inference.prediction import predict
 from agnn_lit.metrics.mask_files import read_ids
-from agnn_lit.metrics.objects import score_objects
 from agnn_lit.metrics.protocols import get_protocol
+from agnn_lit.metrics.sequence import score_sequence
 
 _SEED = 0
 
@@ -34,7 +34,7 @@ def score(sequence: str, masks: Path, annotations: Path) -> float:
     video = DiskVideo(sequence, (), tuple(files))
     true = (video.objects(index) for index in range(len(files)))
     found = (read_ids(masks / f"{name}.png") for name in names)
-    scores = score_objects(sequence, names, found, true, get_protocol("davis2017_unsupervised"))
+    scores = score_sequence(sequence, names, found, true, get_protocol("davis2017_unsupervised"))
     return float(np.mean([(s.J_mean + s.F_mean) / 2 for s in scores]))
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from agnn_lit.metrics.boundary import davis_radius, region_and_boundary
-from agnn_lit.metrics.objects import score_objects
 from agnn_lit.metrics.protocols import ScoreError, get_protocol
+from agnn_lit.metrics.sequence import score_sequence
 
 from .masks import mask_pairs, star
 from .test_region_boundary import slow_f, slow_j
@@ -42,7 +42,7 @@ def test_assignment_is_the_best_of_all(predictions: np.ndarray, annotations: np.
     annotations[0, 0, 0], annotations[0, -1, -1] = 1, 2
     if void:
         annotations[:, 2, :3] = 255
-    scores = score_objects("v", names(2), predictions, annotations, UNSUPERVISED)
+    scores = score_sequence("v", names(2), predictions, annotations, UNSUPERVISED)
     table = np.array(
         [
             [np.mean([slow_pair(p, g, n, k) for p, g in zip(predictions, annotations, strict=True)]) for k in (1, 2)]
@@ -59,7 +59,7 @@ def test_assignment_is_the_best_of_all(predictions: np.ndarray, annotations: np.
 @given(videos(2, frames=4), videos(2, frames=4))
 def test_given_ids_are_compared_one_to_one(predictions: np.ndarray, annotations: np.ndarray) -> None:
     annotations[0, 0, 0] = 2
-    scores = score_objects("v", names(4), [None, *predictions[1:3], None], annotations, SEMISUPERVISED)
+    scores = score_sequence("v", names(4), [None, *predictions[1:3], None], annotations, SEMISUPERVISED)
     for s in scores:
         assert s.frames == ("00001", "00002")
         expected = [slow_pair(predictions[t], annotations[t], s.object_id, s.object_id) for t in (1, 2)]  # type: ignore[arg-type]
@@ -72,7 +72,7 @@ def test_void_pixels_are_removed_from_both(pair: tuple[np.ndarray, np.ndarray], 
     p, g = pair
     void = np.array([random.random() < 0.3 for _ in range(p.size)]).reshape(p.shape)
     g[0, 0], void[0, 0] = 1, False  # an object, without which there is nothing to score
-    (s,) = score_objects("v", names(1), [p], [np.where(void, np.uint8(255), g)], UNSUPERVISED)
+    (s,) = score_sequence("v", names(1), [p], [np.where(void, np.uint8(255), g)], UNSUPERVISED)
     left = p * ~void, g * ~void
     assert (s.J_mean, s.F_mean) == pytest.approx((slow_j(*left), slow_f(*left, davis_radius(*p.shape))), abs=1e-12)
 
@@ -80,8 +80,8 @@ def test_void_pixels_are_removed_from_both(pair: tuple[np.ndarray, np.ndarray], 
 def test_shuffled_proposals_score_the_same() -> None:
     annotations = [np.hstack([star(0.1 * t), 2 * star(0.2 * t, spikes=4)]) for t in range(3)]
     table = np.array([0, 2, 1], np.uint8)
-    plain = score_objects("v", names(3), annotations, annotations, UNSUPERVISED)
-    shuffled = score_objects("v", names(3), [table[a] for a in annotations], annotations, UNSUPERVISED)
+    plain = score_sequence("v", names(3), annotations, annotations, UNSUPERVISED)
+    shuffled = score_sequence("v", names(3), [table[a] for a in annotations], annotations, UNSUPERVISED)
     assert [(s.J_mean, s.F_mean) for s in plain] == [(1, 1)] * 2
     assert [(s.J_mean, s.F_mean) for s in shuffled] == [(1, 1)] * 2
     assert [s.object_id for s in plain] == [1, 2]
@@ -92,18 +92,18 @@ def test_missing_proposals_count_as_empty() -> None:
     annotation = np.zeros((30, 40), np.uint8)
     annotation[2:8, 2:8], annotation[20:28, 20:38] = 1, 2
     prediction = (annotation == 1).astype(np.uint8)
-    first, second = score_objects("v", names(1), [prediction], [annotation], UNSUPERVISED)
+    first, second = score_sequence("v", names(1), [prediction], [annotation], UNSUPERVISED)
     assert (first.J_mean, first.F_mean) == (1, 1)
     assert (second.J_mean, second.F_mean) == (0, 0)
     gone = np.zeros_like(annotation)  # an object that left the frame is matched by no pixels
-    scores = score_objects("v", names(2), [prediction, gone], [annotation, gone], UNSUPERVISED)
+    scores = score_sequence("v", names(2), [prediction, gone], [annotation, gone], UNSUPERVISED)
     assert scores[1].J.tolist() == [0, 1]
 
 
 def test_far_apart_parts_score_as_the_whole_frame_would() -> None:
     annotation, prediction = np.zeros((60, 200), np.uint8), np.zeros((60, 200), np.uint8)
     annotation[5:20, 5:20], prediction[30:50, 150:180] = 1, 1
-    (s,) = score_objects("v", names(1), [prediction], [annotation], UNSUPERVISED)
+    (s,) = score_sequence("v", names(1), [prediction], [annotation], UNSUPERVISED)
     assert (s.J_mean, s.F_mean) == slow_pair(prediction, annotation, 1, 1) == (0, 0)
 
 
@@ -111,22 +111,20 @@ def test_more_than_twenty_proposals_are_an_error() -> None:
     annotation = np.ones((8, 40), np.uint8)
     prediction = np.arange(8 * 40, dtype=np.uint8).reshape(8, 40) % 22
     with pytest.raises(ScoreError, match=r"v/00000: id 21 in the prediction, but there may be at most 20 proposals"):
-        score_objects("v", names(1), [prediction], [annotation], UNSUPERVISED)
+        score_sequence("v", names(1), [prediction], [annotation], UNSUPERVISED)
     with pytest.raises(ScoreError, match=r"id 21 .* at most 1 objects in this sequence"):
-        score_objects("v", names(3), [prediction] * 3, [annotation] * 3, SEMISUPERVISED)
+        score_sequence("v", names(3), [prediction] * 3, [annotation] * 3, SEMISUPERVISED)
 
 
 def test_errors_say_what_is_wrong() -> None:
     mask = np.ones((4, 5), np.uint8)
     with pytest.raises(ScoreError, match=r"no object ids in the first annotation, only the values \[0, 255\]"):
-        score_objects("v", names(1), [mask], [mask * 0 + np.eye(4, 5, dtype=np.uint8) * 255], UNSUPERVISED)
+        score_sequence("v", names(1), [mask], [mask * 0 + np.eye(4, 5, dtype=np.uint8) * 255], UNSUPERVISED)
     with pytest.raises(ScoreError, match="v/00000: no annotation"):
-        score_objects("v", names(1), [mask], [None], UNSUPERVISED)
+        score_sequence("v", names(1), [mask], [None], UNSUPERVISED)
     with pytest.raises(ScoreError, match="v/00000: no prediction"):
-        score_objects("v", names(1), [None], [mask], UNSUPERVISED)
+        score_sequence("v", names(1), [None], [mask], UNSUPERVISED)
     with pytest.raises(ScoreError, match="prediction is 4×5, annotation 5×4"):
-        score_objects("v", names(1), [mask.T], [mask], UNSUPERVISED)
+        score_sequence("v", names(1), [mask.T], [mask], UNSUPERVISED)
     with pytest.raises(ScoreError, match="sequence v has 2 frames: protocol davis2017_semisupervised needs at least 3"):
-        score_objects("v", names(2), [mask] * 2, [mask] * 2, SEMISUPERVISED)
-    with pytest.raises(ScoreError, match="merges objects: use score_sequence"):
-        score_objects("v", names(1), [mask], [mask], get_protocol("simple"))
+        score_sequence("v", names(2), [mask] * 2, [mask] * 2, SEMISUPERVISED)

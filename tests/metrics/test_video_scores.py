@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from agnn_lit.config import ConfigError
-from agnn_lit.metrics.objects import score_objects
 from agnn_lit.metrics.protocols import ScoreError, get_protocol
 from agnn_lit.metrics.sequence import score_sequence
 from agnn_lit.metrics.summary import summarise
@@ -40,7 +39,7 @@ def video(number: int, name: str = "") -> Video:
 def summary(videos: list[Video], protocol: str) -> dict[str, float]:
     """The same means by the functions that score folders of masks."""
     chosen = get_protocol(protocol)
-    found = summarise([score_sequence(*v, chosen) for v in videos], chosen)
+    found = summarise([s for v in videos for s in score_sequence(*v, chosen)], chosen)
     return {"J": float(found["J_mean"]), "F": float(found["F_mean"]), "T": float(found["T"])}
 
 
@@ -77,7 +76,8 @@ def test_the_protocol_says_what_counts() -> None:
     for name, frames, predictions, truth in videos:
         metric.update(name, frames, [None, *predictions[1:3], None], truth)
     assert computed(metric) == summary(videos, "davis2016")
-    assert metric.compute()["T"] == score_sequence(*videos[0], get_protocol("davis2016")).T
+    (score,) = score_sequence(*videos[0], get_protocol("davis2016"))
+    assert metric.compute()["T"] == score.T
     with pytest.raises(ConfigError, match="davis2016"):
         VideoScores("davis2061")
     with pytest.raises(ScoreError, match="no prediction"):
@@ -90,7 +90,7 @@ def test_objects_are_averaged_one_by_one() -> None:
     protocol = get_protocol("davis2017_unsupervised")
     metric = VideoScores(protocol)
     metric.update("v", FRAMES, predictions, annotations)
-    scores = score_objects("v", FRAMES, predictions, annotations, protocol)
+    scores = score_sequence("v", FRAMES, predictions, annotations, protocol)
     assert len(scores) == 2
     found = computed(metric)
     assert found["J"] == np.mean([s.J_mean for s in scores])

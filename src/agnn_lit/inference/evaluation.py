@@ -27,7 +27,6 @@ from agnn_lit.instances.proposals import Proposer, open_proposals
 from agnn_lit.instances.video import link_video
 from agnn_lit.metrics.identity import identity_switches
 from agnn_lit.metrics.mask_files import read_foreground, read_ids
-from agnn_lit.metrics.objects import score_objects
 from agnn_lit.metrics.protocols import Protocol
 from agnn_lit.metrics.sequence import score_sequence
 from agnn_lit.metrics.summary import SequenceScore, write_scores
@@ -87,17 +86,14 @@ def _predict(
 def _score(video: Video, masks: Path, protocol: Protocol) -> list[SequenceScore]:
     names = [video.frame_name(i) for i in range(len(video))]
     files = [masks / video.name / f"{name}.png" for name in names]
-    if protocol.objects == "foreground":
-        annotations = (video.mask(i) for i in range(len(video)))
-        return [score_sequence(video.name, names, map(read_foreground, files), annotations, protocol)]
-    annotations = (video.objects(i) for i in range(len(video)))
-    return score_objects(video.name, names, map(read_ids, files), annotations, protocol)
+    read, annotation = (read_foreground, video.mask) if protocol.objects == "foreground" else (read_ids, video.objects)
+    annotations = map(annotation, range(len(video)))
+    return score_sequence(video.name, names, map(read, files), annotations, protocol)
 
 
 def _count_switches(video: Video, masks: Path) -> int:
-    annotations = (video.objects(i) for i in range(len(video)))
     predictions = (read_ids(masks / video.name / f"{video.frame_name(i)}.png") for i in range(len(video)))
-    return identity_switches(predictions, annotations)
+    return identity_switches(predictions, map(video.objects, range(len(video))))
 
 
 def _write_overlays(

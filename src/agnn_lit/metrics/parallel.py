@@ -16,7 +16,7 @@ import cv2
 from agnn_lit.config.registry import imported_plugins
 from agnn_lit.metrics.mask_files import SequenceFiles, read_masks
 from agnn_lit.metrics.protocols import T_SEQUENCES, Protocol, get_protocol
-from agnn_lit.metrics.sequence import score_video
+from agnn_lit.metrics.sequence import score_sequence
 from agnn_lit.metrics.summary import SequenceScore
 from agnn_lit.shared.processes import begin_worker, signals_deferred, stopped_on_error
 
@@ -25,11 +25,11 @@ def score_files(files: SequenceFiles, protocol_name: str) -> list[SequenceScore]
     """Read and score one sequence: one score for a foreground, or one for each object.
 
     Raises:
-        ScoreError: see :func:`~agnn_lit.metrics.sequence.score_video`; also a file that cannot be read, by its name.
+        ScoreError: see :func:`~agnn_lit.metrics.sequence.score_sequence`; also a file that cannot be read, by its name.
     """
     protocol = get_protocol(protocol_name)
     predictions, annotations = read_masks(files, protocol)
-    return score_video(files.name, files.frames, predictions, annotations, protocol)
+    return score_sequence(files.name, files.frames, predictions, annotations, protocol)
 
 
 def _context() -> BaseContext:

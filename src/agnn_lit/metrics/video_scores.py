@@ -16,7 +16,7 @@ from torchmetrics.utilities import dim_zero_cat
 from agnn_lit.metrics import statistics
 from agnn_lit.metrics.protocols import Protocol, get_protocol
 from agnn_lit.metrics.region import Mask
-from agnn_lit.metrics.sequence import score_video
+from agnn_lit.metrics.sequence import score_sequence
 
 
 class VideoScores(Metric):
@@ -85,7 +85,7 @@ class VideoScores(Metric):
             ScoreError: a counted frame lacks a mask, sizes differ, or no frame counts.
             ValueError: not N predictions and N annotations.
         """
-        for score in score_video(name, frames, _arrays(predictions), _arrays(annotations), self.protocol):
+        for score in score_sequence(name, frames, _arrays(predictions), _arrays(annotations), self.protocol):
             for state, value in ((self.J, score.J_mean), (self.F, score.F_mean), (self.T, score.T)):
                 state.append(torch.tensor([value], dtype=self.dtype, device=self.device))
 

@@ -15,12 +15,12 @@ from agnn_lit.metrics.plain import plain_contexts, plain_matching, plain_outline
 from agnn_lit.metrics.region import jaccard
 from agnn_lit.metrics.stability.polygon import outline
 from agnn_lit.metrics.stability.shape_context import ANGLES, cheapest_path, context_costs, matching_cost, shape_contexts
-from agnn_lit.metrics.stability.temporal import OverlapStability, shape_context_stability
+from agnn_lit.metrics.stability.temporal import overlap_stability, shape_context_stability
 from tests.metrics.masks import star
 
 
-def overlap_stability(masks: Iterable[np.ndarray]) -> float:
-    measure = OverlapStability()
+def stability_by_overlap(masks: Iterable[np.ndarray]) -> float:
+    measure = overlap_stability()
     for mask in masks:
         measure.push(mask)
     return measure.value()
@@ -28,10 +28,10 @@ def overlap_stability(masks: Iterable[np.ndarray]) -> float:
 
 def test_overlap_is_the_mean_iou_of_successive_masks() -> None:
     masks = [star(t) for t in range(4)]
-    assert overlap_stability(iter(masks)) == pytest.approx(np.mean([jaccard(a, b) for a, b in pairwise(masks)]))
-    assert overlap_stability([masks[0]] * 3) == 1
-    assert math.isnan(overlap_stability(masks[:1]))
-    assert math.isnan(overlap_stability([]))
+    assert stability_by_overlap(iter(masks)) == pytest.approx(np.mean([jaccard(a, b) for a, b in pairwise(masks)]))
+    assert stability_by_overlap([masks[0]] * 3) == 1
+    assert math.isnan(stability_by_overlap(masks[:1]))
+    assert math.isnan(stability_by_overlap([]))
 
 
 def test_identical_frames_are_perfectly_steady() -> None:

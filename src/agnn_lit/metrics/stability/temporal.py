@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,66 +16,55 @@ from agnn_lit.metrics.stability.shape_context import matching_cost, shape_contex
 FACTOR = 5.0
 
 
-class Stability(Protocol):
-    """A measure of T that takes the masks of a sequence one by one and keeps only the last."""
+class Stability:
+    """Mean of a comparison of successive masks, which are taken one by one; only the last is kept.
 
-    def push(self, mask: Mask) -> None:
-        """Add the mask (H, W) of the next frame."""
-        ...
+    Args:
+        describe: what is compared of a mask (H, W); None leaves out its pairs.
+        compare: value of a pair, given what was described of the earlier and of the later mask.
+    """
 
-    def value(self) -> float:
-        """T of the masks so far; NaN when no pair of them can be compared."""
-        ...
-
-
-class OverlapStability:
-    """Mean IoU of successive masks; higher is steadier."""
-
-    def __init__(self) -> None:
-        self._last: Mask | None = None
+    def __init__(self, describe: Callable[[Mask], Any], compare: Callable[[Any, Any], float]) -> None:
+        self._describe, self._compare = describe, compare
+        self._last: Any = None
         self._sum, self._pairs = 0.0, 0
 
     def push(self, mask: Mask) -> None:
         """Add the mask (H, W) of the next frame."""
-        if self._last is not None:
-            self._sum += jaccard(mask, self._last)
+        described = self._describe(mask)
+        if described is not None and self._last is not None:
+            self._sum += self._compare(self._last, described)
             self._pairs += 1
-        self._last = mask
+        self._last = described
 
     def value(self) -> float:
-        """T so far; NaN for fewer than two masks."""
+        """T of the masks so far; NaN when no pair of them can be compared."""
         return self._sum / self._pairs if self._pairs else float("nan")
 
 
-class ShapeContextStability:
+def overlap_stability() -> Stability:
+    """Mean IoU of successive masks; higher is steadier."""
+    return Stability(lambda mask: mask, jaccard)
+
+
+def contour_stability() -> Stability:
     """DAVIS-2016: five times the mean cost of matching the outlines of successive masks; lower is steadier.
 
     For each pair, :func:`~agnn_lit.metrics.stability.polygon.outline` of both masks,
     :func:`~agnn_lit.metrics.stability.shape_context.shape_contexts` of both outlines, and their
     :func:`~agnn_lit.metrics.stability.shape_context.matching_cost`. Pairs in which a mask has no outline are left out.
     """
+    return Stability(_contexts, lambda last, now: FACTOR * matching_cost(last, now))
 
-    def __init__(self) -> None:
-        self._last: NDArray[np.float64] | None = None
-        self._sum, self._pairs = 0.0, 0
 
-    def push(self, mask: Mask) -> None:
-        """Add the mask (H, W) of the next frame."""
-        points = outline(mask)
-        contexts = None if points is None else shape_contexts(points)
-        if contexts is not None and self._last is not None:
-            self._sum += FACTOR * matching_cost(self._last, contexts)
-            self._pairs += 1
-        self._last = contexts
-
-    def value(self) -> float:
-        """T so far; NaN when no two successive masks have an outline."""
-        return self._sum / self._pairs if self._pairs else float("nan")
+def _contexts(mask: Mask) -> NDArray[np.float64] | None:
+    points = outline(mask)
+    return None if points is None else shape_contexts(points)
 
 
 def shape_context_stability(masks: Iterable[Mask]) -> float:
-    """T of DAVIS-2016 over a sequence of masks (H, W), see :class:`ShapeContextStability`."""
-    measure = ShapeContextStability()
+    """T of DAVIS-2016 over a sequence of masks (H, W), see :func:`contour_stability`."""
+    measure = contour_stability()
     for mask in masks:
         measure.push(mask)
     return measure.value()
