@@ -20,6 +20,8 @@ from agnn_lit.training.fit import train
 from tests.configs import evaluate_config, train_config
 from tests.data.disk import make_davis, make_folder
 
+SCORES = ("J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "T")
+
 
 def evaluated(run: Run, *overrides: str):
     return ev.evaluate(evaluate_config(f"run={run.folder}", *overrides))
@@ -35,33 +37,11 @@ def test_everything_promised_is_written(run, capsys):
         assert mask.size == (32, 32)
         assert set(np.unique(np.asarray(mask))) <= {0, 1}
     assert json.loads((out / "summary.json").read_text()) == summary
-    for key in [
-        "J_mean",
-        "J_recall",
-        "J_decay",
-        "F_mean",
-        "F_recall",
-        "F_decay",
-        "JF_mean",
-        "T",
-        "protocol",
-        "sequences",
-        "frames",
-        "threshold",
-    ]:
+    for key in [*SCORES, "JF_mean", "protocol", "sequences", "frames", "threshold"]:
         assert key in summary
     with (out / "per_sequence.csv").open() as file:
         table = list(csv.DictReader(file))
-    assert list(table[0]) == [
-        "sequence",
-        "J_mean",
-        "J_recall",
-        "J_decay",
-        "F_mean",
-        "F_recall",
-        "F_decay",
-        "T",
-    ]
+    assert list(table[0]) == ["sequence", *SCORES]
     assert [row["sequence"] for row in table] == ["test-0000", "test-0001", "test-0002"]
     with (out / "per_frame.csv").open() as file:
         frames = list(csv.DictReader(file))
