@@ -8,7 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from agnn_lit.config import InstancesConfig
 from agnn_lit.instances.candidates import Candidates, Frame, Values
@@ -180,6 +179,8 @@ class Tracker:
         tracks: list[Track], value: NDArray[np.floating], allowed: NDArray[np.bool_], chosen: dict[int, Track]
     ) -> None:
         # The offset exceeds any difference of values, so that as many tracks as possible are matched.
+        from scipy.optimize import linear_sum_assignment  # takes half a second to import, and few predictions need it
+
         rows, columns = linear_sum_assignment(np.where(allowed, value + 10.0, 0.0), maximize=True)
         for row, column in zip(rows, columns, strict=True):
             if allowed[row, column]:
