@@ -8,32 +8,20 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from timm.layers import BatchNormAct2d
 from torch import nn
 
+from agnn_lit.model.build import build_backbone
 from agnn_lit.shared.processes import is_first_process
 from agnn_lit.shared.runs import Run
-from agnn_lit.training.distributed import CpuBatchNormSync, SyncedBatchNorm, trainer_options
+from agnn_lit.training.distributed import CpuBatchNormSync, GpuBatchNormSync, SyncedBatchNorm, trainer_options
 from tests.configs import SMALL, train_config
-from tests.training.test_checkpoints import KILLER
+from tests.training.processes import KILLER, finish, killed, only_run
 
 WORDS = [*(w for w in SMALL if "val_share" not in w), "clips.val_share=0.3", "optim.schedule=poly", "trainer.threads=1"]
-
-
-def call(folder: Path, *words: str, code: str | None = None, **env: str) -> tuple[int, str]:
-    command = [sys.executable, *(["-c", code] if code else ["-m", "agnn_lit.commands.train"]), *words]
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, env={**os.environ, **env}, timeout=300, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
-def only_run(folder: Path) -> Run:
-    (status,) = folder.rglob("status.json")
-    return Run(status.parent)
 
 
 def curve(run: Run, name: str) -> list[float]:
@@ -49,7 +37,7 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
 def alone(tmp_path_factory) -> Run:
     """One process with the batch of two."""
     folder = tmp_path_factory.mktemp("alone")
-    code, said = call(folder, *WORDS, "clips.batch_size=2")
+    code, said = finish(folder, *WORDS, "clips.batch_size=2")
     assert code == 0, said
     return only_run(folder)
 
@@ -72,7 +60,7 @@ def assert_alike(one: Run, two: Run) -> None:
 
 @pytest.mark.long
 def test_two_processes_give_the_curve_of_one_with_the_same_batch(alone, tmp_path):
-    code, said = call(tmp_path, *WORDS, "clips.batch_size=1", "trainer.devices=2")
+    code, said = finish(tmp_path, *WORDS, "clips.batch_size=1", "trainer.devices=2")
     assert code == 0, said
     run = only_run(tmp_path)
     assert run.status["state"] == "done"
@@ -85,7 +73,7 @@ def test_two_processes_give_the_curve_of_one_with_the_same_batch(alone, tmp_path
 @pytest.mark.parametrize("words", [("precision=bf16",), ("model.frames=1",)], ids=str)
 def test_two_processes_train_in_half_precision_and_without_neighbours(tmp_path, words):
     more = ("clips.batch_size=1", "trainer.devices=2", "trainer.max_epochs=1", *words)
-    code, said = call(tmp_path, *WORDS, *more)
+    code, said = finish(tmp_path, *WORDS, *more)
     assert code == 0, said
     run = only_run(tmp_path)
     assert run.status["state"] == "done"
@@ -96,7 +84,7 @@ def test_two_processes_train_in_half_precision_and_without_neighbours(tmp_path, 
 def test_without_common_statistics_the_curve_is_another(alone, tmp_path):
     """What the test above would see if batch normalisation were left alone."""
     words = ["clips.batch_size=1", "trainer.devices=2", "trainer.sync_batchnorm=false"]
-    code, said = call(tmp_path, *WORDS, *words)
+    code, said = finish(tmp_path, *WORDS, *words)
     assert code == 0, said
     assert apart(only_run(tmp_path), alone) > 1e-3
 
@@ -137,20 +125,12 @@ def test_a_signal_to_one_process_ends_all_and_the_run_continues(alone, tmp_path)
     assert "sleep" in killer
     script = tmp_path / "killer.py"  # a file: Lightning starts it again for the second process
     script.write_text(killer)
-    done = subprocess.run(
-        [sys.executable, str(script), *words],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "KILL_AT": "1", "KILL_BY": str(int(signal.SIGTERM))},
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 128 + signal.SIGTERM, done.stdout + done.stderr
+    code, said = killed(tmp_path, 1, signal.SIGTERM, *words, program=(str(script),))
+    assert code == 128 + signal.SIGTERM, said
     run = only_run(tmp_path)
     assert run.status["state"] == "interrupted"
     assert torch.load(run.last, weights_only=True)["global_step"] == 2
-    code, said = call(tmp_path, f"run={run.folder}")
+    code, said = finish(tmp_path, f"run={run.folder}")
     assert code == 0, said
     assert_alike(alone, run)
 
@@ -173,11 +153,11 @@ main()
 @pytest.mark.long
 def test_a_process_that_fails_alone_ends_the_run_with_its_reason(tmp_path):
     (tmp_path / "broken.py").write_text(BROKEN)
-    command = [sys.executable, str(tmp_path / "broken.py"), *WORDS, "clips.batch_size=1", "trainer.devices=2"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode != 0
-    assert "agnn-train: /data/00007.jpg: cannot be read as an image" in done.stderr
-    assert "Traceback" not in done.stderr
+    words, program = [*WORDS, "clips.batch_size=1", "trainer.devices=2"], (str(tmp_path / "broken.py"),)
+    code, said = finish(tmp_path, *words, program=program)
+    assert code != 0
+    assert "agnn-train: /data/00007.jpg: cannot be read as an image" in said
+    assert "Traceback" not in said
     status = only_run(tmp_path).status
     assert status["state"] == "failed"
     assert "Traceback" in status["error"]
@@ -185,7 +165,7 @@ def test_a_process_that_fails_alone_ends_the_run_with_its_reason(tmp_path):
 
 @pytest.mark.long
 def test_the_runs_of_a_sweep_may_have_several_devices(tmp_path):
-    code, said = call(tmp_path, "-m", *SMALL, "trainer.devices=2", "trainer.max_epochs=1", "seed=0,1")
+    code, said = finish(tmp_path, "-m", *SMALL, "trainer.devices=2", "trainer.max_epochs=1", "seed=0,1")
     assert code == 0, said
     logs = [p.read_text() for p in tmp_path.rglob("output.log")]
     assert len(logs) == 2
@@ -201,6 +181,21 @@ def test_batch_normalisation_alone_is_torchs():
     assert type(changed[1]) is SyncedBatchNorm
     torch.testing.assert_close(changed(frames), expected)
     assert type(CpuBatchNormSync().revert(changed)[1]) is nn.BatchNorm2d
+
+
+@pytest.mark.parametrize("sync", [CpuBatchNormSync, GpuBatchNormSync])
+def test_synchronised_normalisations_of_timm_keep_their_activation(sync):
+    torch.manual_seed(0)
+    encoder = build_backbone("timm", 8, model="tf_efficientnet_lite0").eval()
+    kinds = [type(part) for part in encoder.modules()]
+    frames = torch.randn(2, 3, 32, 32)
+    expected = encoder(frames)
+    changed = sync().apply(encoder)
+    assert not {nn.BatchNorm2d, BatchNormAct2d} & {type(part) for part in changed.modules()}
+    torch.testing.assert_close(changed(frames), expected)
+    reverted = sync().revert(changed)
+    assert [isinstance(part, BatchNormAct2d) for part in reverted.modules()] == [k is BatchNormAct2d for k in kinds]
+    torch.testing.assert_close(reverted.eval()(frames), expected)
 
 
 @pytest.mark.parametrize(

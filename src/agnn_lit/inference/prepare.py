@@ -78,8 +78,8 @@ def fold_norms(module: nn.Module) -> GraphModule:
         if isinstance(convolution, nn.Conv2d) and len(before.users) == 1:
             traced.set_submodule(str(before.target), fuse_conv_bn_eval(convolution, norm))
             # timm's normalisations hold the activation that follows.
-            rest = nn.Sequential(norm.drop, norm.act) if hasattr(norm, "act") else nn.Identity()
-            traced.set_submodule(str(node.target), rest)
+            rest = [part for part in (getattr(norm, "drop", None), getattr(norm, "act", None)) if part is not None]
+            traced.set_submodule(str(node.target), nn.Sequential(*rest))
     return traced
 
 

@@ -41,8 +41,9 @@ def build_model(cfg: TrainConfig, *, pretrained: bool = True) -> AGNN:
         if isinstance(part, (edges.LoopEdge, edges.LineEdge)):
             part.backend = m.attention
     if pretrained and backbone.weights not in (None, "default"):
-        if hasattr(encoder, "load_weights"):
-            encoder.load_weights(str(backbone.weights), backbone.preprocessing)
+        own = getattr(encoder, "load_weights", None)
+        if own is not None:
+            own(str(backbone.weights), backbone.preprocessing)
         else:
             load_backbone_weights(encoder, str(backbone.weights), model.auxiliary, backbone.preprocessing)
     return model

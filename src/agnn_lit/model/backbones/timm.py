@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.fx
 import torch.nn.functional as F
@@ -24,8 +26,9 @@ class TimmEncoder(nn.Module):
     The levels beyond stride 8 (the last one dilated to stride 16 where the network can be) go through the ASPP
     together. The result is upsampled to each finer level in turn, down to ``stride``, and joined with it.
 
-    A vision transformer has one level, at the stride of its patches; images are resized to whole patches first, and
-    the ASPP's result is resized to the grid of the nodes.
+    A vision transformer has one level, at the stride of its patches; the ASPP's result is resized to the grid of the
+    nodes. For it and other networks that cannot be dilated, images are first resized to whole multiples of the coarsest
+    stride.
 
     Args:
         channels: C.
@@ -40,12 +43,14 @@ class TimmEncoder(nn.Module):
     def __init__(self, channels: int, stride: int = 8, loop_reduction: int | None = None, *, model: str) -> None:
         super().__init__()
         self.model, self.stride = model, stride
-        self.body = build_features(model)
-        strides, widths = self.body.feature_info.reduction(), self.body.feature_info.channels()
-        self.patch = strides[0] if len(set(strides)) == 1 else None
-        self.coarse = [k for k, s in enumerate(strides) if s > 8 or self.patch]
+        self.body, dilated = build_features(model)
+        about: Any = self.body.feature_info
+        strides, widths = about.reduction(), about.channels()
+        self.multiple = None if dilated else max(strides)
+        single = len(set(strides)) == 1
+        self.coarse = [k for k, s in enumerate(strides) if s > 8 or single]
         # Of several levels with one stride the last one is used.
-        found = {s: k for k, s in enumerate(strides) if stride <= s <= 8 and not self.patch}
+        found = {s: k for k, s in enumerate(strides) if stride <= s <= 8 and not single}
         self.fine = sorted(found.items(), reverse=True)  # stride and index, 8 first
         self.aspp = ASPP(sum(widths[k] for k in self.coarse), ASPP_RATES, WIDTH)
         self.aspp.project[3].p = 0.1  # dropout; torchvision's 0.5 is for 256 channels
@@ -74,8 +79,8 @@ class TimmEncoder(nn.Module):
 
     def _levels(self, images: Tensor) -> list[Tensor]:
         """Return the network's levels, (M, channels, rows, columns) each."""
-        if self.patch:
-            images = _whole_patches(images, self.patch)
+        if self.multiple is not None:
+            images = _to_multiple(images, self.multiple)
         levels: list[Tensor] = self.body(images)
         if str(getattr(self.body, "output_fmt", "")).endswith("NHWC"):
             levels = [level.permute(0, 3, 1, 2) for level in levels]
@@ -106,11 +111,11 @@ def _resize(x: Tensor, size: tuple[int, int] | list[int] | torch.Size) -> Tensor
     return F.interpolate(x, size=list(size), mode="bilinear", align_corners=False)
 
 
-def _whole_patches(images: Tensor, patch: int) -> Tensor:
-    """Resize images to the nearest multiple of ``patch`` pixels on each side."""
-    return _resize(images, [max(1, round(side / patch)) * patch for side in images.shape[-2:]])
+def _to_multiple(images: Tensor, pixels: int) -> Tensor:
+    """Resize images to the nearest multiple of ``pixels`` on each side."""
+    return _resize(images, [max(1, round(side / pixels)) * pixels for side in images.shape[-2:]])
 
 
 # What they do depends on the size of the images: not traced by torch.fx.
 torch.fx.wrap("_resize")
-torch.fx.wrap("_whole_patches")
+torch.fx.wrap("_to_multiple")
