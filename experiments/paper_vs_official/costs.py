@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from ablate import AXES
 from hydra import compose, initialize_config_dir
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -28,6 +27,16 @@ from agnn_lit.shared.runs import register_resolvers
 
 FRAMES, SIZE, GRID = 3, (473, 473), (60, 60)
 TURNS = 3
+#: What the released code changes in the graph.
+AXES = {
+    "loop edge": ["model.loop_edge=encoder", "model.loop_reduction=4"],
+    "line edge": ["model.line_edge=directed"],
+    "gate": ["model.gate=spatial"],
+    "aggregation": ["model.aggregation=concat", "model.loop_edge=none"],  # has no place for the loop edge's message
+    "update": ["model.update=gru1x1"],
+    "read-out": ["model.readout=bn"],
+    "rounds": ["model.rounds=5"],
+}
 
 
 def model(*words: str) -> AGNN:
@@ -80,8 +89,7 @@ def main() -> None:
     register_schemas()
     register_resolvers()
     loop = AXES["loop edge"]
-    variants = {"paper": [], **{f"{axis} alone": words for axis, words in AXES.items() if axis != "auxiliary"}}
-    variants["aggregation alone"] = [*AXES["aggregation"], "model.loop_edge=none"]
+    variants = {"paper": [], **{f"{axis} alone": words for axis, words in AXES.items()}}
     variants["no loop edge"] = ["model.loop_edge=none"]
     variants["released"] = ["model=agnn_official"]
     encoders = {"paper": [], "loop edge inside": loop, "released": ["model=agnn_official", "backbone=deeplab_official"]}
