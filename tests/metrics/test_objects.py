@@ -16,7 +16,7 @@ from agnn_lit.metrics.protocols import ScoreError, get_protocol
 from agnn_lit.metrics.sequence import score_sequence
 
 from .masks import mask_pairs, star
-from .test_region_boundary import slow_f, slow_j
+from .test_boundary import slow_f, slow_j
 
 UNSUPERVISED, SEMISUPERVISED = get_protocol("davis2017_unsupervised"), get_protocol("davis2017_semisupervised")
 

@@ -11,6 +11,7 @@ from agnn_lit.model import attention as at
 from agnn_lit.model import edges
 from agnn_lit.model.build import build_model
 from tests.configs import train_config
+from tests.model.small import C, states
 
 BACKENDS = ["reference", "blocked", "sdpa"]
 
@@ -76,6 +77,12 @@ def test_both_directions(backend, m, p, q, scale, seed):
     got = with_gradients(lambda *t: at.attention_both_ways(*t, backend), tensors, weights)
     for mine, theirs in zip(got, expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9 * max(1.0, float(theirs.abs().max())))
+
+
+def test_attention_rows_sum_to_one_over_the_positions_of_the_sender():
+    h_i, h_j = states(1, 6, C, seed=3), states(1, 7, C, seed=4)
+    ones = torch.ones(1, 7, 1, dtype=torch.float64)
+    torch.testing.assert_close(at.attend(h_i @ h_j.mT, ones), torch.ones(1, 6, 1, dtype=torch.float64))
 
 
 def test_gradcheck_of_the_blocks():
