@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -85,7 +86,23 @@ def test_training_starts_from_them(packaged):
     assert all(value.equal(theirs[name]) for name, value in model.state_dict().items())
 
 
-def test_a_card_describes_every_file():
+def test_a_card_describes_every_file_and_has_its_digest():
     text = README.read_text()
-    assert all(f"{name}.safetensors" in text for name in pretrained.names())
-    assert f"{pretrained.DEFAULT}.safetensors" in text
+    assert pretrained.DEFAULT in pretrained.names()
+    for name in pretrained.names():
+        assert f"## `{name}.safetensors`" in text
+        assert sha256(pretrained.FOLDER / f"{name}.safetensors") in text
+        assert (pretrained.FOLDER / f"{name}.safetensors").stat().st_size < 15e6
+
+
+@pytest.mark.long
+def test_the_weights_have_the_scores_of_their_card(davis_root, tmp_path):
+    """J of two sequences, as in experiments/davis16_photos."""
+    words = ("data=davis2016", f"data.root={davis_root}", "data.test_split=null", "protocol=davis2016", "overlays=0")
+    summary, out = evaluate(
+        evaluate_config("ckpt=pretrained", *words, "data.sequences=[blackswan,car-shadow]", f"out={tmp_path}/out")
+    )
+    with (out / "per_sequence.csv").open() as file:
+        found = {row["sequence"]: float(row["J_mean"]) for row in csv.DictReader(file)}
+    assert found == pytest.approx({"blackswan": 0.667, "car-shadow": 0.863}, abs=0.005)
+    assert summary["checkpoint"] == f"pretrained/{pretrained.DEFAULT}"

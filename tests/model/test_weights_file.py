@@ -70,6 +70,13 @@ def test_it_is_small_says_what_it_is_and_names_no_path(run, weights):
     assert b"/home/me" not in pack(cfg, {}, {})
 
 
+def test_a_file_may_ask_for_another_input_size(run, tmp_path):
+    asked = convert(ConvertConfig(run=str(run.folder), out=str(tmp_path / "a.safetensors"), size=(48, 64)))
+    assert load_checkpoint(asked)[0].clips.size == (48, 64)
+    with pytest.raises(ConfigError, match=r"^size="):
+        convert(ConvertConfig(run=str(run.folder), out=str(tmp_path / "b.safetensors"), size=(0, 64)))
+
+
 def test_equal_content_gives_equal_bytes(run, weights, tmp_path):
     for name, note in (("again", "blobs, moving"), ("other", None)):
         out = tmp_path / f"{name}.safetensors"
@@ -200,7 +207,7 @@ def test_a_file_that_is_not_there():
         (["run=nowhere", "out=x.safetensors"], "run=nowhere: no such run"),
         (["ckpt=no.ckpt", "out=x.safetensors"], "no.ckpt: no such checkpoint"),
         (["official=a.pth", "out=x.safetensors"], "official= is converted to a checkpoint, such as x.ckpt"),
-        (["ckpt=a.ckpt", "out=x.pth", "note=hello"], "note= and licence= are kept in weights files"),
+        (["ckpt=a.ckpt", "out=x.pth", "note=hello"], "size=, note= and licence= are kept in weights files"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )

@@ -64,6 +64,8 @@ class ConvertConfig:
     ckpt: str | None = setting(None, "or a file of agnn-train or agnn-convert", path=True)
     out: str = setting("???", "file to write: from run= or ckpt=, a weights file of half the size if it ends in "
         ".safetensors, else a file of the released code", path=True)
+    size: tuple[int, int] | None = setting(None, "network input (height and width) for which a weights file is used; "
+        "null: as in training (clips.size)", unit="pixels", within=at_least(1))
     note: str | None = setting(None, "text kept in a weights file, such as what the model was trained on")
     licence: str | None = setting(None, "licence of the weights, kept in a weights file")
     overwrite: bool = setting(False, "replace the file if it exists")

@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from agnn_lit.config import ConfigError, TrainConfig, flatten, plain, stored, typed
+from agnn_lit.config import ConfigError, TrainConfig, check_values, flatten, plain, stored, typed
 from agnn_lit.config.commands import ConvertConfig
 from agnn_lit.config.model import released_model
 from agnn_lit.shared.files import write_bytes
@@ -81,11 +81,15 @@ def _differences(trained: TrainConfig, official: TrainConfig) -> str:
     )
 
 
-def _to_weights_file(file: Path, out: Path, about: dict[str, str | None]) -> tuple[bytes, str]:
+def _to_weights_file(
+    file: Path, out: Path, size: tuple[int, int] | None, about: dict[str, str | None]
+) -> tuple[bytes, str]:
     from agnn_lit.inference.load import load_checkpoint
     from agnn_lit.model.weights_file import pack
 
     trained, model = load_checkpoint(file)
+    if size is not None:
+        trained.clips.size = (size[0], size[1])
     content = pack(trained, model.state_dict(), {"data": trained.data.name, **about})
     digest = hashlib.sha256(content).hexdigest()
     use = f"agnn-predict input=VIDEO out=DIR ckpt={out}"
@@ -102,6 +106,7 @@ def _to_bytes(content: dict[str, Any]) -> bytes:
 
 def _check(cfg: ConvertConfig) -> None:
     """Raise ConfigError unless there is one input, and an output that may be written."""
+    check_values(cfg)
     given = [value for value in (cfg.official, cfg.run, cfg.ckpt) if value is not None]
     if len(given) != 1:
         raise ConfigError(
@@ -116,8 +121,8 @@ def _check(cfg: ConvertConfig) -> None:
     packed = out.suffix == ".safetensors"
     if packed and cfg.official is not None:
         raise ConfigError(f"out={out}: official= is converted to a checkpoint, such as {out.with_suffix('.ckpt')}")
-    if not packed and (cfg.note is not None or cfg.licence is not None):
-        raise ConfigError(f"out={out}: note= and licence= are kept in weights files, which end in .safetensors")
+    if not packed and any(value is not None for value in (cfg.size, cfg.note, cfg.licence)):
+        raise ConfigError(f"out={out}: size=, note= and licence= are kept in weights files, which end in .safetensors")
 
 
 def convert(cfg: ConvertConfig) -> Path:
@@ -133,7 +138,8 @@ def convert(cfg: ConvertConfig) -> Path:
     if out.suffix == ".safetensors":
         from agnn_lit.inference.load import find_checkpoint
 
-        content, said = _to_weights_file(find_checkpoint(cfg), out, {"note": cfg.note, "licence": cfg.licence})
+        about = {"note": cfg.note, "licence": cfg.licence}
+        content, said = _to_weights_file(find_checkpoint(cfg), out, cfg.size, about)
     else:
         content, said = _with_released(cfg, out)
     try:
