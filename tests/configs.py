@@ -7,6 +7,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 
 from agnn_lit import config
+from agnn_lit.commands.command_line import quote_paths
 from agnn_lit.shared import runs
 
 config.register_schemas()
@@ -32,6 +33,8 @@ SMALL = (
     "trainer.log_every=1",
     "trainer.progress=false",
 )
+#: The released code's network.
+OFFICIAL = ("model=agnn_official", "backbone=deeplab_official", "model.channels=256", "model.rounds=5")
 
 
 def train_config(*overrides: str, small: bool = True) -> config.TrainConfig:
@@ -58,3 +61,8 @@ OF_TESTING = ("official_test", "stages")
 
 def experiments() -> list[str]:
     return sorted(p.stem for p in (Path(config.CONF_DIR) / "experiment").glob("*.yaml") if p.stem not in OF_TESTING)
+
+
+def quoted(path: Path) -> str:
+    """A path for Hydra's grammar."""
+    return quote_paths([f"out={path}"], config.SCHEMAS["convert"])[0].removeprefix("out=")

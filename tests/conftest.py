@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from agnn_lit.shared.runs import Run
+from tests.command import call_command, run_command
 from tests.configs import train_config
+from tests.model import released
 
 # A shell starts what it runs in the background with Ctrl-C ignored, which the commands under test would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -44,6 +46,24 @@ def run(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A copy of ``trained`` for the tests of a module, at ``runs/demo/default`` of a folder of its own."""
     folder = tmp_path_factory.mktemp("copy") / "runs" / "demo" / "default"
     return Run(shutil.copytree(trained.folder, folder))
+
+
+@pytest.fixture(scope="session")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both released files (random tensors), and what agnn-convert makes of them.
+
+    Tests that use it are in the xdist group ``official``, so that one test process makes these 700 MB.
+    """
+    folder = tmp_path_factory.mktemp("a folder, with = and ' in its name")
+    model = {f"module.{name}": value for name, value in released.model_state(3).items()}
+    torch.save({"epoch": 52, "model": model}, folder / "a.pth")
+    draw = released.Draw(4)
+    released.encoder_state(draw)
+    torch.save({"model": draw.state}, folder / "e.pth")
+    for name, run in (("a", run_command), ("e", call_command)):
+        done = run("convert", f"official={folder}/{name}.pth", f"out={folder}/{name}.ckpt", cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ Functions of a dictionary of tensors; nothing of agnn_lit is called.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -167,3 +168,7 @@ def masks(p, frames, rounds=5):
         x = F.relu(_norm(p, "bn1", _conv(p, "conv1", torch.cat([last, start], 1), padding=1)))
         out.append(bring(_conv(p, "main_classifier1", x)))
     return out, [bring(_conv(p, "encoder.main_classifier", h)) for h in first]
+
+
+def released_file(path: Path) -> dict[str, torch.Tensor]:
+    return {k.removeprefix("module."): v for k, v in torch.load(path, weights_only=True)["model"].items()}

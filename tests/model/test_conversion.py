@@ -1,68 +1,39 @@
-"""agnn-convert, and training on from what it makes."""
+"""agnn-convert, from released files and back."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 import torch
 
-from agnn_lit.commands.command_line import quote_paths
 from agnn_lit.config import ConfigError, plain
 from agnn_lit.data.open import open_training_videos
 from agnn_lit.inference.load import load_checkpoint, open_trained
-from agnn_lit.model.build import build_model
 from agnn_lit.model.conversion import ConvertConfig, convert, official_config
-from agnn_lit.model.weights import WeightsError
-from agnn_lit.shared.runs import Run
 from agnn_lit.training.build import build_datamodule, build_module
-from agnn_lit.training.fit import train
-from agnn_lit.training.warm_start import start_from
-from tests.command import call_command, run_command
-from tests.configs import evaluate_config, train_config
-from tests.model import released
+from tests.command import call_command
+from tests.configs import OFFICIAL, evaluate_config, quoted, train_config
+from tests.model.released import released_file
 
 pytestmark = pytest.mark.xdist_group("official")
 
-OFFICIAL = ("model=agnn_official", "backbone=deeplab_official", "model.channels=256", "model.rounds=5")
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory) -> Path:
-    """A folder with both released files (random tensors), and what agnn-convert makes of them."""
-    folder = tmp_path_factory.mktemp("a folder, with = and ' in its name")
-    torch.save({"epoch": 52, "model": {f"module.{k}": v for k, v in released.model_state(3).items()}}, folder / "a.pth")
-    draw = released.Draw(4)
-    released.encoder_state(draw)
-    torch.save({"model": draw.state}, folder / "e.pth")
-    for name, run in (("a", run_command), ("e", call_command)):
-        done = run("convert", f"official={folder}/{name}.pth", f"out={folder}/{name}.ckpt", cwd=folder)
-        assert done.returncode == 0, done.stderr
-        print(done.stdout)
-    return folder
-
-
-def released_file(path: Path) -> dict[str, torch.Tensor]:
-    return {k.removeprefix("module."): v for k, v in torch.load(path, weights_only=True)["model"].items()}
-
 
 @pytest.mark.parametrize("name", ["a", "e"], ids=["model", "encoder"])
-def test_there_and_back_on_the_command_line(files, tmp_path, name):
-    done = call_command("convert", f"ckpt={files}/{name}.ckpt", f"out={tmp_path}/back.pth", cwd=tmp_path)
+def test_there_and_back_on_the_command_line(converted, tmp_path, name):
+    done = call_command("convert", f"ckpt={converted}/{name}.ckpt", f"out={tmp_path}/back.pth", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "by their released names" in done.stdout
-    back, before = released_file(tmp_path / "back.pth"), released_file(files / f"{name}.pth")
+    back, before = released_file(tmp_path / "back.pth"), released_file(converted / f"{name}.pth")
     assert back.keys() == before.keys()
     assert all(torch.equal(back[k], v) for k, v in before.items())
     assert all(k.startswith("module.") for k in torch.load(tmp_path / "back.pth", weights_only=True)["model"])
 
 
 @pytest.mark.long
-def test_the_checkpoint_knows_its_switches_and_its_preprocessing(files):
-    cfg, model = load_checkpoint(files / "a.ckpt")
+def test_the_checkpoint_knows_its_switches_and_its_preprocessing(converted):
+    cfg, model = load_checkpoint(converted / "a.ckpt")
     assert cfg.backbone.preprocessing == "caffe"
     assert (cfg.model.rounds, cfg.model.frames, cfg.clips.size) == (5, 3, (473, 473))
-    assert torch.equal(model.line_edge.w_c, released_file(files / "a.pth")["linear_e.weight"].T)
+    assert torch.equal(model.line_edge.w_c, released_file(converted / "a.pth")["linear_e.weight"].T)
     assert not model.training
 
 
@@ -117,9 +88,9 @@ def test_the_switches_are_those_that_the_configs_compose():
     ],
     ids=str,
 )
-def test_a_model_that_computes_something_else_does_not_become_a_released_file(files, tmp_path, change, said):
+def test_a_model_that_computes_something_else_does_not_become_a_released_file(converted, tmp_path, change, said):
     """The tensors of the last two have the released names and shapes."""
-    content = torch.load(files / "a.ckpt", weights_only=True)
+    content = torch.load(converted / "a.ckpt", weights_only=True)
     group, key, value = change
     content["hyper_parameters"]["config"][group][key] = value
     torch.save(content, tmp_path / "other.ckpt")
@@ -129,8 +100,8 @@ def test_a_model_that_computes_something_else_does_not_become_a_released_file(fi
 
 
 @pytest.mark.long
-def test_another_k_is_said(files, tmp_path, capsys):
-    content = torch.load(files / "a.ckpt", weights_only=True)
+def test_another_k_is_said(converted, tmp_path, capsys):
+    content = torch.load(converted / "a.ckpt", weights_only=True)
     content["hyper_parameters"]["config"]["model"]["rounds"] = 3
     torch.save(content, tmp_path / "three.ckpt")
     convert(ConvertConfig(ckpt=str(tmp_path / "three.ckpt"), out=str(tmp_path / "x.pth")))
@@ -138,17 +109,17 @@ def test_another_k_is_said(files, tmp_path, capsys):
 
 
 @pytest.mark.long
-def test_an_output_that_cannot_be_written_is_refused(files, tmp_path):
+def test_an_output_that_cannot_be_written_is_refused(converted, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"out=.*: cannot be written"):
-        convert(ConvertConfig(official=str(files / "e.pth"), out=str(tmp_path / "file" / "e.ckpt")))
+        convert(ConvertConfig(official=str(converted / "e.pth"), out=str(tmp_path / "file" / "e.ckpt")))
 
 
 @pytest.mark.long
-def test_what_was_trained_with_follows_the_checkpoint(files):
+def test_what_was_trained_with_follows_the_checkpoint(converted):
     """Preprocessing and the way of testing reach inference, validation and the training clips."""
-    words = ("experiment=official_test", f"ckpt={quoted(files / 'a.ckpt')}", "accelerator=cpu")
-    opened = open_trained(files / "a.ckpt", evaluate_config(*words))
+    words = ("experiment=official_test", f"ckpt={quoted(converted / 'a.ckpt')}", "accelerator=cpu")
+    opened = open_trained(converted / "a.ckpt", evaluate_config(*words))
     how = opened.settings
     assert (how.preprocessing, how.align_corners, how.random) == ("caffe", True, True)
     assert (how.scales, how.size, how.frames, opened.dtype) == ((0.75, 1.0, 1.5), (473, 473), 3, "fp32")
@@ -157,135 +128,9 @@ def test_what_was_trained_with_follows_the_checkpoint(files):
     assert build_datamodule(cfg, *open_training_videos(cfg)).clips.transform.preprocessing == "caffe"
 
 
-def quoted(path: Path) -> str:
-    """A path for Hydra's grammar."""
-    return quote_paths([f"out={path}"], ConvertConfig)[0].removeprefix("out=")
-
-
 @pytest.mark.long
-def test_a_file_in_the_wrong_place_is_told_its_right_one(files):
-    cfg = train_config(*OFFICIAL)
-    model = build_model(cfg, pretrained=False)
-    for file, said in (
-        ("a.pth", "agnn-convert official="),
-        ("e.ckpt", "it holds initial weights of an encoder: train from them with backbone.weights="),
-        ("no.ckpt", "model.weights=.*no such checkpoint"),
-    ):
-        with pytest.raises(ConfigError, match=said):
-            start_from(model, cfg, files / file)
-    cfg.backbone.weights = str(files / "a.ckpt")
-    with pytest.raises(WeightsError, match=r"holds a whole model; model\.weights="):
-        build_model(cfg)
-
-
-@pytest.mark.long
-def test_torchvisions_weights_need_their_preprocessing(tmp_path):
-    cfg = train_config("backbone=deeplabv3_resnet50", "backbone.weights=null", "backbone.preprocessing=caffe")
-    torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "resnet.pth")
-    cfg.backbone.weights = str(tmp_path / "resnet.pth")
-    with pytest.raises(WeightsError, match=r"was trained with backbone\.preprocessing=imagenet, not caffe"):
-        build_model(cfg)
-
-
-@pytest.mark.long
-def test_the_encoders_start_values_are_loaded(files):
-    cfg = train_config(*OFFICIAL, f"backbone.weights={quoted(files / 'e.ckpt')}")
-    model, theirs = build_model(cfg), released_file(files / "e.pth")
-    assert torch.equal(model.encoder.body.conv1.weight, theirs["conv1.weight"])
-    assert torch.equal(model.encoder.loop_edge.alpha, theirs["layer5.sa.gamma"][0])
-    assert torch.equal(model.auxiliary.weight, theirs["main_classifier.weight"])
-    cfg.model.auxiliary, cfg.model.loop_edge = False, "none"
-    assert torch.equal(build_model(cfg).encoder.head[0].weight, theirs["layer5.conv51.0.weight"])
-    cfg.backbone.preprocessing = "imagenet"
-    with pytest.raises(WeightsError, match=r"was trained with backbone\.preprocessing=caffe, not imagenet"):
-        build_model(cfg)
-    cfg.backbone.weights = str(files / "a.pth")
-    with pytest.raises(WeightsError, match="looks like a file of the released code; convert it with agnn-convert"):
-        build_model(cfg)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        (("model.rounds=3",), ""),
-        (("model.frames=4", "model.aggregation=sum"), "; not used: aggregation"),
-        (
-            ("model.update=gru3x3", "model.gate=channel", "model.readout=conv3"),
-            "; newly initialised: gate, update, readout",
-        ),
-        (("model.loop_edge=none", "model.auxiliary=false"), "; not used: loop_edge, auxiliary"),
-        (("model.line_edge=symmetric",), ""),
-        (("model.rounds=0",), "; not used: graph"),
-        (("model.rounds=0", "model.frames=5"), "; not used: graph"),
-    ],
-    ids=str,
-)
-def test_a_model_starts_from_a_converted_checkpoint(files, changes, said):
-    cfg = train_config(*OFFICIAL, *changes)
-    model = build_model(cfg)
-    fresh = {k: v.clone() for k, v in model.state_dict().items()}
-    assert start_from(model, cfg, files / "a.ckpt") == f"started from {files}/a.ckpt (K = 5, N' = 3){said}"
-    theirs = load_checkpoint(files / "a.ckpt")[1].state_dict()
-    parts = tuple(f"{axis}." for axis in ("gate", "aggregate", "update", "readout", "auxiliary", "encoder.loop_edge"))
-    changed = tuple(p for p in parts if p.split(".")[-2].replace("aggregate", "aggregation") in said)
-    for name, tensor in model.state_dict().items():
-        anew = name.startswith(changed) if changed else False
-        assert torch.equal(tensor, fresh[name] if anew else theirs[name]), name
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (("model.frames=4",), "model.frames=4: model.weights=.* was trained for N' = 3"),
-        (("backbone=tiny",), "was trained with backbone.name=deeplab_official, not tiny"),
-        (("backbone.preprocessing=imagenet",), "was trained with backbone.preprocessing=caffe, not imagenet"),
-        (("model.channels=128",), r"does not fit the model:\n  .*shape"),
-    ],
-    ids=str,
-)
-def test_what_cannot_be_continued_from_is_refused_with_the_reason(files, changes, message):
-    cfg = train_config(*OFFICIAL, *changes)
-    with pytest.raises(ConfigError, match=f"(?s){message}"):
-        start_from(build_model(cfg), cfg, files / "a.ckpt")
-
-
-@pytest.mark.long
-def test_fine_tuning_with_another_k_and_other_frames(files, tmp_path):
-    """The whole path with the whole network, on clips so small that it takes seconds."""
-    small = ("model.frames=2", "model.aggregation=sum", "model.rounds=2", "data.synthetic.train_videos=2")
-    cfg = train_config(*OFFICIAL, "optim=sgd", "clips.val_share=0", "trainer.max_epochs=1", *small)
-    cfg.model.weights = str(files / "a.ckpt")
-    run = Run(tmp_path / "run")
-    metrics = train(cfg, run)
-    assert metrics["train/loss"] > 0
-    tuned, before = load_checkpoint(run.best)[1], load_checkpoint(files / "a.ckpt")[1]
-    moved = {n for n, p in tuned.named_parameters() if n in (b := before.state_dict()) and not torch.equal(p, b[n])}
-    assert {n.partition(".")[0] for n in moved} == {"encoder", "line_edge", "gate", "update", "readout", "auxiliary"}
-    # The released code leaves the normalisations of the shortcuts as they are.
-    assert not [n for n in moved if ".downsample.1." in n]
-    assert (tuned.line_edge.weight - before.line_edge.weight).abs().max() < 1e-2, "it went on from there"
-
-
-@pytest.mark.long
-def test_a_symmetric_line_edge_becomes_directed_by_what_it_computed(tmp_path):
-    """Its weight's antisymmetric part takes no part in training, and must not enter now."""
-    cfg = train_config()
-    model = build_model(cfg)
-    model.line_edge.weight.data += torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
-    named = {f"model.{k}": v for k, v in model.state_dict().items()}
-    torch.save({"hyper_parameters": {"config": plain(cfg)}, "state_dict": named}, tmp_path / "a.ckpt")
-    cfg = train_config("model.line_edge=directed")
-    freed = build_model(cfg)
-    start_from(freed, cfg, tmp_path / "a.ckpt")
-    assert torch.equal(freed.line_edge.w_c, model.line_edge.w_c)
-    assert not torch.equal(freed.line_edge.w_c, model.line_edge.weight)
-
-
-@pytest.mark.long
-def test_convert_is_a_function(files, tmp_path):
-    given = ConvertConfig(official=str(files / "e.pth"), out=str(tmp_path / "sub" / "e.ckpt"))
+def test_convert_is_a_function(converted, tmp_path):
+    given = ConvertConfig(official=str(converted / "e.pth"), out=str(tmp_path / "sub" / "e.ckpt"))
     assert convert(given) == tmp_path / "sub" / "e.ckpt"
     with pytest.raises(ConfigError, match="overwrite=true replaces it"):
         convert(given)

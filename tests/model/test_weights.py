@@ -8,8 +8,10 @@ from torchvision.models import mobilenet_v3_large, resnet50
 from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large, deeplabv3_resnet50
 
 from agnn_lit.config import ConfigError
-from agnn_lit.model.build import build_backbone
+from agnn_lit.model.build import build_backbone, build_model
 from agnn_lit.model.weights import WeightsError, load_backbone_weights
+from tests.configs import OFFICIAL, quoted, train_config
+from tests.model.released import released_file
 
 
 @pytest.mark.parametrize(
@@ -111,3 +113,30 @@ def test_a_cached_download_is_used_by_its_torchvision_name(tmp_path, monkeypatch
     encoder = build_backbone("deeplabv3_resnet50", 16)
     load_backbone_weights(encoder, "ResNet50_Weights.IMAGENET1K_V2")
     assert torch.equal(encoder.body.conv1.weight, published["conv1.weight"])
+
+
+@pytest.mark.long
+def test_torchvisions_weights_need_their_preprocessing(tmp_path):
+    cfg = train_config("backbone=deeplabv3_resnet50", "backbone.weights=null", "backbone.preprocessing=caffe")
+    torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "resnet.pth")
+    cfg.backbone.weights = str(tmp_path / "resnet.pth")
+    with pytest.raises(WeightsError, match=r"was trained with backbone\.preprocessing=imagenet, not caffe"):
+        build_model(cfg)
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("official")
+def test_the_encoders_start_values_are_loaded(converted):
+    cfg = train_config(*OFFICIAL, f"backbone.weights={quoted(converted / 'e.ckpt')}")
+    model, theirs = build_model(cfg), released_file(converted / "e.pth")
+    assert torch.equal(model.encoder.body.conv1.weight, theirs["conv1.weight"])
+    assert torch.equal(model.encoder.loop_edge.alpha, theirs["layer5.sa.gamma"][0])
+    assert torch.equal(model.auxiliary.weight, theirs["main_classifier.weight"])
+    cfg.model.auxiliary, cfg.model.loop_edge = False, "none"
+    assert torch.equal(build_model(cfg).encoder.head[0].weight, theirs["layer5.conv51.0.weight"])
+    cfg.backbone.preprocessing = "imagenet"
+    with pytest.raises(WeightsError, match=r"was trained with backbone\.preprocessing=caffe, not imagenet"):
+        build_model(cfg)
+    cfg.backbone.weights = str(converted / "a.pth")
+    with pytest.raises(WeightsError, match="looks like a file of the released code; convert it with agnn-convert"):
+        build_model(cfg)
