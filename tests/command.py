@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import time
@@ -17,10 +18,15 @@ import pytest
 PATIENCE = 300.0
 
 
+def run_python(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process of its own, with ``cwd`` as its working folder and ``env`` added to its environment."""
+    call, env = [sys.executable, *words], {**os.environ, **env}
+    return subprocess.run(call, capture_output=True, text=True, cwd=cwd, env=env, timeout=PATIENCE, check=False)
+
+
 def run_command(command: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run ``agnn-<command>`` in a process of its own, with ``cwd`` as its working folder."""
-    call = [sys.executable, "-m", f"agnn_lit.{command}", *words]
-    return subprocess.run(call, capture_output=True, text=True, cwd=cwd, check=False)
+    return run_python("-m", f"agnn_lit.{command}", *words, cwd=cwd)
 
 
 def call_command(command: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:

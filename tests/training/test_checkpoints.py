@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,29 +24,12 @@ from agnn_lit.training.fit import train
 from agnn_lit.training.module import NonFiniteLossError
 from tests.configs import SMALL, train_config
 from tests.data.disk import make_davis
+from tests.training.processes import finish, killed, only_run
 from tests.wandb_files import read_offline_run
 
 #: Three epochs of four steps with a checkpoint after every step. One thread: on a busy machine, sums that two share
 #: were seen to differ in the last bits between undisturbed runs.
 WORDS = [*SMALL, "trainer.max_epochs=3", "trainer.checkpoint_minutes=0", "optim.schedule=poly", "trainer.threads=1"]
-
-
-def start(folder: Path, *words: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "agnn_lit.commands.train", *words]
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **(env or {})},
-    )
-
-
-def finish(folder: Path, *words: str, env: dict[str, str] | None = None) -> tuple[int, str]:
-    with start(folder, *words, env=env) as child:
-        out, err = child.communicate(timeout=180)
-    return child.returncode, out + err
 
 
 def checkpoint(run: Run, name: str = "last") -> dict:
@@ -82,35 +64,6 @@ def whole(tmp_path_factory) -> Run:
     code, said = finish(folder, *WORDS, "name=x")
     assert code == 0, said
     return only_run(folder)
-
-
-def only_run(folder: Path) -> Run:
-    (status,) = folder.rglob("status.json")
-    return Run(status.parent)
-
-
-#: A site module that ends the process at a step, as kill -9 would: nothing is cleaned up.
-KILLER = """
-import os, signal
-import agnn_lit.training.module as m
-step = m.AGNNModule.training_step
-def training_step(self, batch, batch_idx):
-    if self.global_step == int(os.environ["KILL_AT"]):
-        os.kill(os.getpid(), int(os.environ["KILL_BY"]))
-    return step(self, batch, batch_idx)
-m.AGNNModule.training_step = training_step
-from agnn_lit.commands.train import main
-main()
-"""
-
-
-def killed(folder: Path, at: int, by: signal.Signals, *words: str) -> tuple[int, str]:
-    """Run the command and let it receive a signal when step ``at`` begins."""
-    env = {**os.environ, "KILL_AT": str(at), "KILL_BY": str(int(by))}
-    done = subprocess.run(
-        [sys.executable, "-c", KILLER, *words], cwd=folder, capture_output=True, text=True, env=env, check=False
-    )
-    return done.returncode, done.stderr
 
 
 @pytest.mark.long
@@ -383,16 +336,10 @@ main()
 def test_a_frame_that_cannot_be_read_any_more_is_one_line(tmp_path, workers):
     root = make_davis(tmp_path / "DAVIS")
     words = [*SMALL, "data=davis2016", f"data.root={root}", "data.train_split=train", "clips.val_share=0", "name=x"]
-    done = subprocess.run(
-        [sys.executable, "-c", DAMAGER, *words, f"clips.workers={workers}"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith(f"agnn-train: {root}/JPEGImages/480p/"), done.stderr
+    code, said = finish(tmp_path, *words, f"clips.workers={workers}", program=("-c", DAMAGER))
+    assert code == 2, said
+    last = said.strip().splitlines()[-1]
+    assert last.startswith(f"agnn-train: {root}/JPEGImages/480p/"), said
     assert last.endswith(".jpg: cannot be read as an image")
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in said
     assert only_run(tmp_path).status["state"] == "failed"

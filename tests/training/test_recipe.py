@@ -12,7 +12,7 @@ from agnn_lit.shared.runs import Run
 from agnn_lit.training.fit import train
 from tests.configs import train_config
 from tests.data.disk import make_davis, make_photos
-from tests.training.test_checkpoints import killed
+from tests.training.processes import killed
 
 #: Twenty steps on small frames, from random weights.
 SMALL = (
