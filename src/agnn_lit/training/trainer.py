@@ -52,7 +52,7 @@ def prepare_process(cfg: TrainConfig, run: Run) -> str:
     threads = t.threads or begun.get("threads") or torch.get_num_threads()
     torch.set_num_threads(threads)
     # With deterministic algorithms torch fills each new tensor with NaN, against reads before writes: 12 % of a step.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     kept = begun.get("precision") if t.precision == "auto" else None
     precision: str = kept or choose_precision(t.precision, t.accelerator)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
