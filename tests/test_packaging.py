@@ -12,11 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from agnn_lit.model.build import build_model
-from agnn_lit.model.weights_file import pack
 from agnn_lit.pretrained import DEFAULT
 from tests import plugin
-from tests.configs import SMALL, train_config
+from tests.configs import SMALL
 from tests.data.videos import write_video
 
 pytestmark = pytest.mark.long
@@ -64,24 +62,12 @@ def test_the_wheel_has_the_weights_and_their_card(installed: Path) -> None:
 
 
 def test_an_installed_command_uses_the_weights_in_the_package(installed: Path, tmp_path: Path) -> None:
-    weights = installed / "agnn_lit" / "pretrained" / f"{DEFAULT}.safetensors"
     video = write_video(tmp_path / "walk.mp4")
     words = (f"input={video}", "out=walk", "overlay=false", "progress=false")
-    if not weights.exists():
-        done = run(installed, tmp_path, "agnn_lit.predict", *words)
-        assert done.returncode == 2
-        assert "this installation of agnn_lit has no pretrained weights" in done.stderr
-        weights.write_bytes(pack_small())
     done = run(installed, tmp_path, "agnn_lit.predict", *words)
     assert done.returncode == 0, done.stderr
     assert f"pretrained/{DEFAULT} on" in done.stdout
     assert len(list((tmp_path / "walk" / "masks").glob("*.png"))) == 12
-
-
-def pack_small() -> bytes:
-    """Content of a weights file of a small network that is not trained."""
-    cfg = train_config()
-    return pack(cfg, build_model(cfg).state_dict(), {})
 
 
 def test_the_demo_trains_evaluates_reports_and_predicts_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
