@@ -270,9 +270,9 @@ def test_memory_does_not_grow_with_the_length_of_a_sequence(tmp_path: Path) -> N
 
 def test_workers_are_spawned_beside_threads_and_forked_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel.threading, "active_count", lambda: 1)
-    assert parallel._context().get_start_method() == ("fork" if sys.platform == "linux" else "spawn")
+    assert parallel._start() == ("fork" if sys.platform == "linux" else "spawn")
     monkeypatch.setattr(parallel.threading, "active_count", lambda: 2)
-    assert parallel._context().get_start_method() == "spawn"
+    assert parallel._start() == "spawn"
 
 
 def test_the_longest_sequences_begin_first(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,11 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from agnn_lit.config import CrfConfig, InstancesConfig
-from agnn_lit.config.registry import imported_plugins
 from agnn_lit.inference.crf import refine
 from agnn_lit.instances.candidates import Proposal, find_candidates
 from agnn_lit.shared.files import write_image, write_mask
-from agnn_lit.shared.processes import begin_worker, stopped_on_error
+from agnn_lit.shared.processes import open_pool
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,5 @@ def open_mask_writer(crf: CrfConfig, workers: int) -> Iterator[MaskWriter]:
             yield MaskWriter(threads, 2)
         return
     # Spawned rather than forked, because the network's threads are running.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker, initargs=(imported_plugins(),))
-    with stopped_on_error(pool):
+    with open_pool(workers, "spawn") as pool:
         yield MaskWriter(pool, 2 * workers)

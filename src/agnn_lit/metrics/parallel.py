@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import contextmanager
-from multiprocessing.context import BaseContext
 
 import cv2
 
-from agnn_lit.config.registry import imported_plugins
 from agnn_lit.metrics.mask_files import SequenceFiles, read_masks
 from agnn_lit.metrics.protocols import T_SEQUENCES, Protocol, get_protocol
 from agnn_lit.metrics.sequence import score_sequence
 from agnn_lit.metrics.summary import SequenceScore
-from agnn_lit.shared.processes import begin_worker, signals_deferred, stopped_on_error
+from agnn_lit.shared.processes import open_pool, signals_deferred
 
 
 def score_files(files: SequenceFiles, protocol_name: str) -> list[SequenceScore]:
@@ -32,10 +29,9 @@ def score_files(files: SequenceFiles, protocol_name: str) -> list[SequenceScore]
     return score_sequence(files.name, files.frames, predictions, annotations, protocol)
 
 
-def _context() -> BaseContext:
+def _start() -> str:
     """Fork workers where that is safe, since spawning takes half a second each."""
-    alone = sys.platform == "linux" and threading.active_count() == 1
-    return multiprocessing.get_context("fork" if alone else "spawn")
+    return "fork" if sys.platform == "linux" and threading.active_count() == 1 else "spawn"
 
 
 def _cost(files: SequenceFiles, protocol: Protocol) -> float:
@@ -61,10 +57,9 @@ def score_all(
     if workers == 1:
         yield (score_files(files, protocol.name) for files in ordered)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=begin_worker, initargs=(imported_plugins(),))
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # ends OpenCV's threads: a forked process would wait for them for ever
-    with stopped_on_error(pool):
+    with open_pool(workers, _start()) as pool:
         with warnings.catch_warnings(), signals_deferred():
             # Python 3.12 warns of forking while any thread runs; the only ones left are OpenBLAS's, which is safe
             warnings.simplefilter("ignore", DeprecationWarning)

@@ -19,6 +19,7 @@ from types import FrameType
 import cv2
 
 from agnn_lit.config import import_plugins
+from agnn_lit.config.registry import imported_plugins
 
 _STATUS = Path("/proc/self/status")
 
@@ -48,7 +49,7 @@ def interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a
     raise KeyboardInterrupt
 
 
-def begin_worker(plugins: Sequence[str] = ()) -> None:
+def _begin_worker(plugins: Sequence[str]) -> None:
     """Set up a worker: it imports the plugins, ignores Ctrl-C, uses one OpenCV thread and ends with its parent."""
     import_plugins(list(plugins))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -83,11 +84,18 @@ def signals_deferred() -> Iterator[None]:
 
 
 @contextmanager
-def stopped_on_error(pool: ProcessPoolExecutor) -> Iterator[None]:
-    """Shut a pool down at the end of the ``with`` block; on an exception, terminate its processes at once."""
+def open_pool(workers: int, start: str) -> Iterator[ProcessPoolExecutor]:
+    """Open a pool of processes that have the plugins of this one; on an exception, terminate them at once.
+
+    Args:
+        workers: number of processes.
+        start: how they start, ``spawn`` or ``fork``.
+    """
+    context = multiprocessing.get_context(start)
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(imported_plugins(),))
     others = multiprocessing.active_children()
     try:
-        yield
+        yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():
