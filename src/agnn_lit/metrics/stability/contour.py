@@ -6,7 +6,7 @@ junction is a corner where four cracks meet, between two pixels that touch only 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from agnn_lit.metrics.compiled import compiled
 from agnn_lit.metrics.region import Binary
 
 Corners = NDArray[np.int32]
+Junction = tuple[int, int]
 
 _JUNCTION = 16
 
@@ -108,44 +109,38 @@ def _cut(bits: NDArray[np.uint8]) -> tuple[Corners, NDArray[np.int32], int]:
     return corners[:at], pieces[:count], between
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """Cracks from one junction to another.
+class _Way(NamedTuple):
+    """Cracks from one junction to another, as they are walked from here.
 
     Attributes:
-        corners: from end to end (n, 2).
-        start: first corner.
-        end: last corner.
-        leaves_start: direction of the first crack, seen from the start.
-        leaves_end: direction of the last crack, seen from the end.
+        corners: in the order of the walk (n, 2).
+        direction: of the first crack.
+        end: the other junction.
     """
 
     corners: Corners
-    start: tuple[int, int]
-    end: tuple[int, int]
-    leaves_start: int
-    leaves_end: int
+    direction: int
+    end: Junction
 
-    def other(self, junction: tuple[int, int]) -> tuple[int, int]:
-        return self.end if junction == self.start else self.start
 
-    def leaves(self, junction: tuple[int, int]) -> int:
-        return self.leaves_start if junction == self.start else self.leaves_end
-
-    def from_(self, junction: tuple[int, int]) -> Corners:
-        return self.corners if junction == self.start else self.corners[::-1]
+def _ways(corners: Corners, first: int, last: int) -> dict[Junction, _Way]:
+    """Return both ways along a piece (n, 2), each by its beginning; ``first`` and ``last`` are its directions."""
+    (start_y, start_x), (end_y, end_x) = corners[[0, -1]].tolist()
+    start, end = (start_y, start_x), (end_y, end_x)
+    # A piece that ends where it starts is walked forwards.
+    return {end: _Way(corners[::-1], (last + 2) % 4, start), start: _Way(corners, first, end)}
 
 
 class _Network:
     """Joins the pieces between junctions to loops that turn at each junction and pass none twice."""
 
-    def __init__(self, pieces: list[_Piece]) -> None:
+    def __init__(self, pieces: list[dict[Junction, _Way]]) -> None:
         self.pieces = pieces
-        self.free: dict[tuple[int, int], set[int]] = {}
+        self.free: dict[Junction, set[int]] = {}
         for number, piece in enumerate(pieces):
-            for junction in (piece.start, piece.end):
+            for junction in piece:
                 self.free.setdefault(junction, set()).add(number)
-        self.walk: list[tuple[tuple[int, int], int]] = []
+        self.walk: list[tuple[Junction, int]] = []
         self.loops: list[Corners] = []
 
     def join(self) -> list[Corners]:
@@ -157,24 +152,23 @@ class _Network:
                     here = self._step(here, self._turn(here))
         return self.loops
 
-    def _turn(self, junction: tuple[int, int]) -> int:
+    def _turn(self, junction: Junction) -> int:
         """Choose the first free piece at a junction that does not go straight on."""
-        came = self.pieces[self.walk[-1][1]].leaves(junction)
+        came = self.pieces[self.walk[-1][1]][junction].direction
         choices = sorted(self.free[junction])
-        turning = [n for n in choices if (self.pieces[n].leaves(junction) - came) % 2]
+        turning = [n for n in choices if (self.pieces[n][junction].direction - came) % 2]
         return (turning or choices)[0]
 
-    def _step(self, junction: tuple[int, int], number: int) -> tuple[int, int]:
+    def _step(self, junction: Junction, number: int) -> Junction:
         """Walk along a piece, closing a loop when its other end was passed before; return that end."""
-        piece = self.pieces[number]
-        self.free[piece.start].discard(number)
-        self.free[piece.end].discard(number)
+        end = self.pieces[number][junction].end
+        self.free[junction].discard(number)
+        self.free[end].discard(number)
         self.walk.append((junction, number))
-        end = piece.other(junction)
         passed = [at for at, _ in self.walk]
         if end in passed:
             cut = passed.index(end)
-            parts = [self.pieces[n].from_(at)[:-1] for at, n in self.walk[cut:]]
+            parts = [self.pieces[n][at].corners[:-1] for at, n in self.walk[cut:]]
             self.loops.append(np.concatenate([*parts, parts[0][:1]]))
             del self.walk[cut:]
         return end
@@ -195,14 +189,5 @@ def crack_loops(inside: Binary) -> list[Corners]:
     """
     corners, table, between = _cut(_cracks(inside))
     parts = np.split(corners, table[:-1, 0])
-    pieces = [
-        _Piece(
-            part,
-            (int(part[0, 0]), int(part[0, 1])),
-            (int(part[-1, 0]), int(part[-1, 1])),
-            int(a),
-            (int(b) + 2) % 4,
-        )
-        for part, (_, a, b) in zip(parts[:between], table[:between], strict=True)
-    ]
+    pieces = [_ways(part, a, b) for part, (_, a, b) in zip(parts[:between], table[:between].tolist(), strict=True)]
     return [*reversed(parts[between:]), *_Network(pieces).join()]
