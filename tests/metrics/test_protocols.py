@@ -96,7 +96,7 @@ def test_a_prediction_or_annotation_that_counts_must_be_there() -> None:
 def test_a_long_sequence_says_where_the_official_decay_wraps() -> None:
     values = np.linspace(1, 0, 300)
     s = SequenceScore("long", tuple(names(300)), values, values)
-    assert s.J_decay == pytest.approx(values[:76].mean() - values[224:].mean(), abs=1e-3)
+    assert s.columns()["J_decay"] == pytest.approx(values[:76].mean() - values[224:].mean(), abs=1e-3)
     assert "wraps above 256 counted frames" in notes([s])[0]
 
 

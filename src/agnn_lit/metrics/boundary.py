@@ -36,14 +36,9 @@ def _boundary(inside: Inside) -> Inside:
 
 @compiled
 def _count_near(marked: Indices, others: Indices, height: int, width: int, radius: int) -> int:
-    """Number of marked pixels within ``radius`` of one of the others.
+    """Number of marked pixels (n,) within a disk dx² + dy² ≤ radius² of one of the others (m,).
 
-    Args:
-        marked: flat indices (n,) into a frame of this size, ascending.
-        others: likewise (m,).
-        height: rows of the frame.
-        width: columns of the frame.
-        radius: of the disk dx² + dy² ≤ radius².
+    Both are ascending flat indices into a frame of this size.
     """
     starts = np.zeros(height + 1, np.int64)  # of each row among the others
     for k in range(len(others)):

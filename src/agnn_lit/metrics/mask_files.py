@@ -84,14 +84,11 @@ def frame_files(folder: Path) -> list[Path]:
     return sorted(found, key=frame_order)
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
 def _at_depth(folder: Path, depth: int) -> list[Path]:
     if depth == 0:
         return [folder]
-    return [path for child in _subfolders(folder) for path in _at_depth(child, depth - 1)]
+    subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [path for child in subfolders for path in _at_depth(child, depth - 1)]
 
 
 def find_sequences(key: str, folder: Path, depth: int) -> dict[str, Path]:

@@ -50,11 +50,7 @@ def _score_pair(prediction: _Part, annotation: _Part, radius: int) -> tuple[floa
 
 
 def _score_frame(prediction: Mask, annotation: Mask, proposals: int, ids: Sequence[int], radius: int) -> Pairs:
-    """Score every proposal of a frame (H, W), 1 to ``proposals``, and an empty one after them, against every object.
-
-    Returns:
-        J and F (2, proposals + 1, objects).
-    """
+    """J and F (2, proposals + 1, objects) of proposals 1, 2, … of a frame (H, W), and of an empty one after them."""
     valid = annotation != VOID
     objects = [_part((annotation == number) & valid) for number in ids]
     rows = [_part((prediction == number) & valid) for number in range(1, proposals + 1)]
@@ -63,11 +59,7 @@ def _score_frame(prediction: Mask, annotation: Mask, proposals: int, ids: Sequen
 
 
 def _object_ids(annotation: Mask, where: str) -> list[int]:
-    """Ids of the objects in the first annotation (H, W) of a sequence: 1 to the highest value that is not void.
-
-    Raises:
-        ScoreError: no object.
-    """
+    """Ids of the objects in the first annotation (H, W) of a sequence: 1 to the highest value that is not void."""
     highest = int(annotation[annotation != VOID].max(initial=0))
     if highest < 1:
         raise ScoreError(
@@ -78,11 +70,7 @@ def _object_ids(annotation: Mask, where: str) -> list[int]:
 
 
 def _highest_id(prediction: Mask, objects: int, protocol: Protocol, where: str) -> int:
-    """Return the highest id of a prediction.
-
-    Raises:
-        ScoreError: more than there may be.
-    """
+    """Return the highest id of a prediction, and refuse more than there may be."""
     limit, what = objects, "objects in this sequence"
     if protocol.objects == "assigned":
         limit, what = MOST_PROPOSALS, "proposals a sequence"
@@ -98,12 +86,6 @@ def score_objects(name: str, total: int, frames: Frames, protocol: Protocol) -> 
     Given ids are compared one to one. Proposals are assigned to objects so that the sum over objects of the mean over
     frames of (J+F)/2 is largest; as in the official evaluation, the pairs are then numbered in the order of the
     proposals, so that ``<name>_1`` need not be object 1: see ``object_id`` of the scores.
-
-    Args:
-        name: of the sequence.
-        total: number of its frames.
-        frames: their names and masks, in order.
-        protocol: one that tells objects apart.
     """
     ids: list[int] = []
     kept: list[str] = []

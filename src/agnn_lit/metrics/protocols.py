@@ -108,17 +108,6 @@ def counted(index: int, total: int, protocol: Protocol) -> bool:
     return not protocol.drops_ends or 0 < index < total - 1
 
 
-def check_length(name: str, total: int, protocol: Protocol) -> None:
-    """Check that at least one frame of a sequence counts.
-
-    Raises:
-        ScoreError: too few frames; names their number and the number needed.
-    """
-    needed = 3 if protocol.drops_ends else 1
-    if total < needed:
-        raise ScoreError(f"sequence {name} has {total} frames: protocol {protocol.name} needs at least {needed}")
-
-
 def fit(prediction: Mask | None, annotation: Mask, where: str, protocol: Protocol) -> tuple[Mask, bool]:
     """Return the prediction at the annotation's size, and whether it had to be resized.
 

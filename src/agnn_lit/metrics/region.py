@@ -28,40 +28,27 @@ def binary(mask: Mask) -> Binary:
     return (mask > 0).view(np.uint8)
 
 
-def check_shapes(prediction: Mask, annotation: Mask) -> None:
-    """Refuse masks of different sizes.
+def foreground_window(mask: Binary) -> tuple[slice, slice]:
+    """Rows and columns of the smallest box around the foreground of a mask, one pixel wider where there is room.
 
-    Raises:
-        ValueError: names the sizes.
+    Outside this box the mask is empty, and so is its boundary map.
     """
-    if prediction.shape != annotation.shape:
-        raise ValueError(f"prediction of shape {prediction.shape}: must be {annotation.shape}, that of the annotation")
-
-
-def foreground_window(first: Binary, second: Binary) -> tuple[slice, slice]:
-    """Rows and columns of the smallest box around the foregrounds of both masks, one pixel wider where there is room.
-
-    Outside this box both masks are empty, and so are their boundary maps.
-    """
-    boxes = [cv2.boundingRect(mask) for mask in (first, second)]
-    boxes = [box for box in boxes if box[2] > 0]
-    if not boxes:
+    x, y, width, height = cv2.boundingRect(mask)
+    if not width:
         return slice(0, 0), slice(0, 0)
-    height, width = first.shape
-    top, left = min(box[1] for box in boxes), min(box[0] for box in boxes)
-    bottom, right = max(box[1] + box[3] for box in boxes), max(box[0] + box[2] for box in boxes)
-    return slice(max(top - 1, 0), min(bottom + 1, height)), slice(max(left - 1, 0), min(right + 1, width))
+    return slice(max(y - 1, 0), y + height + 1), slice(max(x - 1, 0), x + width + 1)
 
 
 def cropped(prediction: Mask, annotation: Mask) -> tuple[Inside, Inside]:
-    """Foregrounds of two masks (H, W), cut to :func:`foreground_window`.
+    """Foregrounds of two masks (H, W), cut to the :func:`foreground_window` of both together.
 
     Raises:
         ValueError: the masks differ in size or are not two-dimensional.
     """
-    check_shapes(prediction, annotation)
+    if prediction.shape != annotation.shape:
+        raise ValueError(f"prediction of shape {prediction.shape}: must be {annotation.shape}, that of the annotation")
     p, g = binary(prediction), binary(annotation)
-    window = foreground_window(p, g)
+    window = foreground_window(p | g)
     return p[window] != 0, g[window] != 0
 
 
@@ -73,11 +60,7 @@ def overlap(inside_p: Inside, inside_g: Inside) -> float:
 
 
 def jaccard(prediction: Mask, annotation: Mask) -> float:
-    """Region similarity J = |P∩G| / |P∪G|; 1 when both are empty.
-
-    Args:
-        prediction: mask (H, W), foreground = any value > 0.
-        annotation: mask (H, W), likewise.
+    """Region similarity J = |P∩G| / |P∪G| of two masks (H, W), foreground = any value > 0; 1 when both are empty.
 
     Raises:
         ValueError: the masks differ in size or are not two-dimensional.

@@ -16,11 +16,9 @@ from agnn_lit.config import ScoreConfig, check_values
 from agnn_lit.metrics.mask_files import collect, listed_names
 from agnn_lit.metrics.parallel import score_all
 from agnn_lit.metrics.protocols import get_protocol
-from agnn_lit.metrics.summary import SequenceScore, notes, write_scores
+from agnn_lit.metrics.summary import COLUMNS, SequenceScore, notes, write_scores
 from agnn_lit.shared.processes import usable_processors
 from agnn_lit.shared.terminal import open_console, progress_bar
-
-_COLUMNS = ("J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "T")
 
 
 def wanted_sequences(sequences: Any) -> list[str] | None:
@@ -41,16 +39,16 @@ def print_scores(scores: Sequence[SequenceScore], summary: dict[str, Any], conso
     title = f"{summary['protocol']}: {summary['sequences']} sequences or objects, {summary['frames']} frames"
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("sequence", overflow="fold", min_width=min(20, max(len(score.name) for score in scores)))
-    for column in _COLUMNS:
+    for column in COLUMNS:
         letter, _, statistic = column.partition("_")
         table.add_column(letter if statistic in ("", "mean") else statistic, justify="right", no_wrap=True)
     for score in scores:
-        table.add_row(score.name, *(_cell(getattr(score, column)) for column in _COLUMNS))
+        table.add_row(score.name, *map(_cell, score.columns().values()))
     table.add_section()
-    table.add_row("mean", *(_cell(summary[column]) for column in _COLUMNS), style="bold")
+    table.add_row("mean", *(_cell(summary[column]) for column in COLUMNS), style="bold")
     console.print(table)
     for key, value in summary.items():
-        if key not in _COLUMNS and isinstance(value, float):
+        if key not in COLUMNS and isinstance(value, float):
             console.print(f"{key} {_cell(value)}", highlight=False)
 
 
@@ -59,7 +57,7 @@ def log_to_wandb(scores: Sequence[SequenceScore], summary: dict[str, Any], cfg: 
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
-    rows = [[s.name, *(getattr(s, column) for column in _COLUMNS)] for s in scores]
+    rows = [[s.name, *s.columns().values()] for s in scores]
     frames = [
         [s.name, frame, float(j), float(f)] for s in scores for frame, j, f in zip(s.frames, s.J, s.F, strict=True)
     ]
@@ -74,7 +72,7 @@ def log_to_wandb(scores: Sequence[SequenceScore], summary: dict[str, Any], cfg: 
     ) as run:
         run.log(
             {
-                "per_sequence": wandb.Table(columns=["sequence", *_COLUMNS], data=rows),
+                "per_sequence": wandb.Table(columns=["sequence", *COLUMNS], data=rows),
                 "per_frame": wandb.Table(columns=["sequence", "frame", "J", "F"], data=frames),
             }
         )

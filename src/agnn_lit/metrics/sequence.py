@@ -8,7 +8,7 @@ import numpy as np
 
 from agnn_lit.metrics.boundary import region_and_boundary
 from agnn_lit.metrics.objects import Frames, score_objects
-from agnn_lit.metrics.protocols import T_SEQUENCES, Protocol, ScoreError, check_length, counted, fit
+from agnn_lit.metrics.protocols import T_SEQUENCES, Protocol, ScoreError, counted, fit
 from agnn_lit.metrics.region import Mask
 from agnn_lit.metrics.stability.temporal import Stability, contour_stability, overlap_stability
 from agnn_lit.metrics.summary import SequenceScore
@@ -39,11 +39,13 @@ def score_sequence(
         ScoreError: a counted frame lacks a mask, sizes differ, no frame counts, or there are no objects or too many.
         ValueError: not N predictions and N annotations.
     """
-    check_length(name, len(frames), protocol)
+    total, needed = len(frames), 3 if protocol.drops_ends else 1
+    if total < needed:
+        raise ScoreError(f"sequence {name} has {total} frames: protocol {protocol.name} needs at least {needed}")
     masks = zip(frames, predictions, annotations, strict=True)
     if protocol.objects == "foreground":
-        return [_score_foreground(name, len(frames), masks, protocol)]
-    return score_objects(name, len(frames), masks, protocol)
+        return [_score_foreground(name, total, masks, protocol)]
+    return score_objects(name, total, masks, protocol)
 
 
 def _stability(name: str, protocol: Protocol) -> Stability | None:

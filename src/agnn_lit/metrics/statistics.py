@@ -9,21 +9,20 @@ from numpy.typing import ArrayLike, NDArray
 OFFICIAL_DECAY_LIMIT = 256
 
 
-def _counted(values: ArrayLike) -> NDArray[np.float64]:
-    return np.asarray(values, np.float64).reshape(-1)
+def _kept(values: ArrayLike) -> NDArray[np.float64]:
+    flat = np.asarray(values, np.float64).reshape(-1)
+    return flat[~np.isnan(flat)]
 
 
 def mean(values: ArrayLike) -> float:
     """Mean of the values (n,), NaN left out; NaN when none is left."""
-    kept = _counted(values)
-    kept = kept[~np.isnan(kept)]
+    kept = _kept(values)
     return float(kept.mean()) if kept.size else float("nan")
 
 
 def recall(values: ArrayLike) -> float:
     """Share of the values (n,) above 0.5, NaN left out; NaN when none is left."""
-    kept = _counted(values)
-    kept = kept[~np.isnan(kept)]
+    kept = _kept(values)
     return float(np.mean(kept > 0.5)) if kept.size else float("nan")
 
 
@@ -34,7 +33,7 @@ def decay(values: ArrayLike) -> float:
     values[ids[k]] to values[ids[k+1]] inclusive. Unlike the official code, ids are not cast to 8 bits, so that
     sequences of more than 256 values are measured over their whole length.
     """
-    counted = _counted(values)
+    counted = np.asarray(values, np.float64).reshape(-1)
     if not counted.size:
         return float("nan")
     ids = np.round(np.linspace(1, counted.size, 5) + 1e-10).astype(np.int64) - 1

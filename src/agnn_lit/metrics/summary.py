@@ -17,7 +17,8 @@ from agnn_lit.metrics import statistics
 from agnn_lit.metrics.protocols import Protocol, ScoreError
 from agnn_lit.shared.files import write_text
 
-STATISTICS = ("J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay")
+#: Names of the statistics that files and tables have for each sequence.
+COLUMNS = ("J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,29 +51,18 @@ class SequenceScore:
         return statistics.mean(self.J)
 
     @property
-    def J_recall(self) -> float:  # noqa: N802
-        """Share of frames with J > 0.5."""
-        return statistics.recall(self.J)
-
-    @property
-    def J_decay(self) -> float:  # noqa: N802
-        """J lost from the first to the last quarter."""
-        return statistics.decay(self.J)
-
-    @property
     def F_mean(self) -> float:  # noqa: N802
         """Mean of F over the counted frames."""
         return statistics.mean(self.F)
 
-    @property
-    def F_recall(self) -> float:  # noqa: N802
-        """Share of frames with F > 0.5."""
-        return statistics.recall(self.F)
-
-    @property
-    def F_decay(self) -> float:  # noqa: N802
-        """F lost from the first to the last quarter."""
-        return statistics.decay(self.F)
+    def columns(self) -> dict[str, float]:
+        """Mean, recall and decay of J and F over the counted frames, and T, by the names in :data:`COLUMNS`."""
+        found = {}
+        for letter, values in (("J", self.J), ("F", self.F)):
+            found[f"{letter}_mean"] = statistics.mean(values)
+            found[f"{letter}_recall"] = statistics.recall(values)
+            found[f"{letter}_decay"] = statistics.decay(values)
+        return found | {"T": self.T}
 
 
 def _class_of(score: SequenceScore) -> str:
@@ -109,12 +99,13 @@ def summarise(scores: Sequence[SequenceScore], protocol: Protocol) -> dict[str, 
     """
     if not scores:
         raise ScoreError("no sequence was scored: at least one is needed for a summary")
+    rows = [score.columns() for score in scores]
+    means = {key: statistics.mean([row[key] for row in rows]) for key in COLUMNS}
+    T = means.pop("T")
     summary: dict[str, float | int | str] = {
-        key: statistics.mean([getattr(score, key) for score in scores]) for key in STATISTICS
-    }
-    summary["JF_mean"] = (float(summary["J_mean"]) + float(summary["F_mean"])) / 2
-    summary["T"] = statistics.mean([score.T for score in scores])
-    summary |= {
+        **means,
+        "JF_mean": (means["J_mean"] + means["F_mean"]) / 2,
+        "T": T,
         "protocol": protocol.name,
         "sequences": len(scores),
         "frames": sum(len(score.frames) for score in scores),
@@ -164,11 +155,7 @@ def write_scores(
 ) -> dict[str, float | int | str | None]:
     """Write ``per_frame.csv``, ``per_sequence.csv`` and ``summary.json`` into a folder, each atomically.
 
-    Args:
-        out: the folder, made when it is not there.
-        scores: of the sequences.
-        protocol: that they were scored with.
-        about: entries added to the summary, such as the folder of the masks.
+    The summary also gets the entries ``about``, such as the folder of the masks.
 
     Returns:
         The summary as written, with None for NaN.
@@ -183,9 +170,8 @@ def write_scores(
         for score in scores
         for frame, j, f in zip(score.frames, score.J, score.F, strict=True)
     )
-    columns = (*STATISTICS, "T")
-    sequences = ((s.name, *(_number(getattr(s, column)) for column in columns)) for s in scores)
+    sequences = ((score.name, *map(_number, score.columns().values())) for score in scores)
     write_text(out / "per_frame.csv", _csv(("sequence", "frame", "J", "F"), frames))
-    write_text(out / "per_sequence.csv", _csv(("sequence", *columns), sequences))
+    write_text(out / "per_sequence.csv", _csv(("sequence", *COLUMNS), sequences))
     write_text(out / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return summary

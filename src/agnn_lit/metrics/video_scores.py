@@ -74,16 +74,8 @@ class VideoScores(Metric):
     ) -> None:
         """Score one whole video; its masks are read one by one and not kept.
 
-        Args:
-            name: of the video; a protocol may count T for some videos only.
-            frames: names of its N frames, in order.
-            predictions: N masks (H, W), foreground = any value > 0, so threshold probabilities first; None for a frame
-                that does not count.
-            annotations: N masks likewise; None for a frame without annotation.
-
-        Raises:
-            ScoreError: a counted frame lacks a mask, sizes differ, or no frame counts.
-            ValueError: not N predictions and N annotations.
+        Arguments and errors are those of :func:`~agnn_lit.metrics.sequence.score_sequence`. Foreground is any value
+        > 0, so threshold probabilities first. A protocol may count T for videos of some names only.
         """
         for score in score_sequence(name, frames, _arrays(predictions), _arrays(annotations), self.protocol):
             for state, value in ((self.J, score.J_mean), (self.F, score.F_mean), (self.T, score.T)):

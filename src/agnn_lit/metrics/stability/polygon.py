@@ -113,7 +113,7 @@ def outline(mask: Mask) -> Points | None:
         vertices (n, 2) as (y, x) in pixels, the first one repeated at the end; None when there is no such loop.
     """
     values = binary(mask)
-    window = foreground_window(values, values)
+    window = foreground_window(values)
     if window[0].stop == 0:
         return None
     inside = np.pad((values[window] != 0).view(np.uint8), 1)
