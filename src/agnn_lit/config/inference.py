@@ -35,7 +35,7 @@ class InstancesConfig:
     """Several objects with identities instead of one foreground.
 
     An option of ``instances.proposals`` is a callable ``(cfg, device) -> proposer``
-    (:class:`agnn_lit.instances.proposals.Proposer`). Fact: ``source`` (what instances.source must name).
+    (:data:`agnn_lit.instances.proposals.Proposer`). Fact: ``source`` (what instances.source must name).
     """
 
     proposals: str = setting("none", "source of object proposals; none: one foreground, no objects; parts: connected "

@@ -83,11 +83,9 @@ def candidates_file(folder: Path, name: str) -> Path:
 
 def describe_colours(frame: Frame, mask: Mask) -> Values:
     """Square root of the colour histogram (bins,) of a frame (H, W, 3) RGB within a mask (H, W)."""
-    lab = cv2.cvtColor(frame[mask][None], cv2.COLOR_RGB2LAB)[0].astype(np.int64)
-    steps = [lab[:, k] * bins // 256 for k, bins in enumerate(_BINS)]
-    index = (steps[0] * _BINS[1] + steps[1]) * _BINS[2] + steps[2]
-    counts = np.bincount(index, minlength=int(np.prod(_BINS)))
-    return np.sqrt(counts / max(1, len(lab))).astype(np.float32)
+    lab = cv2.cvtColor(frame[mask][None], cv2.COLOR_RGB2LAB)
+    counts = cv2.calcHist([lab], [0, 1, 2], None, _BINS, [0, 256] * 3).ravel()
+    return np.asarray(np.sqrt(counts.astype(np.float64) / lab.shape[1]), dtype=np.float32)
 
 
 def describe_nodes(node: Values, masks: Mask) -> Values:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,24 +17,9 @@ from agnn_lit.metrics.mask_files import read_ids
 from agnn_lit.metrics.protocols import ScoreError
 from agnn_lit.shared.packages import need_package
 
-
-class Proposer(Protocol):
-    """A source of proposals."""
-
-    def __call__(self, sequence: str, name: str, frame: Frame) -> list[Proposal] | None:
-        """Return the proposals for a frame; None stands for connected parts of the foreground.
-
-        Args:
-            sequence: name of the video.
-            name: name of the frame, without extension.
-            frame: (H, W, 3) RGB.
-        """
-        ...
-
-
-def parts_of_the_foreground(sequence: str, name: str, frame: Frame) -> None:  # noqa: ARG001 - a Proposer
-    """Return None: :func:`agnn_lit.instances.parts.find_parts` is used."""
-    return
+#: A source of proposals: called with the name of the video, that of the frame (without extension), and the frame
+#: (H, W, 3) RGB, it returns the frame's proposals; None stands for :func:`agnn_lit.instances.parts.find_parts`.
+Proposer = Callable[[str, str, Frame], list[Proposal] | None]
 
 
 class MaskFolder:
@@ -50,7 +36,7 @@ class MaskFolder:
         self._folder = folder
 
     def __call__(self, sequence: str, name: str, frame: Frame) -> list[Proposal]:
-        """Read the masks of a frame; see :class:`Proposer`.
+        """Read the masks of a frame; see :data:`Proposer`.
 
         Raises:
             DataError: the file is not an index mask.
@@ -63,8 +49,7 @@ class MaskFolder:
             ids = read_ids(file)
         except ScoreError as error:
             raise DataError(str(error)) from error
-        if ids.shape != frame.shape[:2]:
-            ids = np.asarray(cv2.resize(ids, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
+        ids = cv2.resize(ids, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(np.uint8)
         return [Proposal(ids == number) for number in np.unique(ids) if 0 < number < 255]
 
 
@@ -99,7 +84,7 @@ class CocoFile:
             ) from error
 
     def __call__(self, sequence: str, name: str, frame: Frame) -> list[Proposal]:
-        """Decode the masks of a frame; see :class:`Proposer`.
+        """Decode the masks of a frame; see :data:`Proposer`.
 
         Raises:
             DataError: an invalid segmentation.
@@ -121,9 +106,7 @@ class CocoFile:
         elif isinstance(segmentation["counts"], list):
             segmentation = self._tools.frPyObjects(segmentation, *segmentation["size"])
         mask = np.asarray(self._tools.decode(segmentation), dtype=np.uint8)
-        if mask.shape != size:
-            mask = np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
-        return mask.astype(np.bool_)
+        return cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.bool_)
 
 
 class MaskRcnn:
@@ -155,7 +138,7 @@ class MaskRcnn:
         self._device = torch.device(device)
 
     def __call__(self, sequence: str, name: str, frame: Frame) -> list[Proposal]:  # noqa: ARG002 - a Proposer
-        """Detect objects in a frame; see :class:`Proposer`."""
+        """Detect objects in a frame; see :data:`Proposer`."""
         import torch
 
         image = torch.from_numpy(frame.copy()).permute(2, 0, 1).float().div(255).to(self._device)
@@ -165,8 +148,8 @@ class MaskRcnn:
         return [Proposal(mask, float(score)) for mask, score in zip(masks, found["scores"], strict=True)]
 
 
-register("instances.proposals", "none")(lambda *_: parts_of_the_foreground)  # not called
-register("instances.proposals", "parts")(lambda *_: parts_of_the_foreground)
+register("instances.proposals", "none")(lambda *_: None)  # not called
+register("instances.proposals", "parts")(lambda *_: lambda *_: None)
 register("instances.proposals", "masks", source="the folder of index masks")(
     lambda cfg, _: MaskFolder(Path(cfg.source or "").expanduser())
 )

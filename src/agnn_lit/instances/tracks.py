@@ -60,7 +60,7 @@ class Tracker:
         self._grey: NDArray[np.uint8] | None = None
         self._tracks: list[Track] = []
         self._ended: list[Track] = []
-        self._ground: Values = np.zeros(0, np.float32)
+        self._ground: Values | np.float32 = np.float32(0)
         self._seen = 0
         self._frames = 0
         self._begun = 0
@@ -86,7 +86,8 @@ class Tracker:
         for index in range(len(candidates)):
             if index not in chosen:
                 self._begun += 1
-                chosen[index] = self._begin(candidates, index)
+                chosen[index] = Track(self._begun, None, candidates.nodes[index], candidates.colours[index], 0.0)
+                self._tracks.append(chosen[index])
             self._extend(chosen[index], candidates, index, masks[index])
         self._drop_lost()
         self._frames += 1
@@ -131,8 +132,6 @@ class Tracker:
     def _update_ground(self, candidates: Candidates) -> None:
         """Update the running mean of all features, which is subtracted before features are compared."""
         self._seen += 1
-        if self._seen == 1:
-            self._ground = np.zeros_like(candidates.ground)
         self._ground = self._ground + (candidates.ground - self._ground) / np.float32(self._seen)
 
     def _likeness(self, tracks: list[Track], candidates: Candidates) -> Values:
@@ -186,11 +185,6 @@ class Tracker:
             if allowed[row, column]:
                 chosen[int(column)] = tracks[row]
 
-    def _begin(self, candidates: Candidates, index: int) -> Track:
-        track = Track(self._begun, None, candidates.nodes[index], candidates.colours[index], 0.0)
-        self._tracks.append(track)
-        return track
-
     @staticmethod
     def _extend(track: Track, candidates: Candidates, index: int, mask: Values) -> None:
         score, area = float(candidates.scores[index]), float(candidates.masks[index].mean())
@@ -229,10 +223,7 @@ def _unit(vectors: Values) -> Values:
 def paint(candidates: Candidates, numbers: list[int], objects: dict[int, tuple[int, float]]) -> NDArray[np.uint8]:
     """Draw the objects of a frame as one mask of ids (H, W); where they overlap, the best track wins.
 
-    Args:
-        candidates: candidates of the frame.
-        numbers: track number of each candidate.
-        objects: see :meth:`Tracker.objects`.
+    ``numbers`` are the track numbers of the candidates; for ``objects`` see :meth:`Tracker.objects`.
     """
     ids = np.zeros(candidates.masks.shape[1:], np.uint8)
     shown = [
