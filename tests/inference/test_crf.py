@@ -39,7 +39,7 @@ def test_gaussian_is_its_definition():
     for y in range(9):
         for x in range(12):
             expected[y, x] = (np.exp(-((ys - y) ** 2 + (xs - x) ** 2) / (2 * 1.5**2)) * image).sum()
-    np.testing.assert_allclose(gaussian(1.5)(image), expected, rtol=1e-4)
+    np.testing.assert_allclose(gaussian(image, 1.5), expected, rtol=1e-4)
 
 
 def test_features_too_far_apart_are_refused():

@@ -11,7 +11,6 @@ with the same masks (IoU 0.9994, see ``experiments/crf``).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -60,16 +59,12 @@ def check_backend(cfg: CrfConfig) -> None:
         need_package(facts["needs"], facts["extra"], f"crf={cfg.backend}")
 
 
-def gaussian(sigma: float) -> Callable[[Floats], Floats]:
-    """Return the filter K x(p) = Σ_q exp(−|p−q|²/2σ²) x(q) for images (H, W), which are padded with zeros."""
+def gaussian(image: Floats, sigma: float) -> Floats:
+    """Filter an image (H, W), padded with zeros: K x(p) = Σ_q exp(−|p−q|²/2σ²) x(q)."""
     radius = math.ceil(5 * sigma)
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-
-    def filtered(image: Floats) -> Floats:
-        out = cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
-        return np.asarray(out, dtype=np.float32)
-
-    return filtered
+    out = cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(out, dtype=np.float32)
 
 
 def bilateral_features(frame: Bytes, sxy: float, srgb: float) -> Floats:
@@ -87,8 +82,7 @@ def lattice_crf(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
     """Mean field on s = Q_fg − Q_bg alone: for two labels, log Q_fg / Q_bg = log p/(1−p) + Σ compat · K s."""
     clipped = np.clip(probability.astype(np.float32), _CLIP, 1 - _CLIP)
     unary = np.log(clipped / (1 - clipped))
-    blur = gaussian(cfg.spatial_sxy)
-    norm = 1 / np.sqrt(blur(np.ones_like(unary)))
+    norm = 1 / np.sqrt(gaussian(np.ones_like(unary), cfg.spatial_sxy))
     try:
         lattice = Lattice(bilateral_features(frame, cfg.bilateral_sxy, cfg.bilateral_srgb))
     except ValueError as error:
@@ -96,7 +90,7 @@ def lattice_crf(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
     lattice.normalise()
     s = np.tanh(0.5 * unary)
     for _ in range(cfg.iterations):
-        spatial = norm * blur(norm * s)
+        spatial = norm * gaussian(norm * s, cfg.spatial_sxy)
         bilateral = lattice(s.ravel()).reshape(s.shape)
         s = np.tanh(0.5 * (unary + cfg.spatial_compat * spatial + cfg.bilateral_compat * bilateral))
     marginal: Floats = (0.5 + 0.5 * s).astype(np.float32)

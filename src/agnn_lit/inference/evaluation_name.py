@@ -52,9 +52,8 @@ def resolve_data(asked: EvaluatedData, trained: DataConfig, split: str) -> DataC
     """
     same = asked.name is None or asked.name == trained.name
     data = trained if same else DataConfig(asked.name)
-    paths = ("root", "train_split", "test_split", "sequences", "train_range", "test_range")
     synthetic = replace(data.synthetic, **_given(asked.synthetic))
-    data = replace(data, **{k: v for k, v in _given(asked).items() if k in paths}, synthetic=synthetic)
+    data = replace(data, **{**_given(asked), "synthetic": synthetic})
     if same and split == "test" and data.test_split is not None:
         data = replace(data, sequences=asked.sequences)
     if same and asked.test_split is not None:

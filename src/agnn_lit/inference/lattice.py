@@ -130,7 +130,8 @@ def _embed(features: Any) -> Any:
             slot = _slot(key, slots, keys)
             if slots[slot] < 0:
                 if count == keys.size:
-                    keys, slots = _grown(keys)
+                    slots = _table(keys, 4 * count)
+                    keys = np.concatenate((keys, np.empty_like(keys)))
                     slot = _slot(key, slots, keys)
                 slots[slot] = count
                 keys[count] = key
@@ -151,14 +152,12 @@ def _slot(key: Any, slots: Any, keys: Any) -> Any:
 
 
 @compiled
-def _grown(keys: Any) -> Any:
-    """Return an array with twice as many keys, and its hash table."""
-    more = np.empty(2 * keys.size, np.int64)
-    more[: keys.size] = keys
-    slots = np.full(4 * keys.size, -1, np.int32)
+def _table(keys: Any, capacity: int) -> Any:
+    """Return a hash table of keys, all of them different: the index of each in its slot, −1 in empty ones."""
+    slots = np.full(capacity, -1, np.int32)
     for k in range(keys.size):
-        slots[_slot(keys[k], slots, more)] = k
-    return more, slots
+        slots[_slot(keys[k], slots, keys)] = k
+    return slots
 
 
 @compiled
@@ -168,9 +167,7 @@ def _find_neighbours(keys: Any) -> Any:
     capacity = 4
     while capacity < 2 * count:
         capacity *= 2
-    slots = np.full(capacity, -1, np.int32)
-    for k in range(count):
-        slots[_slot(keys[k], slots, keys)] = k
+    slots = _table(keys, capacity)
     found = np.empty((_D + 1, count, 2), np.int32)
     mask = (1 << _BITS) - 1
     for direction in range(_D + 1):

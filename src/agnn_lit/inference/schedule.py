@@ -53,19 +53,14 @@ def plan(batches: Sequence[tuple[Subset, ...]], left: Sequence[tuple[Subset, ...
 
 def _groups(batches: Sequence[tuple[Subset, ...]], ahead: int | None) -> dict[int, tuple[int, ...]]:
     """Return the group of frames that each frame is encoded with: those first used by the same batch."""
-    found: dict[int, tuple[int, ...]] = {}
     if ahead is not None:
-        length = len([graph for batch in batches for graph in batch])
+        length = sum(len(batch) for batch in batches)  # each frame has a graph of its own
         chunks = [tuple(range(k, min(k + ahead, length))) for k in range(0, length, ahead)]
-    else:
-        seen: set[int] = set()
-        chunks = []
-        for batch in batches:
-            new = tuple(dict.fromkeys(i for graph in batch for i in graph.nodes if i not in seen))
-            seen.update(new)
-            chunks.append(new)
-    for chunk in chunks:
-        found.update(dict.fromkeys(chunk, chunk))
+        return {i: chunk for chunk in chunks for i in chunk}
+    found: dict[int, tuple[int, ...]] = {}
+    for batch in batches:
+        new = tuple(dict.fromkeys(i for graph in batch for i in graph.nodes if i not in found))
+        found |= dict.fromkeys(new, new)
     return found
 
 

@@ -66,10 +66,15 @@ class PredictionSettings:
         return [(scale, flip) for flip in ((False, True) if self.flip else (False,)) for scale in self.scales]
 
     @property
-    def stages(self) -> tuple[str, ...]:
-        """Names of a prediction's stages, in order."""
-        asked = {"raw": True, "scales": len(self.scales) > 1, "flip": self.flip}
-        return tuple(stage for stage, wanted in asked.items() if wanted)
+    def stages(self) -> dict[str, int]:
+        """Number of the view that ends each stage, in order; ``raw`` is scale 1 if it is one of the scales, else the
+        first."""
+        found = {"raw": self.scales.index(1.0) if 1.0 in self.scales else 0}
+        if len(self.scales) > 1:
+            found["scales"] = len(self.scales) - 1
+        if self.flip:
+            found["flip"] = len(self.views) - 1
+        return found
 
     def graphs(self, length: int) -> list[Subset]:
         """Return all graphs of a video of ``length`` frames; exactly one predicts the mask of each frame."""
@@ -158,20 +163,19 @@ def predict_video(
         nodes.close()
 
 
-def ahead(items: Iterable[Item], load: Callable[[Item], Result], depth: int = 1) -> Iterator[Result]:
-    """Apply ``load`` to items in a thread, ``depth`` items ahead of the consumer."""
+def ahead(items: Iterable[Item], load: Callable[[Item], Result]) -> Iterator[Result]:
+    """Apply ``load`` to items in a thread, one item ahead of the consumer."""
+    pool = ThreadPoolExecutor(1)
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(1) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(load, item))
-                if len(waiting) > depth:
-                    yield waiting.popleft().result()
-            while waiting:
+    try:
+        for item in items:
+            waiting.append(pool.submit(load, item))
+            if len(waiting) > 1:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _load(video: Video, step: Step, skip: bool) -> _Loaded:
@@ -215,7 +219,7 @@ def _run(model: AGNN, loaded: _Loaded, settings: PredictionSettings, nodes: Node
         maps = _probabilities(model, step.graphs, size, flip, number, nodes)
         own = [_resize(m, loaded.frames[i].shape[:2], settings.align_corners) for i, m in zip(kept, maps, strict=True)]
         sums = [a + b for a, b in zip(sums, own, strict=True)] if sums else own
-        for stage in _stages_after(settings, number):
+        for stage in (stage for stage, last in settings.stages.items() if last == number):
             for entry, total, probability in zip(stages, sums, own, strict=True):
                 entry[stage] = probability if stage == "raw" else total / (number + 1)
     features = [nodes.get(0, i).float().cpu().numpy() if settings.features else None for i in kept]
@@ -224,17 +228,6 @@ def _run(model: AGNN, loaded: _Loaded, settings: PredictionSettings, nodes: Node
         Prediction(i, loaded.frames[i], {k: entry[k].cpu().numpy() for k in settings.stages}, node)
         for i, entry, node in zip(kept, stages, features, strict=True)
     ]
-
-
-def _stages_after(settings: PredictionSettings, view: int) -> list[str]:
-    """Return the stages that end with a view; ``raw`` is scale 1 if it is one of the scales, else the first."""
-    raw = settings.scales.index(1.0) if 1.0 in settings.scales else 0
-    found = ["raw"] if view == raw else []
-    if "scales" in settings.stages and view == len(settings.scales) - 1:
-        found.append("scales")
-    if settings.flip and view == len(settings.views) - 1:
-        found.append("flip")
-    return found
 
 
 def _encode(model: AGNN, loaded: _Loaded, settings: PredictionSettings, view: int, nodes: Nodes) -> None:
