@@ -48,15 +48,7 @@ def _prepare(cfg: TrainConfig, run: Run, overrides: list[str]) -> TrainConfig | 
 
 
 def _attempt(run: Run, prepare: Callable[[], TrainConfig | None]) -> float | None:
-    """Train, and exit with a message if training fails.
-
-    Args:
-        run: the run folder.
-        prepare: returns the configuration; None if there is nothing to do.
-
-    Returns:
-        The last val/J.
-    """
+    """Train as ``prepare`` says (None: nothing to do) and return the last val/J; exit with a message if it fails."""
     cfg = None
     try:
         with run.locked():

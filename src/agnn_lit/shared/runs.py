@@ -13,7 +13,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ BUSY = 75
 _LONGEST = 150  # characters of a folder name; file systems allow 255 bytes
 
 
-def run_name(overrides: list[str]) -> str:
+def run_name(overrides: Iterable[str]) -> str:
     """Name a run by its sorted overrides, such as ``model.rounds-3+seed-1``; ``default`` without any.
 
     Overrides that do not change the result are left out, and so are characters that a shell or Hydra would need quoted.
@@ -48,7 +48,7 @@ def run_name(overrides: list[str]) -> str:
     return name
 
 
-def run_dir(root: str, name: str, overrides: list[str]) -> str:
+def run_dir(root: str, name: str, overrides: Iterable[str]) -> str:
     """Folder of a run: ``<root>/<name>/<overrides>``, or the one given as ``run=``."""
     for override in overrides:
         key, _, value = override.partition("=")
@@ -59,10 +59,8 @@ def run_dir(root: str, name: str, overrides: list[str]) -> str:
 
 def register_resolvers() -> None:
     """Register ``${agnn.run_name:…}`` and ``${agnn.run_dir:…}`` with OmegaConf, for ``conf/hydra``."""
-    OmegaConf.register_new_resolver("agnn.run_name", lambda overrides: run_name(list(overrides)), replace=True)
-    OmegaConf.register_new_resolver(
-        "agnn.run_dir", lambda root, name, overrides: run_dir(root, name, list(overrides)), replace=True
-    )
+    OmegaConf.register_new_resolver("agnn.run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver("agnn.run_dir", run_dir, replace=True)
 
 
 class RunError(RuntimeError):
@@ -102,11 +100,7 @@ def exclusive(file: Path, message: str) -> Iterator[None]:
 
 
 class Run:
-    """A run folder.
-
-    Args:
-        folder: path; the folder may not exist yet.
-    """
+    """A run folder, which may not exist yet."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -12,12 +12,6 @@ def open_console() -> Console:
 
 
 def progress_bar(console: Console, *columns: ProgressColumn, shown: bool) -> Progress:
-    """Return a progress bar with a count, to be used in a ``with`` block.
-
-    Args:
-        console: where it is drawn.
-        columns: further columns, after the count.
-        shown: False draws nothing.
-    """
+    """Return a progress bar with a count and further columns after it, to be used in a ``with`` block."""
     words = TextColumn("{task.description}", markup=False)
     return Progress(words, BarColumn(), MofNCompleteColumn(), *columns, console=console, disable=not shown)
