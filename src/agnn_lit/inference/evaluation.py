@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.progress import TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from agnn_lit import pretrained
 from agnn_lit.config import ConfigError, DataConfig, EvaluateConfig, TrainConfig, check_evaluate
@@ -101,39 +101,30 @@ def _write_overlays(
 ) -> None:
     """Draw the ``count`` best, median and worst frames by J, and the worst of each sequence or object.
 
-    Args:
-        videos: the video of each score.
-        scores: scores of sequences or of objects.
-        out: folder of the evaluation.
-        count: frames of each kind.
-        objects: masks hold object ids.
+    With ``objects``, the masks in ``out`` hold object ids.
     """
-    ranked = sorted(
-        (
-            (float(j), float(f), n, frame)
-            for n, s in enumerate(scores)
-            for j, f, frame in zip(s.J, s.F, s.frames, strict=True)
-        ),
-        key=lambda entry: -entry[0],
-    )
+    by_name = {video.name: video for video in videos}
+    ranked = [(score, k) for score in scores for k in range(len(score.J))]
+    ranked.sort(key=lambda entry: -entry[0].J[entry[1]])
     count = min(count, len(ranked) // 3)
     middle = (len(ranked) - count) // 2
     chosen = {
         "best": ranked[:count],
         "median": ranked[middle : middle + count],
         "worst": ranked[-count:] if count else [],
-        "lowest": [min((e for e in ranked if e[2] == n), key=lambda e: e[0]) for n, s in enumerate(scores) if len(s.J)],
+        "lowest": [(score, int(score.J.argmin())) for score in scores if len(score.J)],
     }
     entries = []
     for kind, frames in chosen.items():
-        for number, (j, f, n, frame) in enumerate(frames):
-            video = videos[n]
+        for number, (score, k) in enumerate(frames):
+            frame, J, F = score.frames[k], float(score.J[k]), float(score.F[k])
+            video = by_name[score.name if score.object_id is None else score.name.rpartition("_")[0]]
             at = next(i for i in range(len(video)) if video.frame_name(i) == frame)
             with Image.open(out / "masks" / video.name / f"{frame}.png") as mask:
                 picture = draw_overlay(video.frame(at), np.asarray(mask), video.mask(at), objects=objects)
-            file = f"{kind}_{number:02d}_{scores[n].name.replace('/', '_')}_{frame}.jpg"
+            file = f"{kind}_{number:02d}_{score.name.replace('/', '_')}_{frame}.jpg"
             write_bytes(out / "overlays" / file, jpeg(picture))
-            entries.append({"file": file, "kind": kind, "sequence": scores[n].name, "frame": frame, "J": j, "F": f})
+            entries.append({"file": file, "kind": kind, "sequence": score.name, "frame": frame, "J": J, "F": F})
     write_text(out / "overlays" / "overlays.json", json.dumps(entries, indent=1) + "\n")
 
 
@@ -141,19 +132,32 @@ def _cell(value: Any) -> str:
     return "–" if value is None or np.isnan(value) else f"{value:.3f}"
 
 
-def _print_table(scores: Sequence[SequenceScore], summary: dict[str, Any], console: Console) -> None:
-    table = Table(title=f"{summary['protocol']}: {summary['sequences']} sequences, {summary['frames']} frames")
-    table.add_column("sequence")
-    for column in ("J", "F", "T"):
-        table.add_column(column, justify="right")
+def _table(first: str, title: str) -> Table:
+    return Table(first, *(Column(letter, justify="right") for letter in "JFT"), title=title)
 
+
+def _row(name: str, values: dict[str, Any]) -> list[str]:
+    return [name, *(_cell(values[key]) for key in ("J_mean", "F_mean", "T"))]
+
+
+def _print_scores(scores: Sequence[SequenceScore], summaries: dict[str, dict[str, Any]], console: Console) -> None:
+    """Print the scores of the final stage, and the means of every stage if there are several."""
+    summary = list(summaries.values())[-1]
+    table = _table("sequence", f"{summary['protocol']}: {summary['sequences']} sequences, {summary['frames']} frames")
     for score in scores[:40]:
-        table.add_row(score.name, _cell(score.J_mean), _cell(score.F_mean), _cell(score.T))
+        table.add_row(*_row(score.name, score.columns()))
     if len(scores) > 40:
-        table.add_row(f"… {len(scores) - 40} more in per_sequence.csv", "", "", "")
+        table.add_row(f"… {len(scores) - 40} more in per_sequence.csv")
     table.add_section()
-    table.add_row("mean", _cell(summary["J_mean"]), _cell(summary["F_mean"]), _cell(summary["T"]), style="bold")
+    table.add_row(*_row("mean", summary), style="bold")
     console.print(table)
+    if len(summaries) > 1:
+        table = _table("stage", "scores by stage")
+        for stage, means in summaries.items():
+            table.add_row(*_row(stage, means))
+        console.print(table)
+    if "identity_switches" in summary:
+        console.print(f"J&F {_cell(summary['JF_mean'])}, {summary['identity_switches']} identity switches")
 
 
 def _home(checkpoint: Path) -> Path:
@@ -163,15 +167,6 @@ def _home(checkpoint: Path) -> Path:
     if checkpoint.parent.name == "checkpoints":
         return checkpoint.parent.parent
     return checkpoint.with_suffix("") if checkpoint.suffix else checkpoint.with_name(f"{checkpoint.name}_evaluated")
-
-
-def _print_stages(summaries: dict[str, dict[str, Any]], console: Console) -> None:
-    table = Table(title="scores by stage")
-    for column in ("stage", "J", "F", "T"):
-        table.add_column(column, justify="left" if column == "stage" else "right")
-    for stage, summary in summaries.items():
-        table.add_row(stage, *(_cell(summary[key]) for key in ("J_mean", "F_mean", "T")))
-    console.print(table)
 
 
 def _write_scores(
@@ -201,6 +196,29 @@ def _clear(out: Path) -> None:
             shutil.rmtree(out / part, ignore_errors=True)
 
 
+def _predict_and_score(
+    trained: Trained, videos: Sequence[Video], cfg: EvaluateConfig, out: Path, protocol: Protocol, console: Console
+) -> dict[str, list[SequenceScore]]:
+    """Write and score the masks of each video, and return the scores by stage; objects have only the final stage."""
+    stages = (*trained.settings.stages, *(() if cfg.crf.backend == "none" else ("crf",)))
+    propose = None
+    if cfg.instances.proposals != "none":
+        stages = stages[-1:]
+        propose = open_proposals(cfg.instances, trained.device)
+    scores: dict[str, list[SequenceScore]] = {stage: [] for stage in stages}
+    with (
+        open_mask_writer(cfg.crf, count_workers(cfg)) as writer,
+        progress_bar(console, TimeRemainingColumn(), shown=cfg.progress) as bar,
+    ):
+        task = bar.add_task("videos", total=len(videos))
+        for video in videos:
+            _predict(trained, video, cfg, out, stages, writer, propose)
+            for stage in stages:
+                scores[stage] += _score(video, _masks(out, stage, stages[-1]), protocol)
+            bar.advance(task)
+    return scores
+
+
 def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     """Predict and score as configured.
 
@@ -225,28 +243,7 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     )
     if cfg.split == "test" and no_test_list:
         console.print("note: no list of test videos is set, so these are the training videos", style="yellow")
-    stages = (*trained.settings.stages, *(() if cfg.crf.backend == "none" else ("crf",)))
-    propose = None
-    if cfg.instances.proposals != "none":
-        stages = stages[-1:]  # objects are only tracked in the final stage
-        propose = open_proposals(cfg.instances, trained.device)
-    scored: list[Video] = []  # the video of each score
-    switches = 0
-    scores: dict[str, list[SequenceScore]] = {stage: [] for stage in stages}
-    with (
-        open_mask_writer(cfg.crf, count_workers(cfg)) as writer,
-        progress_bar(console, TimeRemainingColumn(), shown=cfg.progress) as bar,
-    ):
-        task = bar.add_task("videos", total=len(videos))
-        for video in videos:
-            _predict(trained, video, cfg, out, stages, writer, propose)
-            for stage in stages:
-                found = _score(video, _masks(out, stage, stages[-1]), protocol)
-                scores[stage] += found
-            scored += [video] * len(found)
-            if protocol.objects == "assigned":
-                switches += _count_switches(video, out / "masks")
-            bar.advance(task)
+    scores = _predict_and_score(trained, videos, cfg, out, protocol, console)
     about: dict[str, float | int | str] = {
         "threshold": cfg.threshold,
         "data": label,
@@ -257,13 +254,10 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     if trained.checkpoint.suffix == ".safetensors":
         about["sha256"] = trained.digest
     if protocol.objects == "assigned":
-        about["identity_switches"] = switches
+        about["identity_switches"] = sum(_count_switches(video, out / "masks") for video in videos)
     summaries = _write_scores(out, scores, protocol, about)
-    _write_overlays(scored, scores[stages[-1]], out, cfg.overlays, objects=propose is not None)
-    _print_table(scores[stages[-1]], summaries[stages[-1]], console)
-    if len(stages) > 1:
-        _print_stages(summaries, console)
-    if protocol.objects == "assigned":
-        console.print(f"J&F {_cell(summaries[stages[-1]]['JF_mean'])}, {switches} identity switches")
+    final = list(scores)[-1]
+    _write_overlays(videos, scores[final], out, cfg.overlays, objects=cfg.instances.proposals != "none")
+    _print_scores(scores[final], summaries, console)
     console.print(f"written to {out}")
-    return summaries[stages[-1]], out
+    return summaries[final], out
