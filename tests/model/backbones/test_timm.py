@@ -13,7 +13,7 @@ import timm
 import torch
 from torch import nn
 
-from agnn_lit.config import ConfigError, check_train, register
+from agnn_lit.config import ConfigError, check_train, register, registry
 from agnn_lit.config.model import PREPROCESSING
 from agnn_lit.data.transforms import STATISTICS, mean_colour, normalise, to_input
 from agnn_lit.inference.load import load_checkpoint
@@ -219,7 +219,10 @@ def test_it_trains_and_its_checkpoint_is_the_same_network(tmp_path):
         assert torch.equal(model(images), again(images))
 
 
-def test_encoders_of_others_are_called_as_before():
+def test_encoders_of_others_are_called_as_before(monkeypatch):
+    for known in ("_options", "_parts"):  # what is registered here is forgotten afterwards
+        monkeypatch.setattr(registry, known, dict(getattr(registry, known)))
+
     @register("backbone.name", "of_one_network")
     class Plain(nn.Conv2d):
         def __init__(self, channels, stride, loop_reduction):
