@@ -29,7 +29,7 @@ import torch
 
 from agnn_lit.config import TrainConfig, typed
 from agnn_lit.model.build import build_model
-from tests.data.disk import make_davis, make_static
+from tests.data.disk import make_davis, make_photos, make_static
 from tests.data.videos import write_video
 from tests.model.released import Draw, encoder_state, model_state
 from tests.test_readme import ROOT, commands
@@ -110,6 +110,8 @@ def base(tmp_path_factory) -> Path:
         (folder / name).write_text(text)
     davis = make_davis(folder / "DAVIS", SEQUENCES, length=6, val=2)
     shutil.copytree(davis / "ImageSets/2016", davis / "ImageSets/2017")
+    for name in ("things", "animals_and_people"):
+        make_photos(folder / name, 10)
     make_static(folder / "MSRA10K")
     make_static(folder / "DUTS-TR", "DUTS-TR-Image", "DUTS-TR-Mask", 3)
     shutil.copytree(davis / "Annotations/480p", folder / "results/osvos")
