@@ -94,4 +94,4 @@ def test_objects_equal_the_official_unsupervised_evaluation(tmp_path: Path) -> N
     assert sorted(s.name for s in scores) == sorted(expected)
     for s in scores:
         for key, value in expected[s.name].items():
-            assert getattr(s, key) == pytest.approx(value, abs=1e-6), (s.name, key)
+            assert s.columns()[key] == pytest.approx(value, abs=1e-6), (s.name, key)
