@@ -16,13 +16,19 @@ class ConvGRU(nn.Module):
     Args:
         channels: C of state and message.
         kernel: size of the convolutions, odd.
+        carry: the update gate starts with a bias of -carry. At 3, z starts at about 0.05 and three rounds keep 0.86 of h^0,
+            so that a read-out trained without a graph (K = 0) still works when training of the graph begins. (Highway
+            networks begin likewise: Srivastava et al., 2015, section 2.2.)
     """
 
-    def __init__(self, channels: int, kernel: int = 3) -> None:
+    def __init__(self, channels: int, kernel: int = 3, carry: float | None = None) -> None:
         super().__init__()
         self.update = nn.Conv2d(2 * channels, channels, kernel, padding=kernel // 2)
         self.reset = nn.Conv2d(2 * channels, channels, kernel, padding=kernel // 2)
         self.candidate = nn.Conv2d(2 * channels, channels, kernel, padding=kernel // 2)
+        if carry is not None:
+            assert self.update.bias is not None
+            nn.init.constant_(self.update.bias, -carry)
 
     def forward(self, message: Tensor, state: Tensor) -> Tensor:
         """Return the new state; ``message``, ``state`` and result are (M, C, H, W)."""
@@ -34,6 +40,7 @@ class ConvGRU(nn.Module):
 
 
 register("model.update", "gru3x3")(partial(ConvGRU, kernel=3))
+register("model.update", "gru3x3_carry")(partial(ConvGRU, kernel=3, carry=3.0))
 register("model.update", "gru1x1")(partial(ConvGRU, kernel=1))
 
 
