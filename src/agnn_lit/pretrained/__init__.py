@@ -9,7 +9,7 @@ from agnn_lit.config.registry import ConfigError, not_one_of
 #: Folder of the weights files.
 FOLDER = Path(__file__).parent
 #: The file that ``pretrained`` alone stands for.
-DEFAULT = "agnn_lite0_photos"
+DEFAULT = "agnn_lite0_davis16"
 _WORD = "pretrained"
 
 
