@@ -103,7 +103,9 @@ def test_the_weights_have_the_scores_of_their_card(davis_root, tmp_path, name, b
     """J of two sequences, as in experiments/davis16 and experiments/davis16_photos."""
     words = ("data=davis2016", f"data.root={davis_root}", "data.test_split=null", "protocol=davis2016", "overlays=0")
     summary, out = evaluate(
-        evaluate_config(f"ckpt=pretrained/{name}", *words, "data.sequences=[blackswan,car-shadow]", f"out={tmp_path}/out")
+        evaluate_config(
+            f"ckpt=pretrained/{name}", *words, "data.sequences=[blackswan,car-shadow]", f"out={tmp_path}/out"
+        )
     )
     with (out / "per_sequence.csv").open() as file:
         found = {row["sequence"]: float(row["J_mean"]) for row in csv.DictReader(file)}
