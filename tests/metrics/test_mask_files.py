@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agnn_lit.metrics.mask_files import collect, frame_files, read_foreground, read_ids, read_masks
+from agnn_lit.metrics.mask_files import collect, frame_files, listed_names, read_foreground, read_ids, read_masks
 from agnn_lit.metrics.protocols import ScoreError, get_protocol
 
 from .masks import save, save_sequence, star
@@ -58,6 +58,49 @@ def test_frames_are_in_natural_order(tmp_path: Path) -> None:
         save(tmp_path / f"{name}.png", star())
     (tmp_path / "notes.txt").write_text("")
     assert [path.stem for path in frame_files(tmp_path)] == ["1a", "1b", "2", "10"]
+
+
+@pytest.mark.parametrize("order", [("7", "①"), ("5²", "7"), ("7", "²"), ("7", "a①2"), ("٣", "7")])
+def test_digits_that_are_no_numbers_are_letters(tmp_path: Path, order: tuple[str, str]) -> None:
+    for name in order:
+        save(tmp_path / f"{name}.png", star())
+    assert tuple(path.stem for path in frame_files(tmp_path)) == order
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark"),
+    [("utf-8", ""), ("utf-8-sig", ""), ("utf-16", ""), ("utf-16-le", "\ufeff"), ("utf-16-be", "\ufeff")],
+)
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_lists_of_sequences_in_every_encoding(tmp_path: Path, encoding: str, mark: str, newline: str) -> None:
+    lines = [
+        "bear",
+        "",
+        "  my dog ",
+        "猫",
+        "bear",
+        "/JPEGImages/480p/cows/00000.jpg /Annotations/480p/cows/00000.png 1",
+    ]
+    (tmp_path / "list.txt").write_bytes((mark + newline.join(lines)).encode(encoding))
+    assert listed_names(tmp_path / "list.txt") == ["bear", "my dog", "猫", "cows"]
+
+
+def test_a_list_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes("chèvre".encode("latin-1"))
+    with pytest.raises(ScoreError, match=r"list\.txt: a list of sequences must be UTF-8 text"):
+        listed_names(tmp_path / "list.txt")
+
+
+@pytest.mark.parametrize("protocol", ["simple", "davis2016", "davis2017_semisupervised", "davis2017_unsupervised"])
+@pytest.mark.parametrize(("first", "mask"), [(0, 1), (1, 0), (0, 5), (100, 0)])
+def test_masks_numbered_from_another_number_are_refused(tmp_path: Path, protocol: str, first: int, mask: int) -> None:
+    for folder, start in (("a", first), ("m", mask)):
+        (tmp_path / folder / "cows").mkdir(parents=True)
+        for k in range(4):
+            save(tmp_path / folder / "cows" / f"{start + k:05d}.png", star())
+    said = f"numbered from {mask:05d} to {mask + 3:05d}, frames from {first:05d} to {first + 3:05d}: each mask would be"
+    with pytest.raises(ScoreError, match=said):
+        collect(tmp_path / "m", tmp_path / "a", get_protocol(protocol), None)
 
 
 def test_missing_end_frames_matter_only_where_they_count(tmp_path: Path) -> None:

@@ -67,15 +67,31 @@ def read_ids(path: Path) -> Mask:
 
 
 def listed_names(file: Path) -> list[str]:
-    """Read a list of sequences: a name a line, or DAVIS-2016's own ``/JPEGImages/480p/<name>/<frame>.jpg …``."""
-    first = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return list(dict.fromkeys(Path(word).parent.name if word.endswith((".jpg", ".png")) else word for word in first))
+    """Read a list of sequences: a name a line, or DAVIS-2016's own ``/JPEGImages/480p/<name>/<frame>.jpg …``.
+
+    The text is UTF-8, or UTF-16 with a byte-order mark, as PowerShell writes it.
+
+    Raises:
+        ScoreError: another encoding.
+    """
+    data = file.read_bytes()
+    try:
+        text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ScoreError(f"{file}: a list of sequences must be UTF-8 text ({error})") from None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return list(dict.fromkeys(_listed_name(line) for line in lines))
+
+
+def _listed_name(line: str) -> str:
+    first = line.split()[0]
+    return Path(first).parent.name if "/" in first and first.endswith((".jpg", ".png")) else line
 
 
 def frame_order(path: Path) -> tuple[list[tuple[int, str]], str]:
     """Sort key that puts ``2.png`` before ``10.png``."""
     words = re.split(r"(\d+)", path.stem)
-    return [(int(word), "") if word.isdigit() else (-1, word) for word in words], path.stem
+    return [(int(word), "") if word.isdecimal() else (-1, word) for word in words], path.stem
 
 
 def frame_files(folder: Path) -> list[Path]:
@@ -142,11 +158,12 @@ def pair_files(name: str, masks: Path, annotations: Path, protocol: Protocol) ->
     """Pair the mask files of a sequence with its annotation files by name.
 
     Raises:
-        ScoreError: a frame that counts has no mask; names the file.
+        ScoreError: a frame that counts has no mask, which is named; or masks and frames are numbered differently.
     """
     annotated = frame_files(annotations)
     predicted = {path.stem: path for path in frame_files(masks)} if masks.is_dir() else {}
     frames = [path.stem for path in annotated]
+    _check_numbers(masks, frames, list(predicted))
     missing = [frame for i, frame in enumerate(frames) if frame not in predicted and counted(i, len(frames), protocol)]
     if missing:
         more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -161,6 +178,21 @@ def pair_files(name: str, masks: Path, annotations: Path, protocol: Protocol) ->
         tuple(annotated),
         len(predicted.keys() - set(frames)),
     )
+
+
+def _check_numbers(masks: Path, frames: list[str], predicted: list[str]) -> None:
+    """Raise ScoreError if as many masks as frames are numbered from another number on than the frames are.
+
+    ffmpeg counts from 1, DAVIS from 0: every mask would be compared with the annotation of the next frame.
+    """
+    if len(predicted) != len(frames) or not all(name.isdecimal() for name in (*frames, *predicted)):
+        return
+    shifts = {int(mask) - int(frame) for mask, frame in zip(predicted, frames, strict=True)}
+    if len(shifts) == 1 and shifts != {0}:
+        raise ScoreError(
+            f"{masks}: masks are numbered from {predicted[0]} to {predicted[-1]}, frames from {frames[0]} to "
+            f"{frames[-1]}: each mask would be compared with another frame; rename the masks"
+        )
 
 
 def collect(
