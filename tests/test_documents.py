@@ -46,7 +46,7 @@ MINIATURE = """
 model: {channels: 8}
 backbone: {weights: null}
 data: {synthetic: {train_videos: 8, test_videos: 2, length: 6, size: [32, 32]}}
-clips: {size: [32, 32], batch_size: 2, workers: 0, clips_per_video: 2}
+clips: {size: [32, 32], batch_size: 2, workers: 0, clips_per_video: 1}
 trainer: {max_epochs: 1, log_every: 1, progress: false}
 logger: {mode: disabled}
 """

@@ -9,7 +9,7 @@ from agnn_lit.config import LoggerConfig
 from agnn_lit.shared.runs import Run
 from agnn_lit.sweeps.evaluation import evaluate_run
 from agnn_lit.training.fit import train
-from agnn_lit.training.loggers import CsvLogger, build_loggers, wandb_is_online
+from agnn_lit.training.loggers import CsvLogger, build_loggers, wandb_mode
 from tests.configs import evaluate_config, train_config
 from tests.wandb_files import read_offline_run
 
@@ -76,18 +76,46 @@ def test_online_with_a_key_offline_without_and_never_a_question(tmp_path, monkey
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    assert not wandb_is_online("auto")
+    assert wandb_mode("auto") == "offline"
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    assert wandb_is_online("auto")
+    assert wandb_mode("auto") == "online"
     monkeypatch.setenv("WANDB_MODE", "offline")
-    assert not wandb_is_online("auto")
+    assert wandb_mode("auto") == "offline"
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.delenv("WANDB_API_KEY")
     (tmp_path / "netrc").write_text("machine api.wandb.ai login user password " + "0" * 40 + "\n")
     (tmp_path / "netrc").chmod(0o600)
-    assert wandb_is_online("auto")
-    assert wandb_is_online("online")
-    assert not wandb_is_online("offline")
+    assert wandb_mode("auto") == "online"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"WANDB_MODE": "disabled"}, "disabled"),
+        ({"WANDB_MODE": "dryrun"}, "offline"),
+        ({"WANDB_MODE": "online"}, "online"),
+        ({"WANDB_DISABLED": "true", "WANDB_MODE": "online"}, "disabled"),
+        ({"WANDB_DISABLED": "false", "WANDB_MODE": "online"}, "online"),
+    ],
+)
+def test_variables_of_wandb_decide_where_the_setting_was_not_given(variables, expected, tmp_path, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert wandb_mode("auto") == expected
+    assert [wandb_mode(mode) for mode in ("online", "offline", "disabled")] == ["online", "offline", "disabled"]
+    if expected == "disabled":
+        assert build_loggers(LoggerConfig(), tmp_path, "x", {}, None)[1] is None
+        assert not (tmp_path / "wandb").exists()
+
+
+def test_project_and_group_of_wandb_come_from_its_variables(monkeypatch):
+    usual = train_config("logger=wandb", "name=mine", small=False).logger
+    assert (usual.project, usual.group) == ("agnn_lit", "mine")
+    monkeypatch.setenv("WANDB_PROJECT", "ours")
+    monkeypatch.setenv("WANDB_RUN_GROUP", "all")
+    found = train_config("logger=wandb", "name=mine", small=False).logger
+    assert (found.project, found.group) == ("ours", "all")
+    assert train_config("logger=wandb", "logger.project=given", small=False).logger.project == "given"
 
 
 def test_disabled_has_no_wandb(tmp_path):

@@ -16,9 +16,9 @@ class ConvGRU(nn.Module):
     Args:
         channels: C of state and message.
         kernel: size of the convolutions, odd.
-        carry: the update gate starts with a bias of -carry. At 3, z starts at about 0.05 and three rounds keep 0.86 of h^0,
-            so that a read-out trained without a graph (K = 0) still works when training of the graph begins. (Highway
-            networks begin likewise: Srivastava et al., 2015, section 2.2.)
+        carry: the update gate starts with a bias of -carry. At 3, z starts at about 0.05 and three rounds keep 0.86 of
+            h^0, so that a read-out trained without a graph (K = 0) still works when training of the graph begins.
+            (Highway networks begin likewise: Srivastava et al., 2015, section 2.2.)
     """
 
     def __init__(self, channels: int, kernel: int = 3, carry: float | None = None) -> None:

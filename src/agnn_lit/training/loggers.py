@@ -66,19 +66,27 @@ class CsvLogger(Logger):
         self.save()
 
 
-def wandb_is_online(mode: str) -> bool:
-    """Choose online if it is set or an API key is found, else offline; never ask the user."""
+def wandb_mode(mode: str) -> str:
+    """Return online, offline or disabled, for the setting logger.mode; never ask the user.
+
+    ``auto`` follows W&B's own variables, WANDB_DISABLED and WANDB_MODE; without them it is online if an API key is
+    found, else offline.
+    """
     if mode != "auto":
-        return mode == "online"
-    if os.environ.get("WANDB_MODE"):
-        return os.environ["WANDB_MODE"] == "online"
+        return mode
+    if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes", "on"):
+        return "disabled"
+    given = os.environ.get("WANDB_MODE")
+    if given:
+        return {"online": "online", "run": "online", "disabled": "disabled"}.get(given, "offline")
     if os.environ.get("WANDB_API_KEY"):
-        return True
+        return "online"
     import requests  # a dependency of wandb
 
     netrc = os.environ.get("NETRC") or "~/.netrc"
     host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-    return Path(netrc).expanduser().is_file() and requests.utils.get_netrc_auth(host) is not None
+    found = Path(netrc).expanduser().is_file() and requests.utils.get_netrc_auth(host) is not None
+    return "online" if found else "offline"
 
 
 def build_loggers(
@@ -94,7 +102,7 @@ def build_loggers(
         wandb_id: id of the W&B run to continue; None starts one.
     """
     csv_logger = CsvLogger(folder)
-    if cfg.mode == "disabled":
+    if wandb_mode(cfg.mode) == "disabled":
         return csv_logger, None
     os.environ.setdefault("WANDB_SILENT", "true")
     if not is_first_process():  # only the first process writes
@@ -114,7 +122,7 @@ def _begin(cfg: LoggerConfig, job_type: str, **about: Any) -> Any:
     import wandb
 
     return wandb.init(
-        mode="online" if wandb_is_online(cfg.mode) else "offline",
+        mode=wandb_mode(cfg.mode),
         project=cfg.project,
         entity=cfg.entity,
         group=cfg.group,
@@ -141,7 +149,7 @@ def log_evaluation(run: Run, folder: Path) -> None:
         folder: of agnn-evaluate.
     """
     cfg = run.load_config()
-    if cfg.logger.mode == "disabled" or run.status.get("wandb_id") is None:
+    if wandb_mode(cfg.logger.mode) == "disabled" or run.status.get("wandb_id") is None:
         return
     os.environ.setdefault("WANDB_SILENT", "true")
     summary = json.loads((folder / "summary.json").read_text())
