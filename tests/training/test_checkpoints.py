@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from agnn_lit.config import registry
 from agnn_lit.model.backbones import tiny
 from agnn_lit.shared.runs import Run, RunError
 from agnn_lit.training import losses
+from agnn_lit.training.checkpoints import Interruption
 from agnn_lit.training.fit import train
 from agnn_lit.training.module import NonFiniteLossError
 from tests.configs import SMALL, train_config
@@ -154,6 +156,20 @@ def test_a_signal_ends_the_run_after_its_step(whole, tmp_path, by):
     assert checkpoint(run)["global_step"] == 7
     assert finish(tmp_path, f"run={run.folder}")[0] == 0
     assert_equal_outcomes(whole, run)
+
+
+def test_of_several_processes_that_receive_a_signal_only_the_training_says_that_it_stops(tmp_path, capfd):
+    interruption = Interruption(tmp_path / "last.ckpt")
+    with interruption.listening(SimpleNamespace(_signal_connector=SimpleNamespace())):
+        worker = os.fork()
+        if worker == 0:
+            signal.raise_signal(signal.SIGINT)
+            os._exit(0)
+        assert os.waitpid(worker, 0)[1] == 0
+        assert interruption.received is None
+        signal.raise_signal(signal.SIGINT)
+    assert interruption.received == signal.SIGINT
+    assert capfd.readouterr().err == "stopping after this step; a second signal stops at once\n"
 
 
 @pytest.mark.long
@@ -317,6 +333,7 @@ def test_out_of_memory_says_what_takes_less(tmp_path, monkeypatch):
 DAMAGER = """
 import sys
 from collections import Counter
+from types import SimpleNamespace
 from pathlib import Path
 import agnn_lit.training.fit as t
 check = t.open_training_videos

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -86,6 +87,7 @@ class Interruption(Callback):
         self.last = last
         self.received: int | None = None
         self._written = False
+        self._process = os.getpid()
 
     @contextmanager
     def listening(self, trainer: pl.Trainer) -> Iterator[None]:
@@ -106,7 +108,8 @@ class Interruption(Callback):
         if self.received is not None:
             raise KeyboardInterrupt
         self.received = number
-        print("stopping after this step; a second signal stops at once", file=sys.stderr, flush=True)
+        if os.getpid() == self._process:  # Ctrl-C reaches the loader's processes, too, which inherit this handler
+            print("stopping after this step; a second signal stops at once", file=sys.stderr, flush=True)
 
     def _asked(self, trainer: pl.Trainer) -> bool:
         """Whether any process has received a signal."""
