@@ -21,7 +21,7 @@ from agnn_lit.config import registry
 from agnn_lit.model.backbones import tiny
 from agnn_lit.shared.runs import Run, RunError
 from agnn_lit.training import losses
-from agnn_lit.training.checkpoints import Interruption
+from agnn_lit.training.checkpoints import Interruption, checkpoints
 from agnn_lit.training.fit import train
 from agnn_lit.training.module import NonFiniteLossError
 from tests.configs import SMALL, train_config
@@ -156,6 +156,51 @@ def test_a_signal_ends_the_run_after_its_step(whole, tmp_path, by):
     assert checkpoint(run)["global_step"] == 7
     assert finish(tmp_path, f"run={run.folder}")[0] == 0
     assert_equal_outcomes(whole, run)
+
+
+@pytest.mark.parametrize("to", ["elsewhere/deep/run", "renamed/run", "link/run", "a folder/läuft/run"])
+def test_a_moved_run_remembers_its_best_score(tmp_path, to):
+    """Moved, below a renamed folder, or reached by a symbolic link."""
+    folder = tmp_path / "runs/run/checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "best.ckpt").write_bytes(b"")
+    before, last = checkpoints(folder, validated=True)
+    before.best_model_score, before.kth_value = torch.tensor(0.9), torch.tensor(0.9)
+    before.best_model_path = before.kth_best_model_path = str(folder / "best.ckpt")
+    before.best_k_models = {str(folder / "best.ckpt"): torch.tensor(0.9)}
+    assert "ModelCheckpoint" in before.state_key
+    assert "LastCheckpoint" in last.state_key
+    if to.startswith("link"):
+        (tmp_path / "link").symlink_to(tmp_path / "runs")
+    else:
+        (tmp_path / to).parent.mkdir(parents=True)
+        shutil.move(tmp_path / "runs/run", tmp_path / to)
+    after, _ = checkpoints(tmp_path / to / "checkpoints", validated=True)
+    assert after.state_key == before.state_key
+    after.load_state_dict(before.state_dict())
+    assert after.best_model_score == torch.tensor(0.9)
+    best = tmp_path / to / "checkpoints/best.ckpt"
+    assert after.best_model_path == after.kth_best_model_path == str(best.resolve())
+    assert not after.check_monitor_top_k(
+        SimpleNamespace(strategy=SimpleNamespace(reduce_boolean_decision=bool)), torch.tensor(0.8)
+    )
+    best.unlink()
+    after, _ = checkpoints(tmp_path / to / "checkpoints", validated=True)
+    after.load_state_dict(before.state_dict())
+    assert (after.best_model_score, after.best_model_path, after.best_k_models) == (None, "", {})
+
+
+@pytest.mark.long
+def test_a_run_that_was_moved_is_continued_with_the_same_best_checkpoint(whole, tmp_path):
+    (tmp_path / "before").mkdir()
+    assert killed(tmp_path / "before", 9, signal.SIGTERM, *WORDS, "name=x")[0] == 128 + signal.SIGTERM
+    run = only_run(tmp_path / "before")
+    moved = tmp_path / "after" / run.folder.relative_to(tmp_path / "before")
+    shutil.move(tmp_path / "before", tmp_path / "after")
+    code, said = finish(tmp_path / "after", f"run={moved.relative_to(tmp_path / 'after')}")
+    assert code == 0, said
+    assert "dirpath has changed" not in said
+    assert_equal_outcomes(whole, Run(moved))
 
 
 def test_of_several_processes_that_receive_a_signal_only_the_training_says_that_it_stops(tmp_path, capfd):

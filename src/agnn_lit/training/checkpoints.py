@@ -21,11 +21,44 @@ from agnn_lit.shared.files import atomic_path
 from agnn_lit.shared.processes import receiving
 
 
-class LastCheckpoint(ModelCheckpoint):
+class _Movable(ModelCheckpoint):
+    """A checkpoint whose best score is remembered when the run's folder was moved, or is reached by another path.
+
+    Lightning forgets the score then, and replaces the best checkpoint at the next validation, however bad.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the state, with all paths in this folder; a best checkpoint that is no longer there is forgotten."""
+        assert self.dirpath is not None
+        folder = Path(self.dirpath)
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        state = {**state_dict, "dirpath": self.dirpath}
+        for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            state[key] = here(state.get(key, ""))
+        state["best_k_models"] = {here(path): score for path, score in state.get("best_k_models", {}).items()}
+        if self.monitor is not None and not Path(state["best_model_path"]).is_file():
+            nothing = {"best_model_score": None, "best_model_path": "", "kth_best_model_path": "", "best_k_models": {}}
+            state |= {**nothing, "kth_value": self.kth_value}
+        super().load_state_dict(state)
+
+
+class BestCheckpoint(_Movable):
+    """``best.ckpt``."""
+
+    @property
+    def state_key(self) -> str:
+        """Name of the state in a checkpoint: that of Lightning's class, as in earlier runs."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+
+class LastCheckpoint(_Movable):
     """``last.ckpt``; a separate class, because Lightning stores the state of callbacks by class."""
 
 
-class WithinEpochs(ModelCheckpoint):
+class WithinEpochs(_Movable):
     """Writes ``last.ckpt`` within an epoch; :class:`LastCheckpoint` does at its end, after validation."""
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
@@ -66,7 +99,7 @@ def checkpoints(folder: Path, *, validated: bool, minutes: float | None = None) 
         {"monitor": "val/J", "mode": "max"} if validated else {"monitor": None, "save_on_train_epoch_end": True}
     )
     found = [
-        ModelCheckpoint(filename="best", **monitored, **common),
+        BestCheckpoint(filename="best", **monitored, **common),
         LastCheckpoint(filename="last", save_on_train_epoch_end=True, every_n_epochs=1, **common),
     ]
     if minutes is not None:
