@@ -34,7 +34,7 @@ from tests.data.videos import write_video
 from tests.model.released import Draw, encoder_state, model_state
 from tests.test_readme import ROOT, commands
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.xdist_group("documents")  # one test process makes the copy, once
 
 COPIED = ("src", "conf", "docs", "experiments", "Makefile", "README.md", "pyproject.toml", "constraints.txt")
 SEQUENCES = (
@@ -46,7 +46,7 @@ MINIATURE = """
 model: {channels: 8}
 backbone: {weights: null}
 data: {synthetic: {train_videos: 8, test_videos: 2, length: 6, size: [32, 32]}}
-clips: {size: [32, 32], batch_size: 2, workers: 0, clips_per_video: 1}
+clips: {size: [32, 32], batch_size: 2, workers: 0, clips_per_video: 2}
 trainer: {max_epochs: 1, log_every: 1, progress: false}
 logger: {mode: disabled}
 """
@@ -71,8 +71,15 @@ SIZES = {
 }
 #: Not run: it runs this.
 SKIPPED = ("make test",)
-#: The launchers that every machine has.
-MORE = {"python experiments/launchers/compare.py --epochs 4": ["sequential", "parallel"]}
+#: Words that are added to a command.
+MORE = {
+    # The launchers that every machine has.
+    "python experiments/launchers/compare.py --epochs 4": ["sequential", "parallel"],
+    # As wide as the weights that it starts from.
+    "agnn-train experiment=davis16_lite": ["model.channels=96"],
+}
+#: Documents of less than 40 seconds, which `make test-all` runs; `make test-slow` runs the others.
+QUICK = ("davis16", "davis16_photos", "feeding", "graph_or_not", "inference", "instances", "line_edge", "overfit_davis")
 
 
 def documents() -> list[str]:
@@ -193,7 +200,12 @@ def put(folder: Path, trained: Path, line: str) -> None:
         shutil.copytree(folder / "scores/osvos", folder / "scores/ours")
 
 
-@pytest.mark.parametrize("document", documents())
+def documents_with_markers() -> list[object]:
+    quick = [f"experiments/{name}/README.md" for name in QUICK]
+    return [pytest.param(d, marks=pytest.mark.long if d in quick else pytest.mark.slow) for d in documents()]
+
+
+@pytest.mark.parametrize("document", documents_with_markers())
 def test_the_commands_of_a_document_run_as_they_are_written(document, base, trained, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(base, folder, symlinks=True, ignore=shutil.ignore_patterns("trained"))
@@ -205,6 +217,7 @@ def test_the_commands_of_a_document_run_as_they_are_written(document, base, trai
         if "/data/shared" in line and shared is None:
             pytest.skip("needs the published mask sets: AGNN_SHARED is not set")
         put(folder, trained, line)
+        written = line
         # One place for all documents' DAVIS: runs that a document takes for granted were trained there.
         root = f"{shared}/data/DAVIS" if "/data/shared" in line else base / "DAVIS"
         here = {"/data/shared": shared, "/data/DAVIS": root, "/data": folder}
@@ -217,7 +230,7 @@ def test_the_commands_of_a_document_run_as_they_are_written(document, base, trai
             more[key] = value
         if words[0] == "make":
             words[1:1] = ["--old-file=.venv/.installed"]
-        words += MORE.get(line, [])
+        words += next((added for start, added in MORE.items() if written.startswith(start)), [])
         if words[:2] == ["wandb", "leet"]:
             look(folder, words)
         else:
