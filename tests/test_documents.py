@@ -88,7 +88,9 @@ def documents() -> list[str]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k not in ("AGNN_DAVIS_ROOT", "PYTHONPATH")}
+    # Of `make test-all ARGS=…`, which runs this, a document's own make must not inherit the arguments.
+    dropped = ("AGNN_DAVIS_ROOT", "PYTHONPATH", "ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL")
+    kept = {k: v for k, v in os.environ.items() if k not in dropped}
     return {**kept, "PYTHONPATH": str(folder / "src"), "PATH": f"{folder / '.venv/bin'}:{kept['PATH']}"}
 
 

@@ -70,7 +70,7 @@ def test_the_summary_equals_the_official_table(davis2016: Any, method: str) -> N
 def test_the_annotations_are_perfect_and_as_steady_as_published(davis2016: Any) -> None:
     _, summary = davis2016["annotations"]
     assert (summary["J_mean"], summary["F_mean"]) == (1, 1)
-    assert f"{summary['T']:.3f}" == f"{official('davis2016_official')['T_ground_truth']:.3f}"
+    assert f"{summary['T']:.3f}" == f"{float(official('davis2016_official')['T_ground_truth']):.3f}"
 
 
 @pytest.mark.parametrize(("method", "published"), [("andiff", "0.214"), ("sflu", "0.282")])

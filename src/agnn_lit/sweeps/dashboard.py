@@ -175,10 +175,10 @@ def make_dashboard(cfg: DashboardConfig) -> list[str]:
     Raises:
         ReportError, ConfigError: see :func:`read_sweep`; W&B cannot be reached or refuses the key.
     """
-    from agnn_lit.training.loggers import wandb_is_online
+    from agnn_lit.training.loggers import wandb_mode
 
     shown = read_sweep(cfg)
-    online = cfg.mode != "disabled" and wandb_is_online(cfg.mode)
+    online = wandb_mode(cfg.mode) == "online"
     workspace, report = build_workspace(shown), build_report(shown, online=online)
     out = Path(cfg.out) if cfg.out else Path(cfg.sweep) / "dashboard"
     made = []

@@ -40,8 +40,8 @@ class _Movable(ModelCheckpoint):
             state[key] = here(state.get(key, ""))
         state["best_k_models"] = {here(path): score for path, score in state.get("best_k_models", {}).items()}
         if self.monitor is not None and not Path(state["best_model_path"]).is_file():
-            nothing = {"best_model_score": None, "best_model_path": "", "kth_best_model_path": "", "best_k_models": {}}
-            state |= {**nothing, "kth_value": self.kth_value}
+            state |= {"best_model_path": "", "kth_best_model_path": "", "best_k_models": {}}
+            state |= {"best_model_score": None, "kth_value": self.kth_value}
         super().load_state_dict(state)
 
 
@@ -98,7 +98,7 @@ def checkpoints(folder: Path, *, validated: bool, minutes: float | None = None) 
     monitored: dict[str, Any] = (
         {"monitor": "val/J", "mode": "max"} if validated else {"monitor": None, "save_on_train_epoch_end": True}
     )
-    found = [
+    found: list[ModelCheckpoint] = [
         BestCheckpoint(filename="best", **monitored, **common),
         LastCheckpoint(filename="last", save_on_train_epoch_end=True, every_n_epochs=1, **common),
     ]

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
@@ -66,19 +66,22 @@ class CsvLogger(Logger):
         self.save()
 
 
-def wandb_mode(mode: str) -> str:
+_Mode = Literal["online", "offline", "disabled"]
+
+
+def wandb_mode(mode: str) -> _Mode:
     """Return online, offline or disabled, for the setting logger.mode; never ask the user.
 
     ``auto`` follows W&B's own variables, WANDB_DISABLED and WANDB_MODE; without them it is online if an API key is
     found, else offline.
     """
     if mode != "auto":
-        return mode
+        return cast("_Mode", mode)
     if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes", "on"):
         return "disabled"
-    given = os.environ.get("WANDB_MODE")
-    if given:
-        return {"online": "online", "run": "online", "disabled": "disabled"}.get(given, "offline")
+    if given := os.environ.get("WANDB_MODE"):
+        known: dict[str, _Mode] = {"online": "online", "run": "online", "disabled": "disabled"}
+        return known.get(given, "offline")
     if os.environ.get("WANDB_API_KEY"):
         return "online"
     import requests  # a dependency of wandb
