@@ -43,6 +43,16 @@ def test_the_lists_of_the_davis_2016_archive_are_found(tmp_path):
         split_names(root, "2017", "train")
 
 
+def test_a_list_in_another_encoding_is_an_error_of_the_data(tmp_path):
+    file = tmp_path / "ImageSets/2016/train.txt"
+    file.parent.mkdir(parents=True)
+    file.write_bytes("chèvre\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"train\.txt: a list of sequences must be UTF-8 text"):
+        split_names(tmp_path, "2016", "train")
+    file.write_text("chèvre\n", encoding="utf-16")
+    assert split_names(tmp_path, "2016", "train") == ["chèvre"]
+
+
 def test_a_missing_split_names_those_that_exist(tmp_path):
     make_davis(tmp_path)
     with pytest.raises(DataError, match=r"test\.txt: no such split; found there: train, val"):

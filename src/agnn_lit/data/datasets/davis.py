@@ -9,13 +9,14 @@ from agnn_lit.config import ConfigError, DataConfig, register
 from agnn_lit.data.image_files import index_images
 from agnn_lit.data.video import DataError, DiskVideo, need_folder, pair_by_name
 from agnn_lit.metrics.mask_files import listed_names
+from agnn_lit.metrics.protocols import ScoreError
 
 
 def split_names(root: Path, year: str, split: str) -> list[str]:
     """Read the list of a DAVIS split, ``ImageSets/<year>/<split>.txt``.
 
     Raises:
-        DataError: no such list; the message names the existing ones.
+        DataError: no such list, and the message names the existing ones; or the list is no UTF-8 text.
     """
     need_folder(root, "DAVIS, with ImageSets, JPEGImages and Annotations")
     file = root / "ImageSets" / year / f"{split}.txt"
@@ -28,7 +29,10 @@ def split_names(root: Path, year: str, split: str) -> list[str]:
         there = (root / "ImageSets" / other).is_dir()
         hint = f"; use data=davis{other} for {root / 'ImageSets' / other}" if there else ""
         raise DataError(f"{file}: no such split; found there: {', '.join(found) or 'nothing'}{hint}")
-    return listed_names(file)
+    try:
+        return listed_names(file)
+    except ScoreError as error:
+        raise DataError(str(error)) from None
 
 
 def index_davis(root: Path, names: Iterable[str]) -> list[DiskVideo]:
