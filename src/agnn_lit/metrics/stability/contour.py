@@ -191,8 +191,8 @@ def crack_loops(inside: Binary) -> list[Corners]:
     The order of the loops decides between equally long ones. It is that of the official code, which iterates over a
     hash table of the junctions and the starts of the loops without one, both from top to bottom: from the last to the
     first; but if they just fill the table (their number is one of libstdc++'s sizes), the last comes first and the
-    others follow from the first on, since the table grew, and turned round, before the last one was added (libstdc++
-    of GCC 4.8 to 7).
+    others follow from the first on, since the table grew, and turned round, before the last one was added. (Older
+    versions of libstdc++ grow it there; that of GCC 12 no longer does.)
 
     Args:
         inside: mask (H, W) of zeros and ones with a border of zeros.
