@@ -33,8 +33,11 @@ def official(name: str) -> Any:
     return json.loads((shared() / "reference" / f"{name}.json").read_text())
 
 
-def scored(masks: Path, annotations: Path, protocol: str, out: Path) -> tuple[list[SequenceScore], dict[str, Any]]:
-    return score(ScoreConfig(str(masks), str(annotations), protocol, str(out), workers=1, progress=False))
+def scored(
+    masks: Path, annotations: Path, protocol: str, out: Path, sequences: list[str] | None = None
+) -> tuple[list[SequenceScore], dict[str, Any]]:
+    paths = str(masks), str(annotations), protocol, str(out)
+    return score(ScoreConfig(*paths, sequences=sequences, workers=1, progress=False))
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +81,9 @@ def test_of_two_outlines_with_as_many_vertices_the_official_one_is_taken(
     tmp_path: Path, method: str, published: str
 ) -> None:
     """Each has a frame with two such outlines; T with the other one is 0.225 and 0.286."""
-    masks, annotations = (
-        shared() / "data" / folder for folder in (f"results/davis2016/{method}", "DAVIS/Annotations/480p")
-    )
-    config = ScoreConfig(
-        str(masks), str(annotations), "davis2016", str(tmp_path), sequences=sorted(T_SEQUENCES), workers=1,
-        progress=False,
-    )  # fmt: skip
-    assert f"{score(config)[1]['T']:.3f}" == published
+    masks, annotations = shared() / "data/results/davis2016" / method, shared() / "data/DAVIS/Annotations/480p"
+    _, summary = scored(masks, annotations, "davis2016", tmp_path, sorted(T_SEQUENCES))
+    assert f"{summary['T']:.3f}" == published
 
 
 def test_methods_are_as_steady_as_published_and_in_that_order(davis2016: Any) -> None:
@@ -100,11 +98,7 @@ def test_objects_equal_the_official_unsupervised_evaluation(tmp_path: Path) -> N
     expected = official("davis2017_unsupervised")["per_object"]
     results = shared() / "data" / "results" / "davis2017"
     names = sorted({key.rpartition("_")[0] for key in expected})
-    config = ScoreConfig(
-        str(results / "rvos"), str(results / "osvos"), "davis2017_unsupervised", str(tmp_path), sequences=names,
-        workers=1, progress=False,
-    )  # fmt: skip
-    scores, _ = score(config)
+    scores, _ = scored(results / "rvos", results / "osvos", "davis2017_unsupervised", tmp_path, names)
     assert sorted(s.name for s in scores) == sorted(expected)
     for s in scores:
         for key, value in expected[s.name].items():

@@ -378,7 +378,6 @@ def test_out_of_memory_says_what_takes_less(tmp_path, monkeypatch):
 DAMAGER = """
 import sys
 from collections import Counter
-from types import SimpleNamespace
 from pathlib import Path
 import agnn_lit.training.fit as t
 check = t.open_training_videos

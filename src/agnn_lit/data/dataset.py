@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -42,16 +43,16 @@ class StaticClip(Clip):
     """A static image as a clip of one frame."""
 
 
-class Clips(Dataset[Clip]):
+class Clips(Dataset[Clip], ABC):
     """Training clips by key."""
 
+    @abstractmethod
     def __getitem__(self, key: ClipKey) -> Clip:
         """Make the clip of a key; a pure function of the key and the seed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def describe(self, key: ClipKey) -> str:
         """Return what a clip is made of: the names of its video and frames, or of its photographs."""
-        raise NotImplementedError
 
 
 class ClipDataset(Clips):

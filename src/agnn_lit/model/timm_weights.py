@@ -67,6 +67,7 @@ def build_features(model: str) -> tuple[nn.Module, bool]:
     """
     check_name(model)
     # Networks that cannot be dilated are taken as they are; transformers have to be told that images differ in size.
+    # What a network cannot do, timm refuses by any of the errors below.
     ways: tuple[dict[str, Any], ...] = ({"output_stride": 16}, {"dynamic_img_size": True}, {})
     for how in ways:
         try:
