@@ -89,7 +89,9 @@ def documents() -> list[str]:
 
 def environment(folder: Path) -> dict[str, str]:
     # Of `make test-all ARGS=…`, which runs this, a document's own make must not inherit the arguments.
-    dropped = ("AGNN_DAVIS_ROOT", "PYTHONPATH", "ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL")
+    make = ("ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL")
+    # What runs in the copy is not the code whose coverage is measured.
+    dropped = ("AGNN_DAVIS_ROOT", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START", *make)
     kept = {k: v for k, v in os.environ.items() if k not in dropped}
     return {**kept, "PYTHONPATH": str(folder / "src"), "PATH": f"{folder / '.venv/bin'}:{kept['PATH']}"}
 
