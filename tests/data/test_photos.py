@@ -9,7 +9,7 @@ import torch
 from agnn_lit.config import ConfigError, StaticConfig, check_train
 from agnn_lit.data.dataset import ClipKey, StaticClip
 from agnn_lit.data.open import open_static_images, open_training_videos, open_videos
-from agnn_lit.data.photos import PhotoClips, PhotoMotion, photo_clip
+from agnn_lit.data.photos import PhotoClips, PhotoMotion, among_onlookers, photo_clip
 from agnn_lit.data.sampling import Seed
 from agnn_lit.data.transforms import MEAN, STD, ClipTransform
 from agnn_lit.data.video import DataError
@@ -142,6 +142,7 @@ def test_a_share_of_each_batch_is_made_of_photographs(tmp_path):
         (["static.share=0.5", "static.every=3", "static.roots=[/x]"], "choose one"),
         (["static.share=0.5", "data=photos", "static.roots=[/x]"], "choose one"),
         (["static.passers_by=-1"], "static.passers_by=-1"),
+        (["static.onlookers=-1"], "static.onlookers=-1"),
         (["clips.vary=video"], "clips.vary=video"),
     ],
 )
@@ -149,3 +150,47 @@ def test_contradicting_settings_are_refused(overrides, words):
     with pytest.raises(ConfigError) as refusal:
         check_train(train_config(*overrides))
     assert words in str(refusal.value)
+
+
+def test_void_of_a_photograph_moves_with_it():
+    """The ring around the disc is red in the picture, and void in the mask."""
+    image, mask = disc()
+    ring = disc(radius=20)[1] - mask
+    image[ring > 0] = (40, 200, 40)
+    mask = mask.astype(np.int8)
+    mask[ring > 0] = -1
+    for seed in range(10):
+        images, masks = photo_clip(
+            (image, mask), [], 3, (48, 64), PhotoMotion(motion=0.2, deformation=0.03), np.random.default_rng(seed)
+        )
+        green = images[..., 1].astype(int) - images[..., 0] > 80
+        assert (green == (masks < 0)).mean() > 0.98
+        assert (masks < 0).sum() > 200
+
+
+def test_onlookers_are_background_and_smaller():
+    """Blue discs around a red one: red is in the mask, blue is not, whichever was pasted in."""
+    blue = disc(size=(40, 40), colour=(30, 30, 220), centre=(20, 20), radius=8)
+    pasted = {"others": 0, "its own": 0}
+    for seed in range(40):
+        image, mask = among_onlookers(disc(), [blue, blue], np.random.default_rng(seed))
+        pasted["its own" if image.shape[:2] == (40, 40) else "others"] += 1
+        red = image[..., 0].astype(int) - image[..., 2] > 120
+        is_blue = image[..., 2].astype(int) - image[..., 0] > 120
+        assert not mask[is_blue].any()
+        assert mask[red].all()
+        assert not red.any() or is_blue.sum() < 2 * 0.65 * max(red.sum(), 700)
+    assert min(pasted.values()) > 10
+
+
+def test_without_onlookers_nothing_else_is_drawn(tmp_path):
+    """The clips of earlier versions stay what they were; in a crowd, half of the clips change."""
+    photos = open_static_images(StaticConfig(roots=[str(make_photos(tmp_path, 6))], share=0.5))
+    finish = ClipTransform((32, 48), 0.0, (1.0, 1.0))
+    plain, crowd = (PhotoClips(photos, 1, (32, 48), PhotoMotion(onlookers=count), finish, Seed(3)) for count in (0, 3))
+    keys = [ClipKey(epoch, k) for epoch in range(8) for k in range(6)]
+    with_others = [" with objects of " in crowd.describe(key) for key in keys]
+    assert 12 < sum(with_others) < 36
+    assert not any(" with objects of " in plain.describe(key) for key in keys)
+    again = PhotoClips(photos, 1, (32, 48), PhotoMotion(onlookers=3), finish, Seed(3))
+    assert all(torch.equal(crowd[key].images, again[key].images) for key in keys[:6])

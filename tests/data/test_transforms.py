@@ -155,3 +155,22 @@ def test_a_change_of_appearance_leaves_masks_and_geometry_alone():
     assert torch.equal(targets, same)
     assert not torch.equal(images, others)
     assert torch.equal(changed(frames, masks, (7,))[0], others)
+
+
+def test_void_moves_with_the_mask_and_changes_nothing_else():
+    rng = np.random.default_rng(0)
+    frames = torch.from_numpy(rng.integers(0, 256, (2, 3, 24, 32), dtype=np.uint8))
+    masks = torch.zeros(2, 24, 32, dtype=torch.int8)
+    masks[:, 4:12, 3:20] = 1
+    with_void = masks.clone()
+    with_void[:, 12:16, 3:20] = -1  # below the object
+    transform = ClipTransform((24, 32), 0.5, (0.7, 1.3), appearance=Appearance(jitter=1.0, blur=0.5))
+    for seed in range(8):
+        plain, moved = transform(frames, masks, (seed,)), transform(frames, with_void, (seed,))
+        assert torch.equal(plain[0], moved[0])
+        assert torch.equal(plain[1] > 0, moved[1] > 0)
+        rows = torch.arange(24)[None, :, None]
+        void, inside = moved[1] == -1, moved[1] > 0
+        lowest = torch.where(inside, rows, -1).amax()
+        assert lowest < torch.where(void, rows, 99).amin() <= lowest + 2  # right below the object
+        assert 20 < void.sum() <= 2 * 17 * 4 * 1.3**2 + 40

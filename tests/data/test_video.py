@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agnn_lit.data.video import DataError, cut, read_mask
+from agnn_lit.data.video import DataError, DiskVideo, cut
 from tests.data.disk import davis, make_davis
 
 
@@ -18,7 +18,8 @@ def test_one_bit_and_colour_masks_are_foreground_above_zero(tmp_path):
     colour[1, 2, 2] = 9
     Image.fromarray(colour).save(tmp_path / "colour.png")
     for name in ("bits.png", "colour.png"):
-        np.testing.assert_array_equal(read_mask(tmp_path / name), bits)
+        video = DiskVideo("v", (tmp_path / name,), (tmp_path / name,))
+        np.testing.assert_array_equal(video.mask(0), bits)
 
 
 @pytest.mark.parametrize("share", [0.6667, 0.5, 0.1])
@@ -38,5 +39,5 @@ def test_an_unreadable_file_names_itself_when_it_is_read(tmp_path):
     video.masks[0].write_bytes(b"broken")
     with pytest.raises(DataError, match=r"00000\.jpg: cannot be read"):
         video.frame(0)
-    with pytest.raises(DataError, match=r"00000\.png: cannot be read as a mask"):
+    with pytest.raises(DataError, match=r"00000\.png: cannot be read as a PNG image"):
         video.mask(0)

@@ -1,56 +1,15 @@
-"""Mask files in every encoding, and folders as people lay them out."""
+"""Folders of masks as people lay them out."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from agnn_lit.metrics.mask_files import collect, frame_files, listed_names, read_foreground, read_ids, read_masks
+from agnn_lit.metrics.mask_files import collect, frame_files, listed_names, read_masks
 from agnn_lit.metrics.protocols import ScoreError, get_protocol
 
 from .masks import save, save_sequence, star
-
-ENCODINGS = ("1", "255", "bit", "palette", "16", "rgb", "rgba")
-
-
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_foreground_is_the_same_in_every_encoding(tmp_path: Path, encoding: str) -> None:
-    mask = star()
-    np.testing.assert_array_equal(read_foreground(save(tmp_path / "m.png", mask, encoding)) > 0, mask > 0)
-
-
-def test_transparency_is_no_foreground(tmp_path: Path) -> None:
-    pixels = np.zeros((4, 5, 4), np.uint8)
-    pixels[..., 3] = 255
-    Image.fromarray(pixels).save(tmp_path / "m.png")
-    assert not read_foreground(tmp_path / "m.png").any()
-
-
-def test_ids_are_palette_indices_or_grey_values(tmp_path: Path) -> None:
-    ids = np.array([[0, 1, 2], [3, 2, 0]], np.uint8)
-    for encoding in ("1", "palette"):
-        np.testing.assert_array_equal(read_ids(save(tmp_path / f"{encoding}.png", ids, encoding)), ids)
-    np.testing.assert_array_equal(read_ids(save(tmp_path / "bit.png", ids > 0, "bit")), ids > 0)
-    image = Image.fromarray(ids * 85)  # 2 bits a pixel store 0..3, and are read as 0, 85, 170, 255
-    palette = image.convert("P")
-    palette.putdata(list(ids.ravel()))
-    palette.save(tmp_path / "two.png", bits=2)
-    np.testing.assert_array_equal(read_ids(tmp_path / "two.png"), ids)
-    with pytest.raises(ScoreError, match=r"rgb\.png: image mode RGB: object ids need a palette"):
-        read_ids(save(tmp_path / "rgb.png", ids, "rgb"))
-
-
-@pytest.mark.parametrize("content", [b"", b"not an image", None])
-def test_unreadable_files_are_named(tmp_path: Path, content: bytes | None) -> None:
-    whole = save(tmp_path / "whole.png", star()).read_bytes()
-    (tmp_path / "bad.png").write_bytes(whole[: len(whole) // 2] if content is None else content)
-    with pytest.raises(ScoreError, match=r"bad\.png: cannot be read as a PNG image"):
-        read_foreground(tmp_path / "bad.png")
-    with pytest.raises(ScoreError, match=r"none\.png: no such file"):
-        read_foreground(tmp_path / "none.png")
 
 
 def test_frames_are_in_natural_order(tmp_path: Path) -> None:

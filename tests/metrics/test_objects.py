@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from agnn_lit.metrics.boundary import davis_radius, region_and_boundary
-from agnn_lit.metrics.protocols import ScoreError, get_protocol
+from agnn_lit.metrics.protocols import Protocol, ScoreError, get_protocol
 from agnn_lit.metrics.sequence import score_sequence
+from agnn_lit.metrics.summary import notes
 
 from .masks import mask_pairs, star
 from .test_boundary import slow_f, slow_j
@@ -58,7 +59,7 @@ def test_assignment_is_the_best_of_all(predictions: np.ndarray, annotations: np.
 @settings(deadline=None, max_examples=40)
 @given(videos(2, frames=4), videos(2, frames=4))
 def test_given_ids_are_compared_one_to_one(predictions: np.ndarray, annotations: np.ndarray) -> None:
-    annotations[0, 0, 0] = 2
+    annotations[0, 0, :2] = 1, 2
     scores = score_sequence("v", names(4), [None, *predictions[1:3], None], annotations, SEMISUPERVISED)
     for s in scores:
         assert s.frames == ("00001", "00002")
@@ -112,7 +113,7 @@ def test_more_than_twenty_proposals_are_an_error() -> None:
     prediction = np.arange(8 * 40, dtype=np.uint8).reshape(8, 40) % 22
     with pytest.raises(ScoreError, match=r"v/00000: id 21 in the prediction, but there may be at most 20 proposals"):
         score_sequence("v", names(1), [prediction], [annotation], UNSUPERVISED)
-    with pytest.raises(ScoreError, match=r"id 21 .* at most 1 objects in this sequence"):
+    with pytest.raises(ScoreError, match=r"v/00001: id 2 in the prediction, but the annotation has the objects 1$"):
         score_sequence("v", names(3), [prediction] * 3, [annotation] * 3, SEMISUPERVISED)
 
 
@@ -128,3 +129,47 @@ def test_errors_say_what_is_wrong() -> None:
         score_sequence("v", names(1), [mask.T], [mask], UNSUPERVISED)
     with pytest.raises(ScoreError, match="sequence v has 2 frames: protocol davis2017_semisupervised needs at least 3"):
         score_sequence("v", names(2), [mask] * 2, [mask] * 2, SEMISUPERVISED)
+
+
+def blocks(*ids: int) -> np.ndarray:
+    """A mask of squares side by side, one for each id."""
+    return np.kron(np.array([ids], np.uint8), np.ones((8, 8), np.uint8))
+
+
+@pytest.mark.parametrize("protocol", [UNSUPERVISED, SEMISUPERVISED])
+@pytest.mark.parametrize("ids", [(1, 5), (38, 75), (2,), (3, 254)])
+def test_only_ids_that_occur_are_objects(protocol: Protocol, ids: tuple[int, ...]) -> None:
+    """Also of palette masks that were saved as grey values."""
+    annotation = blocks(0, *ids)
+    right = np.searchsorted([0, *ids], annotation).astype(np.uint8) if protocol is UNSUPERVISED else annotation
+    wrong = np.zeros_like(annotation)
+    for prediction, expected in ((right, 1.0), (wrong, 0.0)):
+        scores = score_sequence("v", names(3), [prediction] * 3, [annotation] * 3, protocol)
+        assert [s.J_mean for s in scores] == [expected] * len(ids)
+        assert sorted(s.object_id for s in scores if s.object_id is not None) == list(ids)
+    if protocol is SEMISUPERVISED:
+        assert [s.name for s in scores] == [f"v_{k}" for k in ids]
+
+
+def test_ids_that_match_no_object_are_named() -> None:
+    with pytest.raises(
+        ScoreError, match=r"v/00001: id 1 in the prediction, but the annotation has the objects 38, 75$"
+    ):
+        score_sequence("v", names(3), [blocks(0, 1, 2)] * 3, [blocks(0, 38, 75)] * 3, SEMISUPERVISED)
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_objects_that_come_later_are_noted_and_not_scored(found: bool) -> None:
+    annotations = [blocks(0, 1, 0), blocks(0, 1, 0), blocks(0, 1, 2), blocks(0, 1, 2)]
+    predictions = annotations if found else [annotations[0]] * 4
+    scores = score_sequence("v", names(4), predictions, annotations, SEMISUPERVISED)
+    assert [(s.name, s.J_mean) for s in scores] == [("v_1", 1.0)]
+    assert notes(scores) == [
+        "objects that the first annotation does not have NOT SCORED: v: object 2 (from frame 00002 on)"
+    ]
+
+
+def test_a_lower_id_that_comes_later_counts_as_officially() -> None:
+    annotations = [blocks(2, 0), blocks(2, 1), blocks(2, 1), blocks(2, 1)]
+    scores = score_sequence("v", names(4), [blocks(2, 0)] * 4, annotations, SEMISUPERVISED)
+    assert [(s.name, s.J_mean) for s in scores] == [("v_1", 0.0), ("v_2", 1.0)]

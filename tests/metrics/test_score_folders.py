@@ -11,13 +11,15 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from agnn_lit.config.registry import ConfigError
 from agnn_lit.metrics import parallel
 from agnn_lit.metrics.mask_files import SequenceFiles
-from agnn_lit.metrics.protocols import get_protocol
+from agnn_lit.metrics.protocols import ScoreError, get_protocol
 from agnn_lit.metrics.score_folders import ScoreConfig, score, wanted_sequences
 from agnn_lit.report.report import ReportConfig, make_report
 from agnn_lit.shared import processes
@@ -285,3 +287,60 @@ def test_the_longest_sequences_begin_first(folders: Path, monkeypatch: pytest.Mo
         assert [s.name for (s,) in results] == ["cows", "dog", "bear"]  # T counts for cows
     monkeypatch.delattr(os, "sched_getaffinity")
     assert processes.usable_processors() == os.cpu_count()
+
+
+def test_soft_maps_are_scored_at_a_threshold(folders: Path) -> None:
+    """Around the mask the map falls off to 0; at 127 it is the mask."""
+    for name in ("bear", "camel", "cows"):
+        for t in range(5):
+            soft = np.clip(cv2.GaussianBlur(255.0 * star(0.1 * t), (15, 15), 0), 0, 255).astype(np.uint8)
+            Image.fromarray(soft).save(folders / "masks" / name / f"{t:05d}.png")
+    with pytest.raises(ScoreError, match=r"a soft map, not a mask; give threshold=127"):
+        score(config(folders))
+    by_value, summary = score(config(folders, threshold=127))
+    by_share, _ = score(config(folders, threshold=0.5))
+    assert summary["mask_threshold"] == 127
+    assert min(s.J_mean for s in by_value) > 0.8
+    assert [s.J.tolist() for s in by_value] == [s.J.tolist() for s in by_share]
+    with pytest.raises(ConfigError, match="threshold=127: protocol=davis2017_unsupervised compares object ids"):
+        score(config(folders, "davis2017_unsupervised", threshold=127))
+
+
+@pytest.mark.parametrize("protocol", ["simple", "davis2016"])
+def test_void_beside_ids_leaves_both_masks_in_protocols_of_foregrounds(tmp_path: Path, protocol: str) -> None:
+    truth, masks = [], []
+    for t in range(4):
+        mask = star(0.1 * t).astype(np.uint8)
+        annotation = mask.copy()
+        annotation[:6] = 255
+        truth.append(np.where(annotation == 1, 1 + t % 2, annotation) if t != 2 else 255 * (annotation > 0))
+        truth[-1] = truth[-1].astype(np.uint8)
+        if t == 2:
+            truth[-1] = np.where(annotation == 255, 255, 0).astype(np.uint8)  # the object is hidden, void is left
+            mask = np.zeros_like(mask)
+        masks.append(mask)
+    save_sequence(tmp_path / "masks" / "bear", masks)
+    (tmp_path / "truth" / "bear").mkdir(parents=True)
+    for t, annotation in enumerate(truth):
+        Image.fromarray(annotation).save(tmp_path / "truth" / "bear" / f"{t:05d}.png")
+    (found,), _ = score(config(tmp_path, protocol))
+    assert found.J.tolist() == [1.0] * len(found.J)
+    assert found.F.tolist() == [1.0] * len(found.F)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sequences_that_cannot_be_scored_are_named_together(
+    folders: Path, workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contents = {name: [star()] * 5 for name in ("bear", "camel", "cows")}
+    contents |= {"short": [star()] * 2, "late": [np.zeros_like(star()), star(), star(), star()]}
+    for name, content in contents.items():
+        for part in ("truth", "masks"):
+            save_sequence(folders / part / name, content, "1")
+    scores, _ = score(config(folders, "davis2017_semisupervised", workers=workers))
+    assert [s.name for s in scores] == ["bear_1", "camel_1", "cows_1"]
+    said = capsys.readouterr().out
+    assert "2 sequences NOT SCORED: late/00000: no object ids in the first annotation" in said
+    assert "sequence short has 2 frames: protocol davis2017_semisupervised needs at least 3" in said
+    with pytest.raises(ScoreError, match="sequence short has 2 frames"):
+        score(config(folders, sequences=["short"]))

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agnn_lit.config import ConfigError, check_train, option
+from agnn_lit.config import ConfigError, LossConfig, check_train, option
 from agnn_lit.training.losses import overlap_loss, weighted_bce
 from tests.configs import train_config
 
@@ -153,3 +153,21 @@ def test_overlap_loss_says_what_it_received():
         overlap_loss(torch.zeros(1, 2), torch.zeros(2, 1))
     with pytest.raises(ValueError, match="'jaccard'"):
         overlap_loss(torch.zeros(1, 2), torch.zeros(1, 2), overlap="jaccard")
+
+
+@pytest.mark.parametrize("name", ["paper", "official", "bce_iou", "bce_dice"])
+def test_void_pixels_leave_the_loss(name: str):
+    """The loss of a frame with void is that of the frame without those pixels, whatever is predicted there."""
+    loss = option("loss.name", name).load()(LossConfig())
+    rng = np.random.default_rng(5)
+    logits = torch.from_numpy(rng.normal(0, 2, (1, 1, 4, 6))).requires_grad_()
+    target = torch.from_numpy((rng.uniform(size=(1, 1, 4, 6)) < 0.4).astype(float))
+    target[..., 4:] = -1.0
+    with_void = loss(logits, target)
+    without = loss(logits[..., :4], target[..., :4])
+    assert float(with_void.detach()) == pytest.approx(float(without.detach()), rel=1e-12)
+    with_void.backward()
+    assert not logits.grad[..., 4:].any()
+    assert logits.grad[..., :4].any()
+    all_void = loss(logits, torch.full_like(target, -1.0))
+    assert torch.isfinite(all_void)

@@ -19,7 +19,7 @@ from agnn_lit.metrics.boundary import davis_radius, region_and_boundary
 from agnn_lit.metrics.mask_files import collect
 from agnn_lit.metrics.parallel import score_all
 from agnn_lit.metrics.plain import Binary, plain_scores, plain_stability
-from agnn_lit.metrics.protocols import T_SEQUENCES, get_protocol
+from agnn_lit.metrics.protocols import T_SEQUENCES, UnscorableError, get_protocol
 from agnn_lit.metrics.stability.temporal import shape_context_stability
 
 _HEIGHT, _WIDTH = 480, 854
@@ -65,7 +65,7 @@ def score_folder(folder: str, workers: int) -> list[float]:
     protocol = get_protocol("davis2016")
     files, _ = collect(Path(folder) / "masks", Path(folder) / "annotations", protocol, None)
     with score_all(files, protocol, workers) as results:
-        scores = [score for done in results for score in done]
+        scores = [score for done in results if not isinstance(done, UnscorableError) for score in done]
     return [score.T for score in sorted(scores, key=lambda score: score.name)]
 
 

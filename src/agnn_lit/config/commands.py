@@ -20,6 +20,8 @@ class ScoreConfig:
     out: str = setting("???", "folder for per_frame.csv, per_sequence.csv and summary.json", path=True)
     sequences: Any = setting(None, "names, or a text file with one per line; null: all with masks and annotations",
         path=True)
+    threshold: float | None = setting(None, "grey value of soft maps above which a pixel is foreground, such as "
+        "127, or below 1 a share of white, such as 0.5; null: masks, where everything above 0 is", within=at_least(0))
     workers: int | None = setting(None, "worker processes; null: one per available CPU", within=at_least(1))
     plugins: list[str] = setting([], PLUGINS)
     progress: bool = setting(True, "show progress")

@@ -122,6 +122,8 @@ class StaticConfig:
     passers_by: int = setting(0, "in clips of static images: largest number of pasted objects of other images; two in "
         "three are shown by some frames only and are background, the others by all frames and are primary objects",
         within=at_least(0))
+    onlookers: int = setting(0, "in half of the clips of static images: largest number of pasted objects of other "
+        "images that are smaller than its own, shown by all frames, and background", within=at_least(0))
 # fmt: on
 
 

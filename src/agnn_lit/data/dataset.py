@@ -32,7 +32,7 @@ class Clip(NamedTuple):
 
     Attributes:
         images: (N', 3, H, W), normalised.
-        masks: (N', H, W), 0.0 or 1.0.
+        masks: (N', H, W), 0.0 or 1.0, or -1.0 for void, which the loss leaves out.
     """
 
     images: Tensor
@@ -112,7 +112,7 @@ class ClipDataset(Clips):
 
 
 def read_clip(video: Video, chosen: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Read frames (N', H, W, 3) and masks (N', H, W), 0 or 1, of a video by their indices.
+    """Read frames (N', H, W, 3) and masks (N', H, W), int8 0 or 1 or -1 for void, of a video by their indices.
 
     Raises:
         DataError: a frame or mask cannot be read, or a frame is not annotated.
@@ -130,6 +130,7 @@ def _mask(video: Video, index: int, size: tuple[int, ...]) -> np.ndarray:
     mask = video.mask(index)
     if mask is None:
         raise DataError(f"{video.name}: frame {video.frame_name(index)} has no annotation to train on")
+    mask = mask.astype(np.int8, copy=False)
     if mask.shape != size:  # occurs in YouTube-Objects
         return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST)
     return mask

@@ -21,6 +21,7 @@ from agnn_lit.data.video import Video
 
 Array = NDArray[np.float32]
 Image = NDArray[np.uint8]
+Mask = NDArray[np.int8]
 
 _SHARED = 1 / 3  # share of the pasted objects that all frames show
 
@@ -36,6 +37,8 @@ class PhotoMotion:
         passers_by: largest number of objects of other photographs in a clip. Two in three are shown by some of the
             frames only and are background; the others are shown by all frames and are primary objects, so that being
             pasted in says nothing about an object.
+        onlookers: largest number of smaller objects of other photographs that stand around the photograph's own in all
+            frames of half of the clips, move with what is behind it, and are background.
         zoom: range of the zoom of the whole clip; at 1 photograph and frame have about the same area.
         flip: probability of a horizontal flip of the whole clip.
     """
@@ -43,6 +46,7 @@ class PhotoMotion:
     motion: float = 0.1
     deformation: float = 0.02
     passers_by: int = 0
+    onlookers: int = 0
     zoom: tuple[float, float] = (0.7, 1.3)
     flip: float = 0.5
 
@@ -74,17 +78,17 @@ def moved(
 
 
 def photo_clip(
-    photo: tuple[Image, Image],
-    others: Sequence[tuple[Image, Image]],
+    photo: tuple[Image, Mask],
+    others: Sequence[tuple[Image, Mask]],
     frames: int,
     size: tuple[int, int],
     motion: PhotoMotion,
     rng: np.random.Generator,
-) -> tuple[Image, Image]:
+) -> tuple[Image, Mask]:
     """Make a clip of a photograph.
 
     Args:
-        photo: image (H, W, 3) and mask (H, W), 0 or 1.
+        photo: image (H, W, 3) and mask (H, W), 0 or 1, or -1 for void.
         others: images and masks whose objects are pasted in.
         frames: N'.
         size: height and width of the frames.
@@ -92,7 +96,7 @@ def photo_clip(
         rng: source of all draws.
 
     Returns:
-        Frames (N', *size, 3), and masks (N', *size), 0 or 1.
+        Frames (N', *size, 3), and masks (N', *size) of the same values.
     """
     height, width = photo[0].shape[:2]
     step = float(np.sqrt(height * width / (size[0] * size[1]))) / rng.uniform(*motion.zoom)  # its pixels per pixel
@@ -104,14 +108,95 @@ def photo_clip(
     ]
     mirror = -1 if rng.random() < motion.flip else 1
     images, masks = [], []
+    has_void = bool((photo[1] < 0).any())
     for _ in range(frames):
         x, y = moved(size, motion, rng)
         place = (centre[0] + mirror * steps[0] * x, centre[1] + steps[1] * y)
         images.append(_sample(photo[0], place, step, cv2.BORDER_REFLECT_101))
-        masks.append((_sample(255 * photo[1], place, step, cv2.BORDER_REFLECT_101) > 127).astype(np.uint8))
+        mask = _inside(photo[1] > 0, place, step).astype(np.int8)
+        if has_void:
+            mask[_inside(photo[1] < 0, place, step)] = -1
+        masks.append(mask)
     for other in others:
         _paste(images, masks, other, size, motion, rng)
     return np.stack(images), np.stack(masks)
+
+
+def among_onlookers(
+    photo: tuple[Image, Mask], others: Sequence[tuple[Image, Mask]], rng: np.random.Generator
+) -> tuple[Image, Mask]:
+    """Put the objects of a photograph among smaller ones of others, which are background.
+
+    Half of the time the others' objects are pasted behind the photograph's own. Else the photograph's own are pasted
+    into the first of the others, before and larger than what that one shows, so that being pasted in says nothing about
+    an object.
+
+    Args:
+        photo: image (H, W, 3) and mask (H, W), 0 or 1, or -1 for void.
+        others: images and masks of the others, at least one.
+        rng: source of all draws.
+
+    Returns:
+        Image and mask of the primary objects, of the size of the photograph or of the first of the others; the
+        photograph as it is, if one of the two shows nothing or the other's objects fill more than 3/10 of it.
+    """
+    image, mask = photo
+    area = int((mask > 0).sum())
+    if not area:
+        return photo
+    if rng.random() < 0.5:
+        shown = image.copy()
+        for other in others:
+            _stamp(shown, other, rng.uniform(0.1, 0.6) * area, rng, behind=mask > 0)
+        return shown, mask
+    shown = others[0][0].copy()
+    beside = float((others[0][1] > 0).mean())
+    if not 0 < beside < 0.3:
+        return photo
+    largest = max(0.5, 2 * beside)
+    return shown, _stamp(shown, photo, rng.uniform(max(0.08, 1.5 * beside), largest) * shown[..., 0].size, rng)
+
+
+def _stamp(
+    image: Image,
+    other: tuple[Image, Mask],
+    area: float,
+    rng: np.random.Generator,
+    behind: NDArray[np.bool_] | None = None,
+) -> Mask:
+    """Paste the objects of a photograph, scaled to an area in pixels, into an image in place; return their mask."""
+    height, width = image.shape[:2]
+    cut = _cut_out(other)
+    if cut is None:
+        return np.zeros((height, width), np.int8)
+    step = float(np.sqrt((other[1] > 0).sum() / area))
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    mirror = rng.choice([-1, 1])
+    pasted, alpha = _placed(cut, mirror * (x - rng.uniform(0, width)), y - rng.uniform(0.1, 0.9) * height, step)
+    if behind is not None:
+        alpha = np.where(behind[..., None], np.float32(0), alpha)
+    image[:] = np.round(alpha * pasted + (1 - alpha) * image)
+    return (alpha[..., 0] > 0.5).astype(np.int8)
+
+
+def _cut_out(photo: tuple[Image, Mask]) -> tuple[Image, Image] | None:
+    """Return the part of a photograph with its objects, and how far each pixel is covered by them (0..255)."""
+    inside = photo[1] > 0
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if not len(rows):
+        return None
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    return photo[0][box], np.asarray(
+        cv2.GaussianBlur(255 * inside[box].astype(np.uint8), (3, 3), 0), np.uint8
+    )  # softens the cut
+
+
+def _placed(cut: tuple[Image, Image], x: Array, y: Array, step: float) -> tuple[Image, Array]:
+    """Return colours (H, W, 3) and opacity (H, W, 1) of objects at places (x, y) in pixels from their centre."""
+    colours, cover = cut
+    place = (step * x + (colours.shape[1] - 1) / 2, step * y + (colours.shape[0] - 1) / 2)
+    alpha = _sample(cover, place, step, cv2.BORDER_CONSTANT)[..., None] / np.float32(255)
+    return _sample(colours, place, step, cv2.BORDER_REPLICATE), alpha.astype(np.float32, copy=False)
 
 
 def _sample(image: Image, place: tuple[Array, Array], step: float, border: int) -> Image:
@@ -125,10 +210,15 @@ def _sample(image: Image, place: tuple[Array, Array], step: float, border: int) 
     return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=border), np.uint8)
 
 
+def _inside(part: NDArray[np.bool_], place: tuple[Array, Array], step: float) -> NDArray[np.bool_]:
+    """Sample a part of an image at places (x, y)."""
+    return _sample(255 * part.astype(np.uint8), place, step, cv2.BORDER_REFLECT_101) > 127
+
+
 def _paste(
     images: list[Image],
-    masks: list[Image],
-    other: tuple[Image, Image],
+    masks: list[Mask],
+    other: tuple[Image, Mask],
     size: tuple[int, int],
     motion: PhotoMotion,
     rng: np.random.Generator,
@@ -137,24 +227,18 @@ def _paste(
     frames = len(images)
     shared = frames == 1 or rng.random() < _SHARED
     shown = range(frames) if shared else sorted(rng.permutation(frames)[: rng.integers(1, frames)])
-    rows, columns = np.flatnonzero(other[1].any(axis=1)), np.flatnonzero(other[1].any(axis=0))
-    if not len(rows):
+    cut = _cut_out(other)
+    if cut is None:
         return
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    colours = other[0][box]
-    cover = np.asarray(cv2.GaussianBlur(255 * other[1][box], (3, 3), 0), np.uint8)  # softens the cut
     side = rng.uniform(0.2, 0.6) * np.sqrt(size[0] * size[1])
-    step = float(np.sqrt(colours.shape[0] * colours.shape[1])) / side
+    step = float(np.sqrt(cut[1].size)) / side
     at = [rng.uniform(-0.4, 0.4) * extent for extent in size[::-1]]  # from the centre of the frame, x and y
     mirror = rng.choice([-1, 1])
     for i in shown:
         x, y = moved(size, motion, rng, shift=2.0)
-        x, y = mirror * (x - at[0]), y - at[1]
-        place = (step * x + (colours.shape[1] - 1) / 2, step * y + (colours.shape[0] - 1) / 2)
-        alpha = _sample(cover, place, step, cv2.BORDER_CONSTANT)[..., None] / np.float32(255)
-        pasted = _sample(colours, place, step, cv2.BORDER_REPLICATE)
+        pasted, alpha = _placed(cut, mirror * (x - at[0]), y - at[1], step)
         images[i] = np.round(alpha * pasted + (1 - alpha) * images[i]).astype(np.uint8)
-        masks[i] = np.where(alpha[..., 0] > 0.5, int(shared), masks[i]).astype(np.uint8)
+        masks[i] = np.where(alpha[..., 0] > 0.5, int(shared), masks[i]).astype(np.int8)
 
 
 class PhotoClips(Clips):
@@ -188,11 +272,15 @@ class PhotoClips(Clips):
     def __len__(self) -> int:
         return len(self.photos)
 
-    def _draw(self, key: ClipKey) -> tuple[list[Video], np.random.Generator]:
-        """Return the photograph of a clip, followed by those with passers-by, and the source of further draws."""
+    def _draw(self, key: ClipKey) -> tuple[list[Video], int, np.random.Generator]:
+        """Return a clip's photograph, followed by those of passers-by and onlookers, the number of the latter, and the
+        source of further draws.
+        """
         rng = self.seed.generator(Purpose.photo_motion, key.epoch, key.clip)
-        others = rng.integers(len(self.photos), size=rng.integers(self.motion.passers_by + 1))
-        return [self.photos[k] for k in (key.clip % len(self.photos), *others)], rng
+        passers_by = rng.integers(len(self.photos), size=rng.integers(self.motion.passers_by + 1))
+        crowd = rng.integers(1, self.motion.onlookers + 1) if self.motion.onlookers and rng.random() < 0.5 else 0
+        onlookers = rng.integers(len(self.photos), size=crowd)
+        return [self.photos[k] for k in (key.clip % len(self.photos), *passers_by, *onlookers)], int(crowd), rng
 
     def describe(self, key: ClipKey) -> str:
         """Return the names of the clip's photographs."""
@@ -205,9 +293,11 @@ class PhotoClips(Clips):
         Raises:
             DataError: an image or mask cannot be read; names the file.
         """
-        videos, rng = self._draw(key)
+        videos, crowd, rng = self._draw(key)
         pairs = [(frames[0], masks[0]) for frames, masks in (read_clip(video, [0]) for video in videos)]
-        frames, masks = photo_clip(pairs[0], pairs[1:], self.frames, self.size, self.motion, rng)
+        others, onlookers = pairs[1 : len(pairs) - crowd], pairs[len(pairs) - crowd :]
+        photo = among_onlookers(pairs[0], onlookers, rng) if crowd else pairs[0]
+        frames, masks = photo_clip(photo, others, self.frames, self.size, self.motion, rng)
         return Clip(
             *self.finish(
                 torch.from_numpy(frames).permute(0, 3, 1, 2),

@@ -184,18 +184,26 @@ class ClipTransform:
 
         Args:
             frames: (N, 3, H, W) RGB bytes.
-            masks: (N, H, W) bytes, 0 or 1.
+            masks: (N, H, W), 0 or 1, or -1 for void.
             seed: determines every random choice; the global random state does not change.
 
         Returns:
-            Normalised frames (N, 3, *size) and masks (N, *size), both floats.
+            Normalised frames (N, 3, *size) and masks (N, *size) of the same values, both floats.
         """
         entropy = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> np.uint64(1))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(entropy)
-            both = self._geometry(tv_tensors.Image(torch.cat([frames, 255 * masks[:, None]], dim=1)))
-            both = both.as_subclass(Tensor)  # (N, 4, *size)
-            shown = self.appearance(both[:, :3])
+            pixels, targets = self._move(frames, masks > 0)
+            shown = self.appearance(pixels)
+            if (void := masks < 0).any():
+                torch.manual_seed(entropy)  # the same geometry again
+                targets = torch.where((self._move(frames, void)[1] > 0) & (targets == 0), -1.0, targets)
         # Always contiguous: a loader process would copy anyway, and the last digits of a convolution depend on it.
         images = normalise(shown, self.preprocessing)
-        return images.contiguous(), (both[:, 3] > 127).float().contiguous()
+        return images.contiguous(), targets.contiguous()
+
+    def _move(self, frames: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply the geometry to frames (N, 3, H, W), and to a mask (N, H, W), which becomes 0.0 or 1.0."""
+        both = self._geometry(tv_tensors.Image(torch.cat([frames, 255 * inside[:, None].to(torch.uint8)], dim=1)))
+        both = both.as_subclass(Tensor)  # (N, 4, *size)
+        return both[:, :3], (both[:, 3] > 127).float()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from agnn_lit.data.image_files import header_size
-from agnn_lit.metrics.mask_files import read_ids
+from agnn_lit.metrics.mask_image import Annotations
 from agnn_lit.metrics.protocols import ScoreError
 
 
@@ -45,8 +45,8 @@ class Video(Protocol):
         """Frame as (H, W, 3) RGB."""
         ...
 
-    def mask(self, index: int) -> NDArray[np.uint8] | None:
-        """Foreground as (H, W), 0 or 1; None if the frame is not annotated."""
+    def mask(self, index: int) -> NDArray[Any] | None:
+        """Foreground as (H, W), 0 or 1, or -1 for void; None if the frame is not annotated."""
         ...
 
     def objects(self, index: int) -> NDArray[np.uint8] | None:
@@ -95,47 +95,38 @@ class DiskVideo:
             raise DataError(f"{path}: cannot be read as an image")
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
-    def mask(self, index: int) -> NDArray[np.uint8] | None:
+    @cached_property
+    def _annotations(self) -> Annotations:
+        return Annotations(self.masks)
+
+    def mask(self, index: int) -> NDArray[np.int8] | None:
         """Return the foreground of frame ``index``, (H, W): 1 where the annotation's value is above 0.
+
+        Beside object ids, 255 is void: -1.
 
         Raises:
             DataError: the file cannot be decoded.
         """
-        path = self.masks[index]
-        return None if path is None else read_mask(path)
+        return self._read(self._annotations.foreground, index)
 
     def objects(self, index: int) -> NDArray[np.uint8] | None:
-        """Return the object ids of frame ``index``, (H, W), from palette indices or grey values.
+        """Return the object ids of frame ``index``, (H, W), from palette indices or grey values; 255: void.
 
-        A mask of only 0 and 255, as in DAVIS-2016, is one object.
+        A video whose masks have only 0 and 255, as in DAVIS-2016, has one object.
 
         Raises:
             DataError: the file cannot be decoded, or holds colours.
         """
+        return self._read(self._annotations.ids, index)
+
+    def _read(self, read: Callable[[Path], NDArray[Any]], index: int) -> NDArray[Any] | None:
         path = self.masks[index]
         if path is None:
             return None
         try:
-            ids = read_ids(path)
+            return read(path)
         except ScoreError as error:
             raise DataError(str(error)) from error
-        return np.minimum(ids, 1) if set(np.unique(ids)) <= {0, 255} else ids
-
-
-def read_mask(path: Path) -> NDArray[np.uint8]:
-    """Read an annotation (palette, grey or 1-bit) as (H, W): 1 where its value is above 0.
-
-    Raises:
-        DataError: the file cannot be decoded.
-    """
-    try:
-        with Image.open(path) as file:
-            values = np.asarray(file)
-    except (OSError, UnidentifiedImageError) as error:
-        raise DataError(f"{path}: cannot be read as a mask ({error})") from error
-    if values.ndim == 3:
-        values = values[..., :3].max(axis=-1)
-    return (values > 0).astype(np.uint8)
 
 
 def need_folder(path: Path, what: str) -> Path:

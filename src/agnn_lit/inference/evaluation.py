@@ -26,10 +26,10 @@ from agnn_lit.instances.candidates import candidates_file
 from agnn_lit.instances.proposals import Proposer, open_proposals
 from agnn_lit.instances.video import link_video
 from agnn_lit.metrics.identity import identity_switches
-from agnn_lit.metrics.mask_files import read_foreground, read_ids
-from agnn_lit.metrics.protocols import Protocol
+from agnn_lit.metrics.mask_image import read_foreground, read_ids
+from agnn_lit.metrics.protocols import Protocol, ScoreError, UnscorableError
 from agnn_lit.metrics.sequence import score_sequence
-from agnn_lit.metrics.summary import SequenceScore, write_scores
+from agnn_lit.metrics.summary import SequenceScore, notes, write_scores
 from agnn_lit.shared.files import write_bytes, write_text
 from agnn_lit.shared.pictures import draw_overlay, jpeg
 from agnn_lit.shared.terminal import open_console, progress_bar
@@ -206,6 +206,7 @@ def _predict_and_score(
         stages = stages[-1:]
         propose = open_proposals(cfg.instances, trained.device)
     scores: dict[str, list[SequenceScore]] = {stage: [] for stage in stages}
+    unscorable: list[str] = []
     with (
         open_mask_writer(cfg.crf, count_workers(cfg)) as writer,
         progress_bar(console, TimeRemainingColumn(), shown=cfg.progress) as bar,
@@ -213,9 +214,17 @@ def _predict_and_score(
         task = bar.add_task("videos", total=len(videos))
         for video in videos:
             _predict(trained, video, cfg, out, stages, writer, propose)
-            for stage in stages:
-                scores[stage] += _score(video, _masks(out, stage, stages[-1]), protocol)
+            try:
+                for stage in stages:
+                    scores[stage] += _score(video, _masks(out, stage, stages[-1]), protocol)
+            except UnscorableError as error:
+                unscorable.append(str(error))
             bar.advance(task)
+    if unscorable:
+        if len(unscorable) == len(videos):
+            raise ScoreError("no video can be scored: " + "; ".join(unscorable[:3]))
+        said = f"note: {len(unscorable)} videos NOT SCORED: {'; '.join(unscorable)}"
+        console.print(said, style="yellow", highlight=False, soft_wrap=True)
     return scores
 
 
@@ -257,6 +266,8 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
         about["identity_switches"] = sum(_count_switches(video, out / "masks") for video in videos)
     summaries = _write_scores(out, scores, protocol, about)
     final = list(scores)[-1]
+    for line in notes(scores[final]):
+        console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
     _write_overlays(videos, scores[final], out, cfg.overlays, objects=cfg.instances.proposals != "none")
     _print_scores(scores[final], summaries, console)
     console.print(f"written to {out}")

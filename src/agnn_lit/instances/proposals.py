@@ -13,7 +13,7 @@ import numpy as np
 from agnn_lit.config import ConfigError, InstancesConfig, option, register
 from agnn_lit.data.video import DataError
 from agnn_lit.instances.candidates import Frame, Mask, Proposal
-from agnn_lit.metrics.mask_files import read_ids
+from agnn_lit.metrics.mask_image import read_ids
 from agnn_lit.metrics.protocols import ScoreError
 from agnn_lit.shared.packages import need_package
 

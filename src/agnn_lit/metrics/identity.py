@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from agnn_lit.metrics.objects import VOID
+from agnn_lit.metrics.mask_image import VOID
 from agnn_lit.metrics.region import Mask
 
 _MATCH = 0.5  # least IoU with which a predicted object stands for an annotated one

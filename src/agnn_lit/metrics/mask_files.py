@@ -1,69 +1,18 @@
-"""Masks on disk: folders of sequences, files of frames, and the meaning of their pixels."""
+"""Masks on disk: folders of sequences, and files of frames."""
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
+from agnn_lit.metrics.mask_image import Annotations, read_foreground, read_ids
 from agnn_lit.metrics.protocols import Protocol, ScoreError, counted
 from agnn_lit.metrics.region import Mask
 
 _SUFFIX = ".png"
-
-
-def _read(path: Path) -> tuple[Mask, str, int]:
-    """Return the pixels of a PNG, its mode, and its number of bits a pixel."""
-    try:
-        data = path.read_bytes()
-        with Image.open(io.BytesIO(data)) as image:
-            image.verify()
-        with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image), image.mode, data[24]
-    except FileNotFoundError:
-        raise ScoreError(f"{path}: no such file") from None
-    except (OSError, SyntaxError, ValueError) as error:  # PIL raises all three for broken files
-        raise ScoreError(f"{path}: cannot be read as a PNG image ({error})") from error
-
-
-def read_foreground(path: Path) -> Mask:
-    """Read a mask file as foreground and background.
-
-    1-bit, 8-bit, 16-bit and palette files are taken as they are, any value or palette index > 0 being foreground; of
-    colour files any channel but transparency.
-
-    Returns:
-        mask (H, W), bool or an integer type.
-
-    Raises:
-        ScoreError: the file is missing or not a readable PNG.
-    """
-    pixels, mode, _ = _read(path)
-    if pixels.ndim == 3:
-        pixels = pixels[..., : -1 if mode in ("RGBA", "LA") else None].max(axis=2)
-    return pixels
-
-
-def read_ids(path: Path) -> Mask:
-    """Read a mask file as object ids: palette indices, or grey values.
-
-    Returns:
-        ids (H, W), uint8.
-
-    Raises:
-        ScoreError: the file is missing, not a readable PNG, or in colour without a palette.
-    """
-    pixels, mode, bits = _read(path)
-    if pixels.ndim == 3 or pixels.dtype not in (np.uint8, np.bool_):
-        raise ScoreError(f"{path}: image mode {mode}: object ids need a palette or 8-bit grey PNG")
-    if mode == "L" and bits < 8:  # grey values were stretched to 0..255
-        pixels = pixels // (255 // (2**bits - 1))
-    return pixels.astype(np.uint8, copy=False)
 
 
 def listed_names(file: Path) -> list[str]:
@@ -233,12 +182,24 @@ def collect(
     return chosen, [*said, *([f"{extra} mask files without annotation ignored"] if extra else [])]
 
 
-def read_masks(files: SequenceFiles, protocol: Protocol) -> tuple[Iterator[Mask | None], Iterator[Mask]]:
-    """Read predictions and annotations one by one, predictions only where their frame counts."""
-    read: Callable[[Path], Mask] = read_foreground if protocol.objects == "foreground" else read_ids
+def read_masks(
+    files: SequenceFiles, protocol: Protocol, threshold: float | None = None
+) -> tuple[Iterator[Mask | None], Iterator[Mask]]:
+    """Read predictions and annotations one by one, predictions only where their frame counts.
+
+    Args:
+        files: of the sequence.
+        protocol: whether objects are told apart, and which frames count.
+        threshold: of predictions that are soft maps, see :func:`~agnn_lit.metrics.mask_image.read_foreground`.
+    """
+    read, annotation = (
+        (partial(read_foreground, threshold=threshold), Annotations(files.annotations).foreground)
+        if protocol.objects == "foreground"
+        else (read_ids, read_ids)
+    )
     total = len(files.frames)
     predictions = (
         read(path) if path is not None and counted(i, total, protocol) else None
         for i, path in enumerate(files.predictions)
     )
-    return predictions, (read(path) for path in files.annotations)
+    return predictions, (annotation(path) for path in files.annotations)

@@ -133,3 +133,7 @@ def _size(mask: Mask) -> str:
 
 class ScoreError(ValueError):
     """Masks cannot be scored; the message names the file, sequence or frame."""
+
+
+class UnscorableError(ScoreError):
+    """One sequence is too short for the protocol, or has no objects; others can be scored."""

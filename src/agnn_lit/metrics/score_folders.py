@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import TimeRemainingColumn
 from rich.table import Table
 
-from agnn_lit.config import ScoreConfig, check_values
+from agnn_lit.config import ConfigError, ScoreConfig, check_values
 from agnn_lit.metrics.mask_files import collect, listed_names
 from agnn_lit.metrics.parallel import score_all
-from agnn_lit.metrics.protocols import get_protocol
+from agnn_lit.metrics.protocols import ScoreError, UnscorableError, get_protocol
 from agnn_lit.metrics.summary import COLUMNS, SequenceScore, notes, write_scores
 from agnn_lit.shared.processes import usable_processors
 from agnn_lit.shared.terminal import open_console, progress_bar
@@ -89,24 +89,36 @@ def score(cfg: ScoreConfig) -> tuple[list[SequenceScore], dict[str, Any]]:
         ConfigError: wrong settings. ScoreError: files that cannot be scored.
     """
     check_values(cfg)
+    if cfg.threshold is not None and get_protocol(cfg.protocol).objects != "foreground":
+        raise ConfigError(f"threshold={cfg.threshold:g}: protocol={cfg.protocol} compares object ids, not soft maps")
     protocol, console = get_protocol(cfg.protocol), open_console()
     files, aside = collect(Path(cfg.masks), Path(cfg.annotations), protocol, wanted_sequences(cfg.sequences))
     console.print(protocol.describe(), highlight=False, soft_wrap=True)
     for line in aside:
         console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
     done: dict[str, list[SequenceScore]] = {}
+    unscorable: list[UnscorableError] = []
+    workers = cfg.workers or usable_processors()
     with (
-        score_all(files, protocol, cfg.workers or usable_processors()) as results,  # before the bar starts its thread
+        score_all(files, protocol, workers, cfg.threshold) as results,  # before the bar starts its thread
         progress_bar(console, TimeRemainingColumn(), shown=cfg.progress) as bar,
     ):
         task = bar.add_task("sequences", total=len(files))
         for result in results:
-            done[result[0].name] = result
+            if isinstance(result, UnscorableError):
+                unscorable.append(result)
+            else:
+                done[result[0].name] = result
             bar.advance(task)
+    refused = sorted(map(str, unscorable))
+    if not done:
+        raise ScoreError("no sequence can be scored: " + "; ".join(refused[:3]) + ("; …" if len(refused) > 3 else ""))
     scores = [s for name in sorted(done) for s in done[name]]
     paths = {"masks": str(Path(cfg.masks).resolve()), "annotations": str(Path(cfg.annotations).resolve())}
-    summary = write_scores(Path(cfg.out), scores, protocol, **paths)
-    for line in notes(scores):
+    given = {} if cfg.threshold is None else {"mask_threshold": cfg.threshold}
+    summary = write_scores(Path(cfg.out), scores, protocol, **paths, **given)
+    left = [f"{len(refused)} sequences NOT SCORED: {'; '.join(refused)}"] if refused else []
+    for line in [*notes(scores), *left]:
         console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
     print_scores(scores, summary, console)
     if cfg.wandb != "disabled":

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from agnn_lit.metrics.boundary import region_and_boundary
+from agnn_lit.metrics.mask_image import without_void
 from agnn_lit.metrics.objects import Frames, score_objects
-from agnn_lit.metrics.protocols import T_SEQUENCES, Protocol, ScoreError, counted, fit
+from agnn_lit.metrics.protocols import T_SEQUENCES, Protocol, ScoreError, UnscorableError, counted, fit
 from agnn_lit.metrics.region import Mask
 from agnn_lit.metrics.stability.temporal import Stability, contour_stability, overlap_stability
 from agnn_lit.metrics.summary import SequenceScore
@@ -31,17 +32,18 @@ def score_sequence(
         name: of the sequence.
         frames: names of its N frames, in order.
         predictions: N masks (H, W), foreground = any value > 0, or object ids; None where a frame does not count.
-        annotations: N masks likewise; None where a frame has none. Of objects, 255 is void, and the first annotation
-            decides which there are.
+        annotations: N masks likewise; None where a frame has none. Void is removed from both masks: values below 0 of
+            a foreground, 255 of objects.
         protocol: which frames count and how, and whether objects are told apart.
 
     Raises:
-        ScoreError: a counted frame lacks a mask, sizes differ, no frame counts, or there are no objects or too many.
+        UnscorableError: no frame counts, or there are no objects in the first annotation.
+        ScoreError: a counted frame lacks a mask, sizes differ, or there are unknown objects or too many proposals.
         ValueError: not N predictions and N annotations.
     """
     total, needed = len(frames), 3 if protocol.drops_ends else 1
     if total < needed:
-        raise ScoreError(f"sequence {name} has {total} frames: protocol {protocol.name} needs at least {needed}")
+        raise UnscorableError(f"sequence {name} has {total} frames: protocol {protocol.name} needs at least {needed}")
     masks = zip(frames, predictions, annotations, strict=True)
     if protocol.objects == "foreground":
         return [_score_foreground(name, total, masks, protocol)]
@@ -63,14 +65,15 @@ def _score_foreground(name: str, total: int, frames: Frames, protocol: Protocol)
     for index, (frame, prediction, annotation) in enumerate(frames):
         if not counted(index, total, protocol):
             if index == 0 and stability is not None and annotation is not None:
-                stability.push(annotation)
+                stability.push(annotation > 0)
             continue
-        if annotation is None or (protocol.annotated_only and not np.any(annotation)):
+        if annotation is None or (protocol.annotated_only and not (annotation > 0).any()):
             if not protocol.annotated_only:
                 raise ScoreError(f"{name}/{frame}: no annotation, and protocol {protocol.name} counts this frame")
             left_out += annotation is not None
             continue
         mask, changed = fit(prediction, annotation, f"{name}/{frame}", protocol)
+        mask, annotation = without_void(mask, annotation)
         region, boundary = region_and_boundary(mask, annotation, protocol.radius_at(*annotation.shape))
         J.append(region)
         F.append(boundary)

@@ -34,6 +34,7 @@ class SequenceScore:
         resized: predictions that were resized to their annotation.
         left_out: annotated frames left out because their annotation is empty.
         object_id: of the object in the annotation; None for a foreground.
+        later_objects: objects of the sequence that are not scored, as words; in the score of its first object.
     """
 
     name: str
@@ -44,6 +45,7 @@ class SequenceScore:
     resized: int = 0
     left_out: int = 0
     object_id: int | None = None
+    later_objects: tuple[str, ...] = ()
 
     @property
     def J_mean(self) -> float:  # noqa: N802
@@ -115,7 +117,7 @@ def summarise(scores: Sequence[SequenceScore], protocol: Protocol) -> dict[str, 
 
 def notes(scores: Sequence[SequenceScore]) -> list[str]:
     """Return notes for a reader of the scores: sequences with another decay than officially, renumbered objects,
-    resized predictions and frames left out."""
+    objects that are not scored, resized predictions and frames left out."""
     said = []
     long = [s.name for s in scores if len(s.frames) > statistics.OFFICIAL_DECAY_LIMIT]
     if long:
@@ -129,6 +131,9 @@ def notes(scores: Sequence[SequenceScore]) -> list[str]:
             "numbered in the order of the proposals, as in the official evaluation: "
             + ", ".join(f"{s.name} is object {s.object_id}" for s in moved)
         )
+    later = [words for s in scores for words in s.later_objects]
+    if later:
+        said.append(f"objects that the first annotation does not have NOT SCORED: {', '.join(later)}")
     for count, what in (
         (sum(s.resized for s in scores), "predictions resized to the size of their annotation (nearest)"),
         (sum(s.left_out for s in scores), "annotated frames left out because their annotation is empty"),

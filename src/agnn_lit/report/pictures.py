@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from agnn_lit.metrics.mask_files import read_foreground, read_ids
+from agnn_lit.metrics.mask_files import frame_files
+from agnn_lit.metrics.mask_image import Annotations, read_foreground, read_ids
 from agnn_lit.metrics.protocols import ScoreError
 from agnn_lit.report.collect import FrameScore, Overlay, ReportError, Scores
 from agnn_lit.report.figures import lowest_frame
@@ -81,11 +82,14 @@ def draw_frame(scores: Scores, sequence: str, score: FrameScore, frames: Path | 
     name, object_id = _split_object(scores.protocol, sequence)
     file = Path(name) / f"{score.frame}.png"
     try:
-        prediction = np.asarray(read_foreground(masks / file) > 0, dtype=np.uint8)
-        annotation = np.asarray(read_foreground(annotations / file) > 0, dtype=np.uint8)
+        threshold = scores.summary.get("mask_threshold")
+        prediction = np.asarray(read_foreground(masks / file, threshold) > 0, dtype=np.uint8)
         if object_id is not None:
             annotation = np.asarray(read_ids(annotations / file) == object_id, dtype=np.uint8)
-    except ScoreError:
+        else:
+            sequence_files = Annotations(frame_files(annotations / name))
+            annotation = np.asarray(sequence_files.foreground(annotations / file) > 0, dtype=np.uint8)
+    except (ScoreError, OSError):
         return None
     if prediction.shape != annotation.shape:
         size = annotation.shape[::-1]

@@ -72,7 +72,7 @@ def build_datamodule(
     c, s, seed, frames = cfg.clips, cfg.static, run_seed(cfg), cfg.model.frames
     look = Appearance(c.jitter, c.blur, c.jpeg, per_frame=c.vary == "frame")
     transform = ClipTransform(c.size, c.flip, c.scale, cfg.backbone.preprocessing, c.crop, look)
-    motion = PhotoMotion(s.motion, s.deformation, s.passers_by, c.scale, c.flip)
+    motion = PhotoMotion(s.motion, s.deformation, s.passers_by, s.onlookers, c.scale, c.flip)
     finish = ClipTransform(c.size, 0.0, (1.0, 1.0), cfg.backbone.preprocessing, appearance=look)
     photo_clips = partial(PhotoClips, frames=frames, size=c.size, motion=motion, finish=finish, seed=seed)
     clips: Clips

@@ -16,14 +16,37 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 #: Added to both sides of the fraction of an overlap, in pixels: the overlap of two empty masks is 1.
 _EMPTY = 1.0
+#: Logit of void pixels: with a target of 0, they add nothing to any sum over pixels.
+_NEVER = -1e4
 
 
-def foreground_weight(target: Tensor, eta: str = "share") -> Tensor:
+def _leave_out_void(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return logits and target (..., H, W) whose void pixels (target < 0) add 0 to a loss, and which pixels are valid.
+
+    Raises:
+        ValueError: different shapes.
+    """
+    if logits.shape != target.shape:
+        raise ValueError(f"logits {tuple(logits.shape)} and target {tuple(target.shape)} differ in shape")
+    target = target.to(logits.dtype)
+    void = target < 0
+    if not bool(void.any()):
+        return logits, target, None
+    return logits.masked_fill(void, _NEVER), target.masked_fill(void, 0.0), ~void
+
+
+def _mean(values: Tensor, valid: Tensor | None) -> Tensor:
+    """Mean over the valid pixels; of void pixels the values are 0."""
+    return values.mean() if valid is None else values.sum() / valid.sum().clamp_min(1)
+
+
+def foreground_weight(target: Tensor, eta: str = "share", valid: Tensor | None = None) -> Tensor:
     """Class weight η of each frame.
 
     Args:
         target: masks (..., H, W), 0 or 1.
         eta: ``share`` is |fg| / (|fg| + |bg|); ``literal`` is |fg| / |bg| as printed in the paper.
+        valid: the pixels that count, of the same shape; None for all. The target of the others must be 0.
 
     Returns:
         η, (..., 1, 1).
@@ -31,7 +54,10 @@ def foreground_weight(target: Tensor, eta: str = "share") -> Tensor:
     Raises:
         ValueError: ``literal`` with an object that fills over half of a frame: 1 − η would be negative.
     """
-    share = target.mean(dim=(-2, -1), keepdim=True)
+    if valid is None:
+        share = target.mean(dim=(-2, -1), keepdim=True)
+    else:
+        share = target.sum(dim=(-2, -1), keepdim=True) / valid.sum(dim=(-2, -1), keepdim=True).clamp_min(1)
     if eta == "share":
         return share
     largest = float(share.max())
@@ -50,7 +76,7 @@ def weighted_bce(logits: Tensor, target: Tensor, eta: str = "share", reduction: 
 
     Args:
         logits: (..., H, W); Ŝ = σ(logits).
-        target: S, of the same shape, 0 or 1.
+        target: S, of the same shape, 0 or 1; below 0: void, left out.
         eta: see :func:`foreground_weight`.
         reduction: "mean" over all pixels of all frames, or "sum".
 
@@ -60,14 +86,12 @@ def weighted_bce(logits: Tensor, target: Tensor, eta: str = "share", reduction: 
     Raises:
         ValueError: different shapes, an unknown reduction, or see :func:`foreground_weight`.
     """
-    if logits.shape != target.shape:
-        raise ValueError(f"logits {tuple(logits.shape)} and target {tuple(target.shape)} differ in shape")
+    logits, target, valid = _leave_out_void(logits, target)
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction {reduction!r}: must be 'mean' or 'sum'")
-    target = target.to(logits.dtype)
-    weight = foreground_weight(target, eta)
+    weight = foreground_weight(target, eta, valid)
     loss = (1 - weight) * target * F.softplus(-logits) + weight * (1 - target) * F.softplus(logits)
-    return loss.mean() if reduction == "mean" else loss.sum()
+    return _mean(loss, valid) if reduction == "mean" else loss.sum()
 
 
 def official_loss(logits: Tensor, target: Tensor, l1: float = 0.8) -> Tensor:
@@ -78,7 +102,7 @@ def official_loss(logits: Tensor, target: Tensor, l1: float = 0.8) -> Tensor:
 
     Args:
         logits: (..., H, W); Ŝ = σ(logits).
-        target: S, of the same shape, 0 or 1.
+        target: S, of the same shape, 0 or 1; below 0: void, left out.
         l1: weight of the L1 term.
 
     Returns:
@@ -87,11 +111,10 @@ def official_loss(logits: Tensor, target: Tensor, l1: float = 0.8) -> Tensor:
     Raises:
         ValueError: different shapes.
     """
-    if logits.shape != target.shape:
-        raise ValueError(f"logits {tuple(logits.shape)} and target {tuple(target.shape)} differ in shape")
-    target = target.to(logits.dtype)
-    share = target.mean().clamp_min(1 / target.numel())
-    return F.binary_cross_entropy_with_logits(logits, target) / share + l1 * F.l1_loss(logits.sigmoid(), target)
+    logits, target, valid = _leave_out_void(logits, target)
+    share = _mean(target, valid).clamp_min(1 / target.numel())
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return _mean(entropy, valid) / share + l1 * _mean((logits.sigmoid() - target).abs(), valid)
 
 
 def soft_iou(probability: Tensor, target: Tensor) -> Tensor:
@@ -123,7 +146,7 @@ def overlap_loss(logits: Tensor, target: Tensor, weight: float = 0.5, overlap: s
 
     Args:
         logits: (..., H, W); p = σ(logits).
-        target: s, of the same shape, 0 or 1.
+        target: s, of the same shape, 0 or 1; below 0: void, left out.
         weight: weight of the second term.
         overlap: "iou", see :func:`soft_iou`, or "dice", see :func:`soft_dice`.
 
@@ -134,13 +157,12 @@ def overlap_loss(logits: Tensor, target: Tensor, weight: float = 0.5, overlap: s
         ValueError: different shapes, or an unknown overlap.
     """
     measures = {"iou": soft_iou, "dice": soft_dice}
-    if logits.shape != target.shape:
-        raise ValueError(f"logits {tuple(logits.shape)} and target {tuple(target.shape)} differ in shape")
+    logits, target, valid = _leave_out_void(logits, target)
     if overlap not in measures:
         raise ValueError(f"overlap {overlap!r}: must be one of {', '.join(measures)}")
-    target = target.to(logits.dtype)
     found: Tensor = measures[overlap](logits.sigmoid(), target)
-    return F.binary_cross_entropy_with_logits(logits, target) + weight * torch.mean(1 - found)
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return _mean(entropy, valid) + weight * torch.mean(1 - found)
 
 
 @register("loss.name", "paper")
