@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 
 from agnn_lit import config
-from agnn_lit.commands.command_line import quote_paths
+from agnn_lit.commands.command_line import quote_text
 from agnn_lit.shared import runs
 
 config.register_schemas()
@@ -65,4 +65,4 @@ def experiments() -> list[str]:
 
 def quoted(path: Path) -> str:
     """A path for Hydra's grammar."""
-    return quote_paths([f"out={path}"], config.SCHEMAS["convert"])[0].removeprefix("out=")
+    return quote_text([f"out={path}"], config.SCHEMAS["convert"])[0].removeprefix("out=")

@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 
 from agnn_lit import config
-from agnn_lit.commands.command_line import quote_paths
+from agnn_lit.commands.command_line import quote_text
 from agnn_lit.shared import runs
 
 config.register_schemas()
@@ -59,7 +59,9 @@ def first_value(override: Override) -> str:
 
 def check_settings(command: str, settings: list[str]) -> None:
     """Compose settings as the command would, with the first value of what is swept or searched."""
-    settings = quote_paths([s for s in settings if s not in ("-m", "--multirun")], config.SCHEMAS[command])
+    swept = bool({"-m", "--multirun"} & set(settings))
+    settings = [s for s in settings if s not in ("-m", "--multirun")]
+    settings = quote_text(settings, config.SCHEMAS[command], swept=swept)
     swept = [first_value(override) for override in OverridesParser.create().parse_overrides(settings)]
     with initialize_config_dir(config.CONF_DIR, version_base="1.3"):
         cfg = config.typed(compose(command, overrides=swept), config.SCHEMAS[command])

@@ -7,10 +7,15 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from agnn_lit.config import TrainConfig, keys_of
+from agnn_lit.commands.command_line import quote_text
+from agnn_lit.config import ConvertConfig, ScoreConfig, TrainConfig, keys_of
+from agnn_lit.metrics.score_folders import score
 from tests.command import call_command, run_command
 from tests.configs import SMALL
+from tests.metrics.masks import save_sequence, star
 
 
 @pytest.mark.parametrize("run", [call_command, run_command], ids=["called", "process"])
@@ -93,3 +98,111 @@ def test_help_may_go_to_a_pipe_that_closes_early():
         done.stdout.close()
         _, said = done.communicate(timeout=60)
     assert (done.returncode, said) == (0, "")
+
+
+#: Names that people give, and that Hydra's grammar refuses or reads as something else.
+NAMES = (
+    "Büro",
+    "猫",
+    "a=b",
+    "copy (1)",
+    "a,b",
+    "#1",
+    "it's",
+    'a "b"',
+    "'q",
+    "[x]",
+    "{x}",
+    "a:b",
+    "50%",
+    "back\\slash",
+    "ends\\",
+    "12e345",
+    "1_000",
+    "true",
+    "0x10",
+    "choice",
+    " spaces ",
+)
+
+
+def parsed(words: list[str], schema: type, *, swept: bool = False) -> list[object]:
+    found = OverridesParser.create().parse_overrides(quote_text(words, schema, swept=swept))
+    return [list(o.sweep_iterator()) if o.is_sweep_override() else o.value() for o in found]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_text_is_taken_as_typed(name):
+    """In every place where text may stand."""
+    values = parsed(
+        [
+            f"data.root={name}",
+            f"++data.root={name}",
+            f"name={name}",
+            f"logger.group={name}",
+            f"static.roots=[x,{name}]",
+        ],
+        TrainConfig,
+    )
+    entries = ["x", *name.split(",")]
+    assert [str(value) for value in values[:4]] == [name] * 4
+    assert [str(value) for value in values[4]] == [entry.strip() for entry in entries]
+    assert str(parsed([f"out={name}"], ConvertConfig)[0]) == name
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "," not in name and name.strip() == name])
+def test_text_is_taken_as_typed_in_a_sweep(name):
+    """A comma separates the values of a sweep."""
+    words = [f"data.root={name},/other", f"static.roots=[{name}],[x,y]", "seed=range(0,3)", "data.root=choice(a,b)"]
+    roots, lists, seeds, choices = parsed(words, TrainConfig, swept=True)
+    assert [root.text for root in roots] == [name, "/other"]
+    assert len(lists) == 2
+    assert len(seeds) == 3
+    assert [str(choice) for choice in choices] == ["a", "b"]
+
+
+def test_what_is_no_text_stays():
+    words = ["seed=1e1", "threshold=0.5", "run=null", "-m", "experiment", "hydra/launcher=parallel", "name=", "x.y=a b"]
+    assert quote_text(words, TrainConfig) == words
+
+
+def test_home_is_expanded_in_paths_alone(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    words = ["data.root=~/DAVIS", "static.roots=[~/a,'~/b']", "name=~x"]
+    assert quote_text(words, TrainConfig) == [
+        "data.root='/home/me/DAVIS'",
+        "static.roots=['/home/me/a','~/b']",
+        "name='~x'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("train precision=16", "precision/16"),
+        ("train model=3", "model/3"),
+        ("train logger=false", "logger/false"),
+        ("train data=null", "data/null"),
+        ("evaluate ckpt=x crf=true", "crf/true"),
+        ("evaluate ckpt=x instances=true", "instances/true"),
+        ("predict input=x out=y crf=1.5", "crf/1.5"),
+        ("train experiment=demo trainer.accelerator=gpu", "trainer.accelerator=gpu"),
+        ("score masks=a annotations=a protocol=simple out=file/x", "file"),
+        ("report scores=[scores] out=file/x", "file"),
+        ("train experiment=demo runs_dir=file", "file"),
+        ("predict input=a/bear out=file/x", "file"),
+    ],
+)
+def test_wrong_options_and_places_are_no_tracebacks(tmp_path, words, said):
+    if "gpu" in words and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    (tmp_path / "file").write_text("kept")
+    save_sequence(tmp_path / "a" / "bear", [star()] * 3)
+    score(ScoreConfig(str(tmp_path / "a"), str(tmp_path / "a"), "simple", str(tmp_path / "scores"), progress=False))
+    command, *rest = words.split()
+    done = call_command(command, *rest, cwd=tmp_path)
+    assert done.returncode in (1, 2), done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "file").read_text() == "kept"
+    assert not list(tmp_path.rglob("status.json"))

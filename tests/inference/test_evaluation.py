@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -252,3 +254,52 @@ def test_precision_and_random_references_name_the_folder(run):
     summary, out = evaluated(run, "dtype=bf16", "references=random", "seed=4", "threshold=0.4", "split=val")
     assert out.name == "synthetic-val-simple-threshold0.4-random4-bf16"
     assert summary["dtype"] == "bf16"
+
+
+def test_evaluations_of_other_data_keep_their_folders(run, tmp_path):
+    """Roots of one name, names that differ in characters that are no Latin letters, and other sequences."""
+    roots = [make_folder(tmp_path / name, length=3) for name in ("one/set", "two/set", "猫", "狗", "a-b", "a+b")]
+    found = [evaluated(run, "data=folder", f"data.root='{root}'", "overlays=0")[1] for root in roots]
+    renamed = make_folder(tmp_path / "names", videos=("猫", "狗", "a b", "a-b"), length=3)
+    for names in (["猫"], ["狗"], ["a b"], ["a-b"], ["a b", "a-b"]):
+        quoted = ",".join(f"'{name}'" for name in names)
+        words = ("data=folder", f"data.root={renamed}", f"data.sequences=[{quoted}]", "overlays=0")
+        found.append(evaluated(run, *words)[1])
+        assert sorted(p.name for p in (found[-1] / "masks").iterdir()) == names
+    assert len(set(found)) == len(found)
+    assert all(out.name.isascii() and (out / "summary.json").is_file() for out in found)
+    assert found[0].name.startswith("folder-test-simple-set")
+    assert evaluated(run, "data=folder", f"data.root={roots[0]}", "overlays=0")[1] == found[0]
+
+
+def test_a_sweep_is_evaluated_again_where_anything_has_changed(trained, tmp_path, capsys):
+    shutil.copytree(trained.folder, tmp_path / "seed-0")
+    one, two = (make_folder(tmp_path / "data" / name, length=3) for name in ("one", "two"))
+
+    def again(root: Path, *words: str) -> str:
+        cfg = evaluate_config(f"run={tmp_path}", "data=folder", f"data.root={root}", "overlays=0", *words)
+        evaluate_all(cfg, [tmp_path / "seed-0"])
+        return "already evaluated" if "already evaluated" in capsys.readouterr().out else "evaluated"
+
+    assert again(one) == "evaluated"
+    assert again(one) == "already evaluated"
+    assert again(two) == "evaluated"
+    assert again(one) == "already evaluated"
+    mask = one / "masks" / "one" / "00001.png"
+    pixels = np.asarray(Image.open(mask)).copy()
+    pixels[:5] = 1
+    Image.fromarray(pixels).save(mask)  # a corrected annotation
+    assert again(one) == "evaluated"
+    assert again(two) == "already evaluated"
+    frame = one / "images" / "two" / "00002.jpg"
+    os.utime(frame, ns=(1, 1))
+    assert again(one) == "evaluated"
+    assert again(one, "threshold=0.6") == "evaluated"
+    for kind in ("images", "masks"):
+        shutil.rmtree(one / kind / "two")
+    assert again(one) == "evaluated"
+    content = torch.load(tmp_path / "seed-0/checkpoints/best.ckpt", weights_only=True)
+    content["retrained"] = True
+    torch.save(content, tmp_path / "seed-0/checkpoints/best.ckpt")
+    assert again(one) == "evaluated"
+    assert again(one) == "already evaluated"

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from agnn_lit import pretrained
-from agnn_lit.commands.command_line import quote_paths
+from agnn_lit.commands.command_line import quote_text
 from agnn_lit.commands.predict import main
 from agnn_lit.config import ConfigError, ConvertConfig
 from agnn_lit.config.inference import PredictConfig
@@ -175,10 +175,10 @@ def test_any_file_name_will_do(run, video, tmp_path, name, monkeypatch):
 
 def test_a_home_folder_is_expanded(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    assert quote_paths(["out=~/x"], PredictConfig)[0] == "out='/home/me/x'"
-    assert quote_paths(["out='~/x'"], PredictConfig)[0] == "out='~/x'"
-    assert quote_paths(["run=null"], PredictConfig)[0] == "run=null"
-    assert quote_paths(["threshold=0.5"], PredictConfig)[0] == "threshold=0.5"
+    assert quote_text(["out=~/x"], PredictConfig)[0] == "out='/home/me/x'"
+    assert quote_text(["out='~/x'"], PredictConfig)[0] == "out='~/x'"
+    assert quote_text(["run=null"], PredictConfig)[0] == "run=null"
+    assert quote_text(["threshold=0.5"], PredictConfig)[0] == "threshold=0.5"
 
 
 @pytest.mark.parametrize("frames", [1, 2])

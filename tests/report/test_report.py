@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agnn_lit.commands.command_line import quote_paths
+from agnn_lit.commands.command_line import quote_text
 from agnn_lit.commands.report import main
 from agnn_lit.config import ConfigError, ReportConfig
 from agnn_lit.report.collect import ReportError
@@ -169,12 +169,18 @@ def test_refusals(tmp_path: Path) -> None:
 
 def test_quoting_of_entries() -> None:
     def quoted(word):
-        return quote_paths([word], ReportConfig)[0]
+        return quote_text([word], ReportConfig)[0]
 
     assert quoted("scores=[a=/x/y,b=z]") == "scores=['a=/x/y','b=z']"
     assert quoted("runs=runs/rounds=3,seed=1") == "runs=['runs/rounds=3,seed=1']"
     assert quoted("runs=[]") == "runs=[]"
     assert quoted("runs=['a,b']") == "runs=['a,b']"
+    assert quoted("runs=[it's,b]") == "runs=['it\\'s','b']"
+    assert quoted("runs=['a,b',c,\"d\"]") == "runs=['a,b','c',\"d\"]"
+    assert quoted("+runs=[/a(1)]") == "+runs=['/a(1)']"
+    assert quoted("out='q") == "out='\\'q'"
+    assert quoted("out=[x]") == "out='[x]'"
+    assert quoted("out='a' and 'b'") == "out='\\'a\\' and \\'b\\''"
     assert quoted("out=a=b") == "out='a=b'"
     assert quoted("--help") == "--help"
 

@@ -22,7 +22,11 @@ from agnn_lit.shared import runs
         ([], "default"),
         (["experiment=demo", "name=x", "overwrite=true"], "default"),
         (["seed=1", "model.rounds=3"], "model.rounds-3+seed-1"),
-        (["+data.sequences=[a,b]", "data.root=/data/DAVIS 2016"], "data.root-data-DAVIS-2016+data.sequences-a-b"),
+        (["optim.lr=1e-3", "precision='bf16-mixed'"], "optim.lr-1e-3+precision-bf16-mixed"),
+        (
+            ["+data.sequences=['a',b]", "data.root='/data/DAVIS 2016'"],
+            "data.root-data-DAVIS-2016-cf7cd9e2+data.sequences-a-b",
+        ),
     ],
 )
 def test_runs_are_named_by_their_overrides(overrides, name):
@@ -48,6 +52,27 @@ def test_names_need_no_quoting_and_fit_a_file_system(overrides):
     name = runs.run_name(overrides)
     assert 0 < len(name) < 255
     assert all(c.isascii() and (c.isalnum() or c in "_.-+") for c in name)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ("a-b", "a+b", "a b", "a/b", "/a/b", "[a+b]", "a--b", "'a''b'"),
+        ("1", "-1", "+1", "[1]x"),
+        ("1e-3", "1e+3"),
+        ("猫", "狗", "", "é", "e\u0301", "\udce9"),
+        ("[a-b]", "[a,b]", "[a+b]", "['a,b']"),
+    ],
+)
+def test_other_values_have_other_names(values):
+    names = [runs.run_name([f"data.root={value}"]) for value in values]
+    assert len(set(names)) == len(names)
+    assert all(name.isascii() for name in names)
+
+
+def test_quotes_do_not_change_a_name():
+    for plain, quoted in (("/a b", "'/a b'"), ("it's", "'it\\'s'"), ("[a,b]", "['a',\"b\"]"), ("猫", '"猫"')):
+        assert runs.run_name([f"x={plain}"]) == runs.run_name([f"x={quoted}"])
 
 
 def test_long_names_stay_apart():

@@ -1,4 +1,4 @@
-"""What all commands share: help, quoting of paths, and short error messages with exit code 2."""
+"""What all commands share: help, quoting of text, and short error messages with exit code 2."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from agnn_lit.config import CONF_DIR, SCHEMAS, ConfigError, entries, register_schemas, typed, unknown_key
+from agnn_lit.shared.overrides import is_list, is_quoted, listed, quoted
 from agnn_lit.shared.runs import register_resolvers
 
 
@@ -50,15 +51,15 @@ def run_command(command: str, work: Callable[[Any], Any], *errors: type[Exceptio
             remove_empty(Path(HydraConfig.get().runtime.output_dir))
             raise SystemExit(2) from error
 
+    helps = bool({"-h", "--help"} & set(sys.argv[1:]))
     full = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of print
     try:
-        if not {"-m", "--multirun"} & set(sys.argv[1:]):  # in a sweep a comma separates values
-            sys.argv[1:] = quote_paths(sys.argv[1:], schema)
-        if {"-h", "--help"} & set(sys.argv[1:]):
+        sys.argv[1:] = quote_text(sys.argv[1:], schema, swept=bool({"-m", "--multirun"} & set(sys.argv[1:])))
+        if helps:
             from agnn_lit.config.help import help_text
 
-            _print(help_text(command, [word for word in sys.argv[1:] if not word.startswith("-")]))
+            print(help_text(command, [word for word in sys.argv[1:] if not word.startswith("-")]), flush=True)
             return
         task()
     except (HydraException, OmegaConfBaseException) as error:
@@ -69,24 +70,24 @@ def run_command(command: str, work: Callable[[Any], Any], *errors: type[Exceptio
     except caught as error:
         print(f"{name}: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+    except BrokenPipeError:  # the reader of a pipe, such as ``| head``, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        raise SystemExit(0 if helps else 141) from None  # 128 + SIGPIPE
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:  # raised when Hydra creates the run folder
+        if full == "1":
             raise
-        print(f"{name}: {error.strerror}, give a shorter one: {error.filename}", file=sys.stderr)
+        shorter = ", give a shorter one" if error.errno == errno.ENAMETOOLONG else ""
+        where = f": {error.filename}" if error.filename else ""
+        print(f"{name}: {error.strerror or error}{shorter}{where}", file=sys.stderr)
         raise SystemExit(2) from error
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
     finally:
         if full is None:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = full
-
-
-def _print(text: str) -> None:
-    """Print a text that may go to a pipe, such as ``| head``, which closes early."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
 
 
 def remove_empty(folder: Path) -> None:
@@ -106,32 +107,51 @@ def _need_settings(command: str, cfg: DictConfig) -> None:
         raise ConfigError(f"{missing[0]}= is needed; {one_of}agnn-{command} --help shows how")
 
 
-def quote_paths(arguments: list[str], schema: type[Any]) -> list[str]:
-    """Quote settings that are paths, so that Hydra accepts any file name, and expand ``~``.
+def quote_text(arguments: list[str], schema: type[Any], *, swept: bool = False) -> list[str]:
+    """Quote settings that are text, and names of options, so that they are taken as typed.
 
-    A list ``key=[a,b]`` is quoted entry by entry; a single value of a list setting becomes a list. Quoted values are
-    left as they are.
+    Hydra would refuse many file names, and read ``12e345`` or ``true`` as a number or a truth value. ``~`` of paths is
+    expanded. Of a list ``key=[a,b]`` each entry is quoted; a single value of a list setting becomes a list. Quoted
+    values are left as they are, and so is ``null``.
+
+    Args:
+        arguments: words of the command line.
+        schema: settings of the command.
+        swept: in a sweep, a comma outside brackets separates values, and ``choice(…)`` stays.
     """
-    paths = {entry.key: entry.default for entry in entries(schema()) if entry.about.path}
-    quoted = []
+    texts = {entry.key: entry for entry in entries(schema()) if entry.is_text}
+    options = {folder.name for folder in Path(CONF_DIR).iterdir() if folder.is_dir()} - {"hydra"}
+    done = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        in_brackets = value[:1] == "[" and value[-1:] == "]"
-        is_quoted = value[:1] in ("'", '"') or (in_brackets and any(quote in value for quote in "'\""))
-        if key not in paths or not equals or value in ("", "null") or is_quoted:
-            quoted.append(argument)
-        elif isinstance(paths[key], list) or in_brackets:
-            listed = value[1:-1].split(",") if in_brackets else [value]
-            quoted.append(f"{key}=[{','.join(_quote(entry.strip()) for entry in listed if entry.strip())}]")
-        else:
-            quoted.append(f"{key}={_quote(value)}")
-    return quoted
+        name = key.lstrip("+")
+        entry = texts.get(name)
+        if not equals or not value or (entry is None and name not in options):
+            done.append(argument)
+            continue
+        several = entry is not None and entry.kind.startswith("list")
+        brackets = several or entry is None or entry.kind == "Any"
+        values = listed(value) if swept and not _FUNCTION.fullmatch(value) else [value]
+        if entry is None and value == "null":  # no option has this name; Hydra would fail with a traceback
+            values = [quoted(value)]
+        path = entry is not None and entry.about.path
+        done.append(f"{key}={','.join(_quote(v, path, brackets, several and not swept) for v in values)}")
+    return done
 
 
-def _quote(path: str) -> str:
-    expanded = str(Path(path).expanduser()) if path.startswith("~") else path
-    # Hydra unescapes backslashes only before a quote.
-    return "'" + re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), expanded) + "'"
+#: Hydra's functions on the values of a sweep, and those that convert.
+_FUNCTION = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag|extend_list|int|float|str|bool|json_str)\(.*\)")
+
+
+def _quote(value: str, path: bool, brackets: bool, becomes_list: bool) -> str:
+    """Quote one value; with ``brackets``, what is in brackets is a list."""
+    if value == "null" or _FUNCTION.fullmatch(value):
+        return value
+    if brackets and is_list(value):
+        return f"[{','.join(_quote(entry, path, False, False) for entry in listed(value[1:-1]))}]"
+    if not is_quoted(value):
+        value = quoted(str(Path(value).expanduser()) if path and value.startswith("~") else value)
+    return f"[{value}]" if becomes_list else value
 
 
 def explain(error: BaseException, schema: type[Any]) -> str:

@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from agnn_lit.commands.command_line import remove_empty, run_command
 from agnn_lit.config import ConfigError, TrainConfig, check_train
 from agnn_lit.data.video import DataError
+from agnn_lit.shared.overrides import unquoted
 from agnn_lit.shared.processes import is_first_process
 from agnn_lit.shared.runs import BUSY, BusyError, Run, RunError
 from agnn_lit.sweeps.local import LAUNCHERS
@@ -108,7 +109,7 @@ def main() -> None:
     key, _, value = words[0].partition("=") if len(words) == 1 else ("", "", "")
     if key == "run" and value not in ("", "null"):
         try:
-            _continue(Path(value.strip("'\"")).expanduser())
+            _continue(Path(unquoted(value)).expanduser())
         except (ConfigError, DataError) as error:
             print(f"agnn-train: {error}", file=sys.stderr)
             raise SystemExit(2) from error

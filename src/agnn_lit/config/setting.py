@@ -132,12 +132,18 @@ def group(schema: type[Any], meaning: str, **about: Any) -> Any:
 
 @dataclass(frozen=True)
 class Entry:
-    """A setting in a configuration: its dotted key, its description, its value, and its default."""
+    """A setting in a configuration: its dotted key, its description, its value, its default, and its declared type."""
 
     key: str
     about: Setting
     value: Any
     default: Any
+    kind: str
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the values are text, or lists of text."""
+        return self.about.path or self.kind.removesuffix(" | None") in ("str", "list[str]")
 
 
 def entries(cfg: Any, prefix: str = "") -> Iterator[Entry]:
@@ -148,7 +154,7 @@ def entries(cfg: Any, prefix: str = "") -> Iterator[Entry]:
             yield from entries(value, f"{prefix}{f.name}.")
         else:
             default = f.default_factory() if f.default_factory is not MISSING else f.default
-            yield Entry(f"{prefix}{f.name}", f.metadata["setting"], value, default)
+            yield Entry(f"{prefix}{f.name}", f.metadata["setting"], value, default, str(f.type))
 
 
 def groups(cfg: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -19,7 +19,7 @@ from agnn_lit.config import ConfigError, DataConfig, EvaluateConfig, TrainConfig
 from agnn_lit.data.open import open_training_videos, open_videos
 from agnn_lit.data.video import DiskVideo, Video
 from agnn_lit.inference.crf import check_backend
-from agnn_lit.inference.evaluation_name import resolve_evaluation
+from agnn_lit.inference.evaluation_name import evaluation_digest, resolve_evaluation
 from agnn_lit.inference.load import Trained, count_workers, find_checkpoint, import_plugins_of_run, open_trained
 from agnn_lit.inference.postprocess import CandidateTask, MaskTask, MaskWriter, open_mask_writer
 from agnn_lit.instances.candidates import candidates_file
@@ -34,8 +34,16 @@ from agnn_lit.shared.files import write_bytes, write_text
 from agnn_lit.shared.pictures import draw_overlay, jpeg
 from agnn_lit.shared.terminal import open_console, progress_bar
 
+#: File with the digest of a finished evaluation; see :func:`~agnn_lit.inference.evaluation_name.evaluation_digest`.
+DIGEST = "evaluation.sha256"
 
-def _videos(cfg: EvaluateConfig, trained: TrainConfig, data: DataConfig) -> Sequence[Video]:
+
+def open_evaluated(cfg: EvaluateConfig, trained: TrainConfig, data: DataConfig) -> Sequence[Video]:
+    """Open the videos of an evaluation.
+
+    Raises:
+        ConfigError: they have no annotations, or there are none. DataError: files are missing or broken.
+    """
     if cfg.split != "val":
         videos = open_videos(data, cfg.split, 1)
         bare = [v.name for v in videos if isinstance(v, DiskVideo) and not any(v.masks)]
@@ -192,6 +200,7 @@ def _clear(out: Path) -> None:
     summary = out / "summary.json"
     if summary.is_file() and "checkpoint" in json.loads(summary.read_text()):  # not written by agnn-score
         summary.unlink()
+        (out / DIGEST).unlink(missing_ok=True)
         for part in ("masks", "stages", "overlays"):
             shutil.rmtree(out / part, ignore_errors=True)
 
@@ -242,7 +251,8 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     check_backend(cfg.crf)
     trained = open_trained(find_checkpoint(cfg), cfg)
     data, protocol, label = resolve_evaluation(cfg, trained.cfg)
-    videos = _videos(cfg, trained.cfg, data)
+    videos = open_evaluated(cfg, trained.cfg, data)
+    digest = evaluation_digest(cfg, trained.cfg, videos, trained.checkpoint)
     out = Path(cfg.out) if cfg.out else _home(trained.checkpoint) / "evaluations" / label
     _clear(out)
     console = open_console()
@@ -269,6 +279,7 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
     for line in notes(scores[final]):
         console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
     _write_overlays(videos, scores[final], out, cfg.overlays, objects=cfg.instances.proposals != "none")
+    write_text(out / DIGEST, digest + "\n")  # last: an interrupted evaluation has none
     _print_scores(scores[final], summaries, console)
     console.print(f"written to {out}")
     return summaries[final], out

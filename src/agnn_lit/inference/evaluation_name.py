@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,9 @@ from agnn_lit.config import (
     plain,
     typed,
 )
+from agnn_lit.data.video import DiskVideo, Video
 from agnn_lit.metrics.protocols import Protocol, get_protocol
+from agnn_lit.shared.files import sha256
 
 _LONGEST = 60  # characters for the settings of a changed data set; longer ones are hashed
 
@@ -41,8 +44,36 @@ def resolve_evaluation(cfg: EvaluateConfig, trained: TrainConfig) -> tuple[DataC
     assert data.name is not None
     protocol = _protocol(cfg.protocol or default_protocol(data), several=cfg.instances.proposals != "none")
     changed = _unusual_data(data, trained.data, cfg.split)
-    name = f"{data.name}-{cfg.split}-{protocol.name}" + (f"-{changed}" if changed else "")
-    return data, protocol, name + _unusual(cfg)
+    words = [data.name, cfg.split, protocol.name, _other_root(data, trained.data), changed]
+    return data, protocol, "-".join(word for word in words if word) + _unusual(cfg)
+
+
+def evaluation_digest(cfg: EvaluateConfig, trained: TrainConfig, videos: Sequence[Video], checkpoint: Path) -> str:
+    """Return a digest of all that decides the numbers of an evaluation.
+
+    It covers the content of the checkpoint, the settings, and the videos: their names, their frames by size and time
+    of change, and the content of their annotations, which people correct.
+    """
+    data, protocol, name = resolve_evaluation(cfg, trained)
+    digest = hashlib.sha256(f"{name}\n{protocol}\n{plain(data)}\n{sha256(checkpoint)}\n".encode())
+    for video in videos:
+        digest.update(f"{video.name} {len(video)}\n".encode("utf-8", "surrogateescape"))
+        if not isinstance(video, DiskVideo):
+            continue  # generated from the settings, or a plugin's
+        for frame, mask in zip(video.frames, video.masks, strict=True):
+            about = frame.stat()
+            digest.update(f"{frame} {about.st_size} {about.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+            digest.update(b"-" if mask is None else mask.read_bytes())
+    return digest.hexdigest()
+
+
+def _other_root(data: DataConfig, trained: DataConfig) -> str:
+    """Name and digest of a data root that is not the training's; empty if it is."""
+    if data.root is None:
+        return ""
+    root = Path(data.root).expanduser().resolve()
+    same = trained.root is not None and data.name == trained.name and root == Path(trained.root).expanduser().resolve()
+    return "" if same else _named(root.name, str(root))
 
 
 def resolve_data(asked: EvaluatedData, trained: DataConfig, split: str) -> DataConfig:
@@ -67,7 +98,7 @@ def _given(changes: Any) -> dict[str, Any]:
 
 
 def _unusual_data(data: DataConfig, trained: DataConfig, split: str) -> str:
-    """Settings of a data set that differ from the training's or its defaults; data.root is ignored."""
+    """Settings of a data set that differ from the training's or its defaults, but for data.root."""
     usual = resolve_data(EvaluatedData(), trained, split)
     if data.name is not None and data.name != trained.name:
         file = Path(CONF_DIR) / "data" / f"{data.name}.yaml"
@@ -77,11 +108,25 @@ def _unusual_data(data: DataConfig, trained: DataConfig, split: str) -> str:
     changed = {k.removeprefix("synthetic."): v for k, v in now.items() if k not in ("name", "root") and v != before[k]}
     words = [f"{k}{v}" for k, v in changed.items() if not k.startswith(f"{other}_")]
     text = re.sub(r"[^A-Za-z0-9_.]+", "_", "_".join(words)).strip("_")
-    return text if len(text) <= _LONGEST else f"data{_short(text)}"
+    if len(text) > _LONGEST:
+        return f"data{_short(text)}"
+    return text if all(map(_is_plain, changed.values())) else _named(text, "_".join(words))
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether no other value has the same word in a name: a number, a word, or a list of them."""
+    if isinstance(value, list | tuple):
+        return all(re.fullmatch(r"[A-Za-z0-9.]+", str(entry)) for entry in value)
+    return re.fullmatch(r"[A-Za-z0-9_.]+", str(value)) is not None
+
+
+def _named(text: str, exact: str) -> str:
+    """Return a readable name with a digest of what it stands for."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", text).strip("_") + _short(exact)
 
 
 def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def _protocol(name: str, *, several: bool) -> Protocol:
@@ -126,7 +171,7 @@ def _changed(cfg: Any, usual: Any) -> list[str]:
 def _in_a_name(value: Any, *, path: bool) -> str:
     if path and value is not None:
         whole = Path(value).resolve()
-        return f"{whole.name}{_short(str(whole))}"
+        return _named(whole.name, str(whole))
     if isinstance(value, list | tuple):
         return "_".join(_in_a_name(v, path=path) for v in value)
     return f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -22,6 +22,7 @@ from omegaconf import OmegaConf
 
 from agnn_lit.config import Changes, ConfigError, TrainConfig, keys, plain, stored
 from agnn_lit.shared.files import write_text
+from agnn_lit.shared.overrides import is_list, listed, unquoted
 from agnn_lit.shared.processes import is_first_process
 from agnn_lit.shared.provenance import git_revision, versions
 
@@ -39,13 +40,37 @@ def run_name(overrides: Iterable[str]) -> str:
     """Name a run by its sorted overrides, such as ``model.rounds-3+seed-1``; ``default`` without any.
 
     Overrides that do not change the result are left out, and so are characters that a shell or Hydra would need quoted.
+    An override that has such characters ends in a digest, so that ``a-b`` and ``a+b``, or two names in Chinese, are two
+    names.
     """
     kept = sorted(o.lstrip("+~") for o in overrides if o.lstrip("+~").split("=")[0] not in {"experiment", *_FREE})
-    words = (re.sub(r"[^A-Za-z0-9_.]+", "-", o).strip("-") for o in kept)
-    name = "+".join(words) or "default"
+    name = "+".join(map(_word, kept)) or "default"
     if len(name) > _LONGEST:
-        name = f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        name = f"{name[:_LONGEST]}-{_short(name)}"
     return name
+
+
+#: Values that another value cannot have the same word as.
+_PLAIN = re.compile(r"[A-Za-z0-9_.]+(-[A-Za-z0-9_.]+)*")
+_PLAIN_ENTRY = re.compile(r"[A-Za-z0-9_.]+")
+
+
+def _word(override: str) -> str:
+    """Return a name for an override."""
+    key, equals, value = override.partition("=")
+    if is_list(value):
+        entries = [unquoted(entry) for entry in listed(value[1:-1])]
+        plain, value = all(map(_PLAIN_ENTRY.fullmatch, entries)), f"[{','.join(entries)}]"
+    else:
+        value = unquoted(value)
+        plain = _PLAIN.fullmatch(value if equals else key) is not None
+    text = key + equals + value
+    word = re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-")
+    return word if plain else f"{word}-{_short(text)}".lstrip("-")
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def run_dir(root: str, name: str, overrides: Iterable[str]) -> str:
@@ -53,7 +78,7 @@ def run_dir(root: str, name: str, overrides: Iterable[str]) -> str:
     for override in overrides:
         key, _, value = override.partition("=")
         if key == "run" and value not in ("", "null"):
-            return value.strip("'\"")
+            return unquoted(value)
     return str(Path(root) / name / run_name(overrides))
 
 

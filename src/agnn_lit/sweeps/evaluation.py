@@ -8,8 +8,9 @@ from pathlib import Path
 
 from agnn_lit.config import ConfigError, EvaluateConfig, check_evaluate
 from agnn_lit.data.video import DataError
-from agnn_lit.inference.evaluation import evaluate
-from agnn_lit.inference.evaluation_name import resolve_evaluation
+from agnn_lit.inference.evaluation import DIGEST, evaluate, open_evaluated
+from agnn_lit.inference.evaluation_name import evaluation_digest, resolve_evaluation
+from agnn_lit.inference.load import find_checkpoint
 from agnn_lit.metrics.protocols import ScoreError
 from agnn_lit.report.collect import find_folders
 from agnn_lit.shared.runs import Run
@@ -58,14 +59,27 @@ def evaluate_all(cfg: EvaluateConfig, folders: Sequence[Path]) -> None:
         if state != "done":
             problems.append(f"{folder}: {state}, training is not done")
             continue
-        written = folder / "evaluations" / resolve_evaluation(cfg, run.load_config())[2] / "summary.json"
-        if written.is_file() and written.stat().st_mtime > run.best.stat().st_mtime:
-            print(f"{number}/{len(folders)} {folder.name}: already evaluated, {written.parent.name}", flush=True)
-            continue
-        print(f"{number}/{len(folders)} {folder.name}", flush=True)
         try:
-            evaluate_run(replace(cfg, run=str(folder)))
+            one = replace(cfg, run=str(folder))
+            label = _already_evaluated(one, run)
+            print(
+                f"{number}/{len(folders)} {folder.name}" + (f": already evaluated, {label}" if label else ""),
+                flush=True,
+            )
+            if not label:
+                evaluate_run(one)
         except (ConfigError, DataError, ScoreError, OSError) as error:
             problems.append(f"{folder}: {error}")
     if problems:
         raise ConfigError("not evaluated:\n  " + "\n  ".join(problems))
+
+
+def _already_evaluated(cfg: EvaluateConfig, run: Run) -> str:
+    """Return the name of an evaluation of the same checkpoint, data and settings; empty if there is none."""
+    trained = run.load_config()
+    data, _, label = resolve_evaluation(cfg, trained)
+    written = run.folder / "evaluations" / label / DIGEST
+    if not written.is_file():
+        return ""
+    digest = evaluation_digest(cfg, trained, open_evaluated(cfg, trained, data), find_checkpoint(cfg))
+    return label if written.read_text().strip() == digest else ""

@@ -40,6 +40,7 @@ def train(cfg: TrainConfig, run: Run) -> dict[str, float]:
     """
     check_train(cfg)
     from agnn_lit.training.build import plan_epochs  # imports torch, which takes seconds
+    from agnn_lit.training.trainer import check_accelerator
 
     videos, held_out = open_training_videos(cfg)
     static = [] if uses_photographs(cfg.data) else open_static_images(cfg.static)
@@ -49,6 +50,7 @@ def train(cfg: TrainConfig, run: Run) -> dict[str, float]:
     resumed = run.last.is_file() and (is_first_process() or not cfg.overwrite)  # the first process clears the folder
     if resumed:
         check_last_checkpoint(run)
+    check_accelerator(cfg.trainer.accelerator)
     run.begin(cfg)
     try:
         metrics = _fit(cfg, run, (videos, held_out, static), resumed)

@@ -11,13 +11,23 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
-from agnn_lit.config import TrainConfig, TrainerConfig
+from agnn_lit.config import ConfigError, TrainConfig, TrainerConfig
 from agnn_lit.inference.prepare import has_bf16
 from agnn_lit.shared.processes import keep_freed_memory
 from agnn_lit.shared.runs import Run
 from agnn_lit.training.callbacks import AveragedWeights, Overlays, ValidatedEnd, progress
 from agnn_lit.training.checkpoints import AtomicCheckpointIO, Interruption, checkpoints
 from agnn_lit.training.distributed import trainer_options
+
+
+def check_accelerator(accelerator: str) -> None:
+    """Raise ConfigError if this machine has no such device."""
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if (accelerator == "gpu" and not (cuda or mps)) or (accelerator == "mps" and not mps):
+        what = "Apple GPU" if accelerator == "mps" else "GPU"
+        raise ConfigError(
+            f"trainer.accelerator={accelerator}: no {what} is available; use trainer.accelerator=cpu or auto"
+        )
 
 
 def choose_precision(asked: str, accelerator: str) -> str:
