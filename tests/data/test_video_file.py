@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from agnn_lit.data.video import DataError
 from agnn_lit.data.video_file import VideoFile
-from tests.data.videos import damage, picture, turn, write_video
+from tests.data.videos import damage, picture, set_edit, set_matrix, turn, write_video
 
 CODECS = [
     ("mp4", "libx264", {"bf": "2"}, "yuv420p"),
@@ -84,7 +88,7 @@ def test_an_mp4_cut_short_is_not_taken_as_whole(tmp_path):
     path.write_bytes(path.read_bytes()[: int(0.6 * path.stat().st_size)])
     video = VideoFile(path)
     assert 5 < len(video) < 60
-    assert any("announces 60 frames" in fault and "cut short" in fault for fault in video.faults)
+    assert any("bytes are missing: it has been cut short" in fault for fault in video.faults)
 
 
 def test_a_file_cut_short_gives_what_is_there(tmp_path):
@@ -103,3 +107,135 @@ def test_many_decoders_are_not_kept(tmp_path):
     video.decoders = 3
     video.frame(50)
     assert len(video._cursors) == 3
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((-1, 0, 0, 1), lambda p: p[:, ::-1]),  # mirrored, as front cameras do
+        ((1, 0, 0, -1), lambda p: p[::-1]),
+        ((0, 1, 1, 0), lambda p: p.transpose(1, 0, 2)),
+        ((0, -1, -1, 0), lambda p: p[::-1, ::-1].transpose(1, 0, 2)),
+        ((-1, 0, 0, -1), lambda p: p[::-1, ::-1]),
+        ((0, 1, -1, 0), lambda p: np.rot90(p, -1)),
+        ((0, -1, 1, 0), lambda p: np.rot90(p, 1)),
+        ((1, 0, 0, 1), lambda p: p),
+    ],
+)
+def test_turned_and_mirrored_films_are_shown_as_players_do(tmp_path, matrix, shown):
+    """All eight; FFmpeg's own tools do the same (ffplay's get_rotation and its hflip, vflip and transpose)."""
+    video = VideoFile(set_matrix(write_video(tmp_path / "a.mp4"), *matrix))
+    expected = shown(picture(3))
+    assert video.size == expected.shape[:2]
+    assert np.abs(video.frame(3).astype(int) - expected).mean() < 4
+
+
+def with_cover(path, first: bool, film: bool = True):
+    """An MP4 file with a cover picture before or after the film, or alone beside sound."""
+    with av.open(str(path), "w", format="mp4") as container:
+        streams = {}
+        kinds = ["cover", "film"] if first else ["film", "cover"]
+        for kind in kinds if film else ["sound", "cover"]:
+            codec = {"cover": "mjpeg", "film": "libx264", "sound": "aac"}[kind]
+            streams[kind] = stream = container.add_stream(codec, rate=44100 if kind == "sound" else 25)
+            if kind != "sound":
+                stream.height, stream.width = (48, 64) if kind == "film" else (32, 32)
+                stream.pix_fmt = "yuv420p" if kind == "film" else "yuvj420p"
+            if kind == "cover":
+                stream.disposition = Disposition.attached_pic
+        cover = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 200, np.uint8), format="rgb24")
+        cover.pts = 0
+        container.mux(streams["cover"].encode(cover))
+        container.mux(streams["cover"].encode())
+        for t in range(12):
+            if film:
+                frame = av.VideoFrame.from_ndarray(picture(t), format="rgb24")
+                frame.pts, frame.time_base = t, Fraction(1, 25)
+            else:
+                frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+                frame.pts, frame.sample_rate = 1024 * t, 44100
+            container.mux(streams["film" if film else "sound"].encode(frame))
+        container.mux(streams["film" if film else "sound"].encode())
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "m4v"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_cover_picture_is_no_film(tmp_path, suffix, first):
+    video = VideoFile(with_cover(tmp_path / f"a.{suffix}", first))
+    assert (len(video), video.size) == (12, (48, 64))
+    assert error(video.frame(7), 7) < 10
+    assert not video.faults
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "m4a"])
+def test_a_song_with_a_cover_is_no_video(tmp_path, suffix):
+    with pytest.raises(DataError, match="holds no video stream, only a cover picture"):
+        VideoFile(with_cover(tmp_path / f"a.{suffix}", True, film=False))
+
+
+@pytest.mark.parametrize(("start", "frames"), [(0, 15), (7, 15), (12, 10), (10, 20)])
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_a_trimmed_film_is_what_is_shown_of_it(tmp_path, suffix, start, frames):
+    """Trimmed at its end, at both, and in the middle between key frames."""
+    video = VideoFile(set_edit(write_video(tmp_path / f"a.{suffix}", frames=30, bf="2"), start, frames))
+    assert video.faults == []
+    assert not video.broken
+    assert abs(len(video) - frames) <= 1
+    for t in (0, 4, len(video) - 1, 2):
+        assert min(range(30), key=lambda k: error(video.frame(t), k)) == start + t
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "more"),
+    [
+        ("mkv", "libx264", {}),
+        ("webm", "libvpx-vp9", {}),
+        ("avi", "mpeg4", {}),
+        ("mp4", "libx264", {"movflags": "+faststart"}),
+        ("mov", "libx264", {"movflags": "+faststart"}),
+    ],
+)
+@pytest.mark.parametrize("share", [0.8, 0.9, 0.99])
+def test_a_film_that_is_cut_is_found_in_every_format(tmp_path, suffix, codec, more, share):
+    path = write_video(tmp_path / f"a.{suffix}", codec, frames=40, **more)
+    assert VideoFile(path).faults == []
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    assert any("cut short" in fault for fault in VideoFile(path).faults)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi"])
+@pytest.mark.parametrize("tail", [bytes(5000), b"SEFT" * 900, b"\xff" * 3000])
+def test_data_after_the_end_of_a_film_is_no_fault(tmp_path, suffix, tail):
+    path = write_video(tmp_path / f"a.{suffix}", "mpeg4" if suffix == "avi" else "libx264")
+    path.write_bytes(path.read_bytes() + tail)
+    video = VideoFile(path)
+    assert len(video) == 12
+    assert not any("cut short" in fault for fault in video.faults)
+
+
+def test_a_live_recording_states_no_length(tmp_path):
+    path = tmp_path / "a.webm"
+    with path.open("wb") as file, av.open(file, "w", format="webm", options={"live": "1"}) as container:
+        stream = container.add_stream("libvpx-vp9", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for t in range(6):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(t), format="rgb24")))
+        container.mux(stream.encode())
+    assert VideoFile(path).faults == []
+
+
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG"), (1, None)])
+def test_hdr_is_noted(tmp_path, transfer, name):
+    options = {"x265-params": f"transfer={transfer}:colorprim=9:colormatrix=9:log-level=none"}
+    video = VideoFile(write_video(tmp_path / "a.mp4", "libx265", pix_fmt="yuv420p10le", **options))
+    assert len(video.notes) == (name is not None)
+    assert all(f"HDR footage ({name})" in note for note in video.notes)
+
+
+def test_pixels_that_are_not_square_are_known(tmp_path):
+    path = tmp_path / "a.mp4"
+    write_video(path, "libx264", **{"x264-params": "sar=16/11"})
+    assert VideoFile(path).pixel_aspect == Fraction(16, 11)
+    assert VideoFile(turn(path, 90)).pixel_aspect == Fraction(11, 16)

@@ -46,11 +46,34 @@ def write_video(
 
 def turn(path: Path, degrees: int) -> Path:
     """Set the rotation flag of an MP4 file, as phones do: turn by so many degrees clockwise to show it."""
+    return set_matrix(path, *{90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[degrees])
+
+
+def set_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
+    """Set the display matrix of an MP4 file, which shows (x, y) at (a·x + c·y, b·x + d·y)."""
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + 4 + 40  # version 0: flags 4, times and id 20, 16 reserved and volume
-    a, b = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
     one = 1 << 16
-    data[matrix : matrix + 36] = struct.pack(">9i", a * one, b * one, 0, -b * one, a * one, 0, 0, 0, 1 << 30)
+    data[matrix : matrix + 36] = struct.pack(">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    return path
+
+
+def set_edit(path: Path, start: int, frames: int) -> Path:
+    """Show so many frames from a frame on, as trimming in a phone's gallery does: write an edit list into an MP4 file.
+
+    The file has one, for all frames, as FFmpeg writes it for H.264 with B frames.
+    """
+    with av.open(str(path)) as container:
+        base = container.streams.video[0].time_base
+    data = bytearray(path.read_bytes())
+    at = data.index(b"elst") + 4
+    version, count = struct.unpack(">II", data[at : at + 8])
+    assert (version, count) == (0, 1)
+    movie = data.index(b"mvhd") + 4 + 12
+    (scale,) = struct.unpack(">I", data[movie : movie + 4])
+    _, first = struct.unpack(">Ii", data[at + 8 : at + 16])
+    data[at + 8 : at + 16] = struct.pack(">Ii", frames * scale // 25, first + round(start / 25 / base))
     path.write_bytes(data)
     return path
 

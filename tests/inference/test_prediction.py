@@ -151,7 +151,7 @@ def test_other_footage_of_the_same_name_and_size_is_other_footage(run, tmp_path)
 def test_footage_cut_short_stops_or_is_said(run, tmp_path, capsys):
     source = write_video(tmp_path / "a.mp4", frames=60, movflags="+faststart")
     source.write_bytes(source.read_bytes()[: int(0.6 * source.stat().st_size)])
-    with pytest.raises(DataError, match=r"announces 60 frames[\s\S]*on_error=skip"):
+    with pytest.raises(DataError, match=r"bytes are missing: it has been cut short[\s\S]*on_error=skip"):
         predict(settings(run, source, tmp_path / "out"))
     predict(settings(run, source, tmp_path / "out", "on_error=skip"))
     assert "announces 60 frames" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import sys
@@ -51,6 +52,9 @@ def run_command(command: str, work: Callable[[Any], Any], *errors: type[Exceptio
             remove_empty(Path(HydraConfig.get().runtime.output_dir))
             raise SystemExit(2) from error
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # file names need not be text
+            stream.reconfigure(errors="backslashreplace")
     helps = bool({"-h", "--help"} & set(sys.argv[1:]))
     full = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of print

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agnn_lit.data.image_files import IMAGE_SUFFIXES, file_size, index_images
+from agnn_lit.data.picture_stack import PictureStack, open_stack
 from agnn_lit.data.video import DataError, DiskVideo
 from agnn_lit.data.video_file import VideoFile
 
@@ -26,26 +28,34 @@ class Footage:
     Attributes:
         video: source of the frames.
         unreadable: index of each unreadable frame, with the reason.
-        faults: problems of the footage as a whole.
         clock: time of each frame, in ascending order, and its unit in seconds.
+        faults: problems of the footage as a whole.
+        notes: what its user should know.
+        pixel_aspect: width of a pixel divided by its height.
     """
 
-    video: DiskVideo | VideoFile
+    video: DiskVideo | VideoFile | PictureStack
     unreadable: dict[int, str]
     clock: tuple[list[int], Fraction]
     faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    pixel_aspect: Fraction = Fraction(1)
 
     @property
     def name(self) -> str:
         """Name of the file or folder."""
         return self.video.name
 
+    @property
+    def _files(self) -> tuple[Path, ...]:
+        return self.video.frames if isinstance(self.video, DiskVideo) else (self.video.path,)
+
     def fingerprint(self) -> str:
         """Return a hash of the names and sizes of the files, and of parts of their content."""
-        files = (self.video.path,) if isinstance(self.video, VideoFile) else self.video.frames
+        files = self._files
         digest = hashlib.sha256()
         for file in files:
-            digest.update(f"{file.name}:{file.stat().st_size};".encode())
+            digest.update(f"{file.name}:{file.stat().st_size};".encode("utf-8", "surrogateescape"))
         for file in dict.fromkeys((files[0], files[len(files) // 2], files[-1])):
             size = file.stat().st_size
             with file.open("rb") as raw:
@@ -53,6 +63,16 @@ class Footage:
                     raw.seek(start)
                     digest.update(raw.read(_PART))
         return digest.hexdigest()[:16]
+
+    def content(self) -> str:
+        """Return a hash of the whole content of all files, which a corrected frame changes."""
+        digest = hashlib.blake2b(digest_size=8)
+        for file in self._files:
+            with suppress(OSError), file.open("rb") as raw:  # an unreadable frame is reported elsewhere
+                while part := raw.read(1 << 20):
+                    digest.update(part)
+            digest.update(b"/")
+        return digest.hexdigest()
 
     def prepare(self, frames: int) -> None:
         """Allow one decoder per frame of a graph, N' = ``frames``, and one more."""
@@ -67,7 +87,7 @@ class Footage:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels of the first readable frame."""
-        if isinstance(self.video, VideoFile):
+        if not isinstance(self.video, DiskVideo):
             return self.video.size
         whole = next(i for i in range(len(self)) if i not in self.unreadable)
         return DiskVideo(self.name, self.video.frames[whole:], ()).size
@@ -107,8 +127,12 @@ def open_footage(path: Path, fps: float = 24.0) -> Footage:
     kinds = f"a video file ({', '.join(VIDEO_SUFFIXES)}, …), a folder of images, or one image"
     if not path.exists():
         raise DataError(f"input={path}: no such file or folder; give {kinds}")
+    rate = Fraction(fps).limit_denominator(1000)
+    stack = open_stack(path) if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES else None
+    if stack is not None:
+        return Footage(stack, {}, stack.clock(rate))
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
-        return _images(path, Fraction(fps).limit_denominator(1000))
+        return _images(path, rate)
     if path.stat().st_size == 0:
         raise DataError(f"input={path}: the file is empty; give {kinds}")
     try:
@@ -117,7 +141,7 @@ def open_footage(path: Path, fps: float = 24.0) -> Footage:
         raise DataError(f"input={error}; give {kinds}") from error
     stamps, base = video.clock
     from_zero = [stamp - stamps[0] for stamp in stamps]  # recordings may start at any time
-    return Footage(video, video.broken, (from_zero, base), tuple(video.faults))
+    return Footage(video, video.broken, (from_zero, base), tuple(video.faults), tuple(video.notes), video.pixel_aspect)
 
 
 def _images(path: Path, fps: Fraction) -> Footage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,6 +13,7 @@ from agnn_lit.data.datasets.saliency import index_static
 from agnn_lit.data.image_files import file_size
 from agnn_lit.data.sampling import Seed, hold_out
 from agnn_lit.data.video import DataError, DiskVideo, Video, cut
+from agnn_lit.metrics.mask_image import lossy
 
 
 def open_videos(cfg: DataConfig, split: str, frames: int) -> list[Video]:
@@ -143,7 +145,12 @@ def check(videos: Sequence[DiskVideo], frames: int, *, one_size: bool = True) ->
 
 
 def _problems(video: DiskVideo, *, one_size: bool) -> list[str]:
-    found: list[str] = []
+    stems = Counter(frame.stem for frame in video.frames)
+    found = [
+        f"{video.frames[0].parent}: {n} images are called {stem}, and would share one mask"
+        for stem, n in stems.items()
+        if n > 1
+    ]
     expected: tuple[int, int] | None = None
     for frame, mask in zip(video.frames, video.masks, strict=True):
         size, problem = file_size(frame)
@@ -155,7 +162,7 @@ def _problems(video: DiskVideo, *, one_size: bool) -> list[str]:
         if mask is None:
             continue
         mask_size, problem = file_size(mask)
-        if problem:
+        if problem or (problem := lossy(mask)):
             found.append(problem)
         elif one_size and size is not None and mask_size != size:
             found.append(f"{mask}: size {mask_size} (height, width), but its frame has {size}")

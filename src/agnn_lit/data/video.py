@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agnn_lit.data.image_files import header_size
+from agnn_lit.data.image_files import IMAGE_SUFFIXES, decode_image, header_size
+from agnn_lit.metrics.mask_files import match_masks
 from agnn_lit.metrics.mask_image import Annotations
 from agnn_lit.metrics.protocols import ScoreError
 
@@ -88,12 +88,12 @@ class DiskVideo:
         """
         path = self.frames[index]
         try:
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        except cv2.error as error:
+            image = decode_image(path)
+        except OSError as error:
             raise DataError(f"{path}: cannot be read as an image ({error})") from error
         if image is None:
             raise DataError(f"{path}: cannot be read as an image")
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        return image
 
     @cached_property
     def _annotations(self) -> Annotations:
@@ -137,9 +137,30 @@ def need_folder(path: Path, what: str) -> Path:
 
 
 def pair_by_name(name: str, frames: Sequence[Path], masks: Path, *, every: bool) -> DiskVideo:
-    """Match frames and masks by file name; ``every``: list masks that do not exist, too."""
-    wanted = [masks / f"{frame.stem}.png" for frame in frames]
-    return DiskVideo(name, tuple(frames), tuple(m if every or m.is_file() else None for m in wanted))
+    """Match frames and masks by file name.
+
+    Args:
+        name: of the video.
+        frames: image files.
+        masks: folder of masks; see :func:`~agnn_lit.metrics.mask_files.match_masks`.
+        every: list masks that do not exist, too.
+
+    Raises:
+        DataError: masks are numbered differently from frames; or, without ``every``, masks belong to no frame.
+    """
+    try:
+        found, extra = match_masks(name, [frame.stem for frame in frames], masks, suffixes=IMAGE_SUFFIXES)
+    except ScoreError as error:
+        raise DataError(str(error)) from None
+    if extra and not every:
+        raise DataError(
+            f"{masks}: {', '.join(path.name for path in extra[:3])}{', …' if len(extra) > 3 else ''} "
+            f"belong{'s' if len(extra) == 1 else ''} to no frame; frames of {name} are called "
+            f"{frames[0].stem} … {frames[-1].stem}"
+        )
+    missing = {frame.stem: masks / f"{frame.stem}.png" for frame in frames} if every else {}
+    paths = {**missing, **found}
+    return DiskVideo(name, tuple(frames), tuple(paths.get(frame.stem) for frame in frames))
 
 
 def cut(video: DiskVideo, start: float, end: float) -> DiskVideo:

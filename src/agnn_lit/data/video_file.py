@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import struct
 from collections.abc import Generator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 from agnn_lit.data.video import DataError
+from agnn_lit.data.video_headers import missing_bytes
 
 #: Threads of a decoder; each holds frames in memory.
 _THREADS = min(4, os.cpu_count() or 1)
+
+_Matrix = tuple[int, int, int, int]
+_UPRIGHT: _Matrix = (1, 0, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -30,8 +39,9 @@ class FrameTime:
 class VideoFile:
     """A video file as a sequence of frames, in order of presentation.
 
-    The file is decoded once to find its frames, because headers do not state their number reliably. Frames are rotated
-    as the file specifies, and named ``00000``, ``00001``, … as in DAVIS.
+    The file is decoded once to find its frames, because headers do not state their number reliably. Frames are turned
+    and mirrored as the file specifies; those that it hides (an edited beginning or end) are left out. Cover pictures
+    are no film. Frames are named ``00000``, ``00001``, … as in DAVIS.
 
     Args:
         path: any file that FFmpeg decodes.
@@ -39,6 +49,7 @@ class VideoFile:
     Attributes:
         decoders: maximum number of open decoders; the frames of a graph are far apart, and each decoder reads on.
         faults: problems of the file as a whole.
+        notes: what its user should know.
 
     Raises:
         DataError: the file holds no video, or no frame can be decoded.
@@ -48,18 +59,23 @@ class VideoFile:
         self.path = path
         self.name = path.stem
         self.decoders = 8
-        self.times, self.faults = _find_frames(path)
+        self.times, self.faults, self._matrix = _find_frames(path)
         stamps = [t.pts for t in self.times]
         #: Without ascending times, frames are counted from the start of the file.
         self._timed = _ascending(stamps)
         self._index = {t: i for i, t in enumerate(stamps)} if self._timed else {}
         self._cursors: list[_Cursor] = []
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
+        with _open(path) as container:
+            stream = _film(container, path)
+            self.notes = _notes(stream)
+            #: Width of a pixel divided by its height.
+            self.pixel_aspect = Fraction(stream.sample_aspect_ratio or 1)
             base, rate = stream.time_base or Fraction(1, 1000), stream.average_rate or Fraction(24)
         #: Presentation time of each frame, and its unit in seconds.
         self.clock = ([t.pts or 0 for t in self.times], base) if self._timed else (list(range(len(self))), 1 / rate)
         self.size = next(self.frame(i) for i, t in enumerate(self.times) if t.broken is None).shape[:2]
+        if self.size != (stream.height, stream.width) and self.size[::-1] == (stream.height, stream.width):
+            self.pixel_aspect = 1 / self.pixel_aspect  # turned by a quarter
 
     def __len__(self) -> int:
         return len(self.times)
@@ -101,7 +117,7 @@ class VideoFile:
             found = cursor.advance(index)
         if found is None:
             raise DataError(f"{self._where(index)}: cannot be decoded")
-        return found
+        return _upright(found, self._matrix)
 
     def _cursor(self, index: int) -> _Cursor:
         """Return a decoder at a frame or up to 8 frames before; open one if there is none."""
@@ -142,8 +158,8 @@ class _Cursor:
 
     def __init__(self, path: Path, index: dict[int | None, int], pts: int | None) -> None:
         self._index = index
-        self._container = av.open(str(path))
-        stream = self._container.streams.video[0]
+        self._container = _open(path)
+        stream = _film(self._container, path)
         _thread(stream)
         if pts is not None:
             self._container.seek(pts, stream=stream, backward=True)
@@ -160,7 +176,7 @@ class _Cursor:
                 continue
             self.next = number + 1
             if number == index:
-                return _upright(frame)
+                return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
             if number > index:
                 return None
         return None
@@ -184,42 +200,51 @@ def _thread(stream: av.VideoStream) -> None:
     stream.codec_context.thread_count = _THREADS
 
 
-def _find_frames(path: Path) -> tuple[list[FrameTime], list[str]]:
-    """Decode a file once; return the times of its frames, and the problems of the file as a whole."""
+def _find_frames(path: Path) -> tuple[list[FrameTime], list[str], _Matrix]:
+    """Decode a file once.
+
+    Returns:
+        The times of its frames, the problems of the file as a whole, and how its frames are turned and mirrored.
+    """
     try:
-        container = av.open(str(path))
+        container = _open(path)
     except (av.error.FFmpegError, OSError) as error:
         raise DataError(f"{path}: cannot be opened as a video ({error})") from error
     with container:
-        if not container.streams.video:
-            raise DataError(f"{path}: holds no video stream")
-        stream = container.streams.video[0]
+        stream = _film(container, path)
         _thread(stream)
         found: list[FrameTime] = []
         faults: list[str] = []
         announced: set[int | None] = set()
+        matrix: _Matrix | None = None
         packets = rejected = 0
         try:
             for packet in container.demux(stream):
                 if packet.size:  # the last, empty one flushes the decoder
                     packets += 1
-                    announced.add(packet.pts)
+                    if not packet.is_discard:
+                        announced.add(packet.pts)
                 try:
                     frames = packet.decode()
                 except av.error.FFmpegError:
                     rejected += 1
                     continue
+                if frames and matrix is None:
+                    matrix = _display_matrix(frames[0])
                 found += [FrameTime(f.pts, "its data is damaged" if f.is_corrupt else None) for f in frames]
         except (av.error.FFmpegError, OSError) as error:
             faults.append(f"{path}: cannot be read to its end ({error})")
-        if packets < stream.frames:
+        missing = missing_bytes(path)
+        if missing:
+            faults.append(f"{path}: the last {missing} bytes are missing: it has been cut short")
+        elif packets < stream.frames and container.format.name == "avi":  # other formats may hide frames
             faults.append(f"{path}: announces {stream.frames} frames but holds {packets}: it has been cut short")
     if all(t.broken is not None for t in found):
         raise DataError(f"{path}: no frame can be decoded ({rejected} packets rejected)")
     if rejected:
         found, fault = _with_gaps(found, announced)
         faults += [f"{path}: {rejected} packets cannot be decoded, {fault}"] if fault else []
-    return found, faults
+    return found, faults, matrix or _UPRIGHT
 
 
 def _with_gaps(found: list[FrameTime], announced: set[int | None]) -> tuple[list[FrameTime], str]:
@@ -242,6 +267,56 @@ def _ascending(stamps: list[int | None]) -> bool:
     return None not in stamps and all(a < b for a, b in pairwise(stamps))  # type: ignore[operator]
 
 
-def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    picture = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90) % 4))
+def _open(path: Path) -> av.container.InputContainer:
+    """Open a file, also one whose name is no UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            return av.open(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), "r")
+    return av.open(str(path), "r")
+
+
+def _film(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    """Return the first video stream that is not a cover picture.
+
+    Raises:
+        DataError: there is none.
+    """
+    covers = Disposition.attached_pic | Disposition.timed_thumbnails
+    streams = [stream for stream in container.streams.video if not stream.disposition & covers]
+    if not streams:
+        cover = ", only a cover picture" if container.streams.video else ""
+        raise DataError(f"{path}: holds no video stream{cover}")
+    return streams[0]
+
+
+#: Transfer functions of HDR by their numbers in ITU-T H.273: PQ and HLG.
+_HDR = {16: "PQ", 18: "HLG"}
+
+
+def _notes(stream: av.VideoStream) -> list[str]:
+    transfer = _HDR.get(int(stream.codec_context.color_trc or 0))
+    if transfer is None:
+        return []
+    return [f"HDR footage ({transfer}): its colours are paler here than a player shows them; masks may be worse"]
+
+
+def _display_matrix(frame: av.VideoFrame) -> _Matrix:
+    """Return a, b, c and d of the display matrix, which maps (x, y) to (a·x + c·y, b·x + d·y); ISO 14496-12, 8.2.2."""
+    parts: Any = frame.side_data
+    matrix = next((part for part in parts if part.type == SideDataType.DISPLAYMATRIX), None)
+    if matrix is None:
+        return _UPRIGHT
+    a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
+    return a, b, c, d
+
+
+def _upright(picture: NDArray[np.uint8], matrix: _Matrix) -> NDArray[np.uint8]:
+    """Return a picture (H, W, 3) as a display matrix turns and mirrors it, by quarter turns."""
+    a, b, c, d = matrix
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        picture, across, down = picture.transpose(1, 0, 2), c, b
+    else:
+        across, down = a, d
+    return np.ascontiguousarray(picture[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1])

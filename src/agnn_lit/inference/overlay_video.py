@@ -20,7 +20,11 @@ _X264 = {"crf": "20", "preset": "veryfast", "x264-params": "cpu-independent=1:sy
 
 
 def write_video(
-    path: Path, pictures: Iterable[tuple[int, NDArray[np.uint8]]], time_base: Fraction, rate: Fraction
+    path: Path,
+    pictures: Iterable[tuple[int, NDArray[np.uint8]]],
+    time_base: Fraction,
+    rate: Fraction,
+    pixel_aspect: Fraction = Fraction(1),
 ) -> int:
     """Encode pictures as H.264 in MP4; on an error, no file is left.
 
@@ -29,6 +33,7 @@ def write_video(
         pictures: time and picture (H, W, 3) RGB, in order of time. The video has the first one's size, made even.
         time_base: unit of the times, in seconds.
         rate: typical pictures per second, as a hint to players.
+        pixel_aspect: width of a pixel divided by its height, which players stretch the pictures by.
 
     Returns:
         The number of pictures.
@@ -43,6 +48,8 @@ def write_video(
                 stream = container.add_stream("libx264", rate=rate, options=_X264)
                 stream.pix_fmt = "yuv420p"
                 stream.codec_context.time_base = time_base
+                if pixel_aspect != 1:
+                    stream.codec_context.sample_aspect_ratio = pixel_aspect
                 stream.codec_context.thread_count = _THREADS
                 for pts, picture in pictures:
                     if not count:

@@ -60,6 +60,7 @@ def _identity(cfg: PredictConfig, footage: Footage, trained: Trained) -> dict[st
         "input": footage.name,
         "length": len(footage),
         "content": footage.fingerprint(),
+        "files": footage.content(),
         "checkpoint": trained.digest[:16],
         **settings,
     }
@@ -188,7 +189,7 @@ def predict(cfg: PredictConfig) -> Path:
     propose = open_proposals(cfg.instances, trained.device) if several else None
     out.begin(identity, overwrite=cfg.overwrite)
     height, width = footage.size
-    for fault in footage.faults:
+    for fault in (*footage.faults, *footage.notes):
         console.print(f"note: {fault}", style="yellow", highlight=False, soft_wrap=True)
     crf = "" if cfg.crf.backend == "none" else f", CRF {cfg.crf.backend}"
     console.print(
@@ -211,7 +212,13 @@ def predict(cfg: PredictConfig) -> Path:
         if cfg.overlay:
             from agnn_lit.inference.overlay_video import write_video
 
-            write_video(out.overlay, _pictures(footage, out, several, bar), footage.clock[1], _rate(footage))
+            write_video(
+                out.overlay,
+                _pictures(footage, out, several, bar),
+                footage.clock[1],
+                _rate(footage),
+                footage.pixel_aspect,
+            )
     fresh = len(footage) - len(skipped) - len(done)
     if skipped:
         console.print(

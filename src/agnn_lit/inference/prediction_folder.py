@@ -55,7 +55,9 @@ class Output:
             ConfigError: it holds masks of other settings, or files that agnn-predict has not written.
         """
         if self.record.is_file():
-            changed = differences(json.loads(self.record.read_text())["identity"], identity)
+            before = json.loads(self.record.read_text())["identity"]
+            before = {"files": identity.get("files"), **before}  # version 0.1 does not store it
+            changed = differences(before, identity)
             if not changed:
                 for pattern in self._TEMPORARIES:  # left by a killed process
                     for left in self.folder.glob(pattern):

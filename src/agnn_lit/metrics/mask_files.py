@@ -13,6 +13,7 @@ from agnn_lit.metrics.protocols import Protocol, ScoreError, counted
 from agnn_lit.metrics.region import Mask
 
 _SUFFIX = ".png"
+_NEARLY_ALL = 0.8
 
 
 def listed_names(file: Path) -> list[str]:
@@ -110,38 +111,86 @@ def pair_files(name: str, masks: Path, annotations: Path, protocol: Protocol) ->
         ScoreError: a frame that counts has no mask, which is named; or masks and frames are numbered differently.
     """
     annotated = frame_files(annotations)
-    predicted = {path.stem: path for path in frame_files(masks)} if masks.is_dir() else {}
     frames = [path.stem for path in annotated]
-    _check_numbers(masks, frames, list(predicted))
+    predicted, extra = match_masks(name, frames, masks)
     missing = [frame for i, frame in enumerate(frames) if frame not in predicted and counted(i, len(frames), protocol)]
     if missing:
         more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise ScoreError(
             f"{masks / missing[0]}{_SUFFIX}: missing{more}; protocol {protocol.name} counts this frame "
-            f"({len(predicted)} masks for {len(frames)} annotated frames)"
+            f"({len(predicted) + len(extra)} masks for {len(frames)} annotated frames)"
         )
     return SequenceFiles(
         name,
         tuple(frames),
         tuple(predicted.get(frame) for frame in frames),
         tuple(annotated),
-        len(predicted.keys() - set(frames)),
+        len(extra),
     )
 
 
-def _check_numbers(masks: Path, frames: list[str], predicted: list[str]) -> None:
-    """Raise ScoreError if as many masks as frames are numbered from another number on than the frames are.
+def match_masks(
+    name: str, frames: Sequence[str], folder: Path, suffixes: Sequence[str] = (_SUFFIX,)
+) -> tuple[dict[str, Path], list[Path]]:
+    """Find the masks of a sequence's frames by name.
 
-    ffmpeg counts from 1, DAVIS from 0: every mask would be compared with the annotation of the next frame.
+    A mask is called as its frame; or all of them are called ``<frame>_mask``, ``<sequence>_<frame>`` and the like.
+
+    Args:
+        name: of the sequence.
+        frames: names of its frames.
+        folder: of the masks; it may be missing.
+        suffixes: of mask files, in any case.
+
+    Returns:
+        the mask file of each frame that has one, and the files of no frame.
+
+    Raises:
+        ScoreError: masks and frames are numbered differently.
     """
-    if len(predicted) != len(frames) or not all(name.isdecimal() for name in (*frames, *predicted)):
-        return
-    shifts = {int(mask) - int(frame) for mask, frame in zip(predicted, frames, strict=True)}
-    if len(shifts) == 1 and shifts != {0}:
+    if not folder.is_dir():
+        return {}, []
+    found = sorted((p for p in folder.iterdir() if p.suffix.lower() in suffixes and p.name[:1] != "."), key=frame_order)
+    stems = [path.stem for path in found]
+    short = re.escape(name.rpartition("/")[2])
+    for pattern in (r"(.*)", r"(.*)[_-](?:mask|gt|seg|label)", r"(?:mask|gt|seg|label)[_-](.*)", rf"{short}[_-](.*)"):
+        matches = [re.fullmatch(pattern, stem) for stem in stems]
+        names = [match[1] for match in matches if match is not None]
+        if len(names) == len(stems) and (set(names) & set(frames) or _shifted(frames, names)):
+            break
+    else:
+        names = stems
+    shifted = _shifted(frames, names)
+    if shifted:
         raise ScoreError(
-            f"{masks}: masks are numbered from {predicted[0]} to {predicted[-1]}, frames from {frames[0]} to "
-            f"{frames[-1]}: each mask would be compared with another frame; rename the masks"
+            f"{folder}: masks are numbered from {names[0]} to {names[-1]}, frames from {frames[0]} to {frames[-1]}: "
+            "each mask would be compared with another frame; rename the masks"
         )
+    wanted = set(frames)
+    pairs = {frame: path for frame, path in zip(names, found, strict=True) if frame in wanted}
+    return pairs, [path for frame, path in zip(names, found, strict=True) if frame not in wanted]
+
+
+def _shifted(frames: Sequence[str], masks: Sequence[str]) -> bool:
+    """Whether masks are numbered from another number on than the frames are.
+
+    ffmpeg counts from 1, DAVIS from 0: every mask would be compared with the annotation of the next frame. Signs of it
+    are masks beyond the last frame while the first one has none, or the other way round, and that with the numbers
+    shifted nearly all of both have a partner.
+    """
+    if not frames or not masks or not all(name.isdecimal() for name in (*frames, *masks)):
+        return False
+    wanted, found = {int(name) for name in frames}, {int(name) for name in masks}
+    extra, missing = found - wanted, wanted - found
+    if not extra or not missing:
+        return False
+    later = min(missing) == min(wanted) and max(extra) > max(wanted)
+    earlier = max(missing) == max(wanted) and min(extra) < min(wanted)
+    if not later and not earlier:
+        return False
+    steps = {max(found) - max(wanted), min(found) - min(wanted)} - {0}
+    common = max(len({number + step for number in wanted} & found) for step in steps)
+    return common >= _NEARLY_ALL * max(len(wanted), len(found))
 
 
 def collect(

@@ -81,14 +81,10 @@ def _read(path: Path) -> _Pixels:
         with Image.open(io.BytesIO(data)) as image:
             image.verify()
         with Image.open(io.BytesIO(data)) as image:
-            kind = image.format or ""
-            if "jpeg" in str(image.info.get("compression", "")).lower():
-                kind += " with JPEG compression"
-            if kind not in _LOSSLESS and not (kind == "WEBP" and b"VP8L" in data[:64]):
-                raise ScoreError(
-                    f"{path}: a {kind} image, which is lossy: values next to an object's outline are not those of the "
-                    "mask that was saved; write masks as PNG"
-                )
+            problem = _lossy(path, image, data[:64])
+            if problem:
+                raise ScoreError(problem)
+            kind = image.format
             values, mode = np.asarray(image), image.mode
             colours = np.array(image.getpalette() or []).reshape(-1, 3)
             bits = data[24] if kind == "PNG" else 8
@@ -104,6 +100,28 @@ def _read(path: Path) -> _Pixels:
     if mode == "L" and bits < 8:  # grey values were stretched to 0..255
         values = values // (255 // (2**bits - 1))
     return _Pixels(values, mode, coloured=bool((colours != colours[:, :1]).any()))
+
+
+def _lossy(path: Path, image: Image.Image, start: bytes) -> str:
+    """Return the problem of a format that may change values, by the open image and the first bytes of its file."""
+    kind = image.format or ""
+    if "jpeg" in str(image.info.get("compression", "")).lower():
+        kind += " with JPEG compression"
+    if kind in _LOSSLESS or (kind == "WEBP" and b"VP8L" in start):
+        return ""
+    return (
+        f"{path}: a {kind} image, which is lossy: values next to an object's outline are not those of the mask that "
+        "was saved; write masks as PNG"
+    )
+
+
+def lossy(path: Path) -> str:
+    """Return the problem of a mask file of a lossy format, from its header; empty for others and unreadable ones."""
+    with suppress(OSError, SyntaxError, ValueError), path.open("rb") as file, Image.open(file) as image:
+        file.seek(0)
+        start = file.read(64)
+        return _lossy(path, image, start)
+    return ""
 
 
 def read_foreground(path: Path, threshold: float | None = None) -> Mask:

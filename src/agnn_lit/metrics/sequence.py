@@ -69,7 +69,10 @@ def _score_foreground(name: str, total: int, frames: Frames, protocol: Protocol)
             continue
         if annotation is None or (protocol.annotated_only and not (annotation > 0).any()):
             if not protocol.annotated_only:
-                raise ScoreError(f"{name}/{frame}: no annotation, and protocol {protocol.name} counts this frame")
+                raise ScoreError(
+                    f"{name}/{frame}: no annotation, and protocol {protocol.name} counts this frame; "
+                    "protocol=youtube_objects scores annotated frames only"
+                )
             left_out += annotation is not None
             continue
         mask, changed = fit(prediction, annotation, f"{name}/{frame}", protocol)

@@ -35,16 +35,24 @@ def split_names(root: Path, year: str, split: str) -> list[str]:
         raise DataError(str(error)) from None
 
 
+def resolution_folder(folder: Path) -> str:
+    """Return the name of the folder of a resolution, 480p if there are several."""
+    return next((name for name in ("480p", "Full-Resolution", "1080p") if (folder / name).is_dir()), "480p")
+
+
 def index_davis(root: Path, names: Iterable[str]) -> list[DiskVideo]:
     """List sequences of DAVIS-2016 or DAVIS-2017.
 
-    Layout: ``JPEGImages/480p/<name>/*.jpg``, ``Annotations/480p/<name>/*.png`` (object ids in DAVIS-2017).
+    Layout: ``JPEGImages/480p/<name>/*.jpg``, ``Annotations/480p/<name>/*.png`` (object ids in DAVIS-2017). Without
+    ``480p``, ``Full-Resolution`` or ``1080p``; without ``Annotations``, ``Annotations_unsupervised``.
 
     Raises:
         DataError: no such folder.
     """
     need_folder(root, "DAVIS, with ImageSets, JPEGImages and Annotations")
-    images, masks = root / "JPEGImages" / "480p", root / "Annotations" / "480p"
+    images = root / "JPEGImages" / resolution_folder(root / "JPEGImages")
+    annotations = next((root / n for n in ("Annotations", "Annotations_unsupervised") if (root / n).is_dir()), root)
+    masks = annotations / resolution_folder(annotations)
     return [pair_by_name(name, index_images(images / name), masks / name, every=True) for name in names]
 
 
