@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from agnn_lit.commands.command_line import quote_text
 from agnn_lit.config import ConvertConfig, ScoreConfig, TrainConfig, keys_of
 from agnn_lit.metrics.score_folders import score
-from tests.command import call_command, run_command
+from tests.command import call_command, run_command, run_python
 from tests.configs import SMALL
 from tests.metrics.masks import save_sequence, star
 
@@ -206,3 +206,56 @@ def test_wrong_options_and_places_are_no_tracebacks(tmp_path, words, said):
     assert "Traceback" not in done.stderr
     assert (tmp_path / "file").read_text() == "kept"
     assert not list(tmp_path.rglob("status.json"))
+
+
+#: Runs a command whose work is interrupted, as by Ctrl-C.
+INTERRUPTED = """
+import sys
+from importlib import import_module
+command, place, name, *words = sys.argv[1:]
+module = import_module(place)
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+setattr(module, name, interrupted)
+sys.argv = [f"agnn-{command}", *words]
+import_module(f"agnn_lit.commands.{command}").main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "place", "name", "words"),
+    [
+        (
+            "score",
+            "agnn_lit.metrics.parallel",
+            "score_sequence",
+            "masks=a annotations=a protocol=simple out=o workers=1",
+        ),
+        ("evaluate", "agnn_lit.sweeps.evaluation", "evaluate", "ckpt=pretrained"),
+        ("report", "agnn_lit.report.groups", "load", "scores=[a]"),
+    ],
+)
+def test_an_interruption_is_one_line(tmp_path, command, place, name, words):
+    save_sequence(tmp_path / "a" / "bear", [star()] * 3)
+    if command == "report":
+        score(ScoreConfig(str(tmp_path / "a"), str(tmp_path / "a"), "simple", str(tmp_path / "a"), progress=False))
+    done = run_python("-c", INTERRUPTED, command, place, name, *words.split(), cwd=tmp_path)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.strip() == f"agnn-{command}: interrupted"
+
+
+def test_scoring_may_go_to_a_pipe_that_closes_early(tmp_path):
+    for k in range(12):
+        save_sequence(tmp_path / "a" / f"bear{k}", [star()] * 3)
+    words = ["masks=a", "annotations=a", "protocol=simple", "out=o"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "agnn_lit.score", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    ) as done:
+        assert done.stdout is not None
+        done.stdout.close()
+        _, said = done.communicate(timeout=60)
+    assert "Traceback" not in said

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -23,6 +24,7 @@ from agnn_lit.config import ConfigError, ConvertConfig
 from agnn_lit.config.inference import PredictConfig
 from agnn_lit.data.footage import open_footage
 from agnn_lit.data.video import DataError
+from agnn_lit.data.video_file import VideoFile
 from agnn_lit.inference.prediction import predict
 from agnn_lit.model.conversion import convert
 from agnn_lit.shared.pictures import draw_overlay
@@ -334,3 +336,41 @@ def test_memory_does_not_grow_with_the_video(run, tmp_path):
     )
     # 120 frames more would be 28 MB of pixels, and 37 MB of probabilities
     assert long - short < 12
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "tif"])
+def test_a_corrected_frame_is_not_taken_for_done(run, tmp_path, suffix):
+    """Frames of one size each; the one that is corrected is neither first, last nor in the middle."""
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for t in range(6):
+        Image.fromarray(picture(t)).save(frames / f"{t}.{suffix}")
+    predict(predict_config(run.folder, frames, tmp_path / "out", "overlay=false"))
+    corrected = picture(1)
+    corrected[20:40, 20:40] = 255
+    Image.fromarray(corrected).save(frames / f"1.{suffix}")
+    with pytest.raises(ConfigError, match=r"holds masks of other settings:\n  files:"):
+        predict(predict_config(run.folder, frames, tmp_path / "out", "overlay=false"))
+    predict(predict_config(run.folder, frames, tmp_path / "out", "overlay=false", "overwrite=true"))
+
+
+@pytest.mark.parametrize("suffix", ["tiff", "webp", "png"])
+def test_a_stack_of_pictures_is_predicted_whole(run, tmp_path, suffix):
+    pages = [Image.fromarray(picture(t)) for t in range(8)]
+    pages[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=pages[1:])
+    out = predict(predict_config(run.folder, tmp_path / f"a.{suffix}", tmp_path / "out"))
+    assert [p.stem for p in sorted((out / "masks").iterdir())] == [f"{i:05d}" for i in range(8)]
+    assert len(VideoFile(out / "overlay.mp4")) == 8
+
+
+def test_the_overlay_keeps_pixels_that_are_not_square(run, tmp_path):
+    source = write_video(tmp_path / "a.mp4", "libx264", **{"x264-params": "sar=16/11"})
+    out = predict(predict_config(run.folder, source, tmp_path / "out"))
+    assert VideoFile(out / "overlay.mp4").pixel_aspect == Fraction(16, 11)
+
+
+def test_hdr_footage_is_said(run, tmp_path, capsys):
+    options = {"x265-params": "transfer=18:colorprim=9:colormatrix=9:log-level=none"}
+    source = write_video(tmp_path / "a.mp4", "libx265", pix_fmt="yuv420p10le", **options)
+    predict(predict_config(run.folder, source, tmp_path / "out", "overlay=false"))
+    assert "note: HDR footage (HLG)" in capsys.readouterr().out

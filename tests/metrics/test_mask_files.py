@@ -130,3 +130,56 @@ def test_youtube_objects_has_classes_above_its_sequences(tmp_path: Path) -> None
     assert files.name == "cat/0001"
     assert files.frames == ("00000", "00010")
     assert said == ["9 mask files without annotation ignored"]
+
+
+@pytest.mark.parametrize(
+    ("masks", "refused"),
+    [
+        (range(1, 9), True),  # as many
+        (range(1, 8), False),  # the first has none, which davis2016 allows
+        (range(1, 10), True),  # one more than frames
+        (range(2, 9), True),  # one missing
+        (range(100, 108), False),  # of other frames altogether: missing
+        (range(8), False),
+        (range(10), False),
+        (range(7), False),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "cows_", "mask_"])
+def test_shifted_masks_are_refused_with_some_missing_or_extra(
+    tmp_path: Path, masks: range, refused: bool, prefix: str
+) -> None:
+    save_sequence(tmp_path / "a" / "cows", [star()] * 8)
+    for k in masks:
+        save(tmp_path / "m" / "cows" / f"{prefix}{k:05d}.png", star())
+    if refused:
+        with pytest.raises(
+            ScoreError, match=rf"masks are numbered from {masks[0]:05d} to {masks[-1]:05d}, frames from"
+        ):
+            collect(tmp_path / "m", tmp_path / "a", get_protocol("davis2016"), None)
+    elif masks[0] == 100:
+        with pytest.raises(ScoreError, match=r"masks are numbered from 00100"):
+            collect(tmp_path / "m", tmp_path / "a", get_protocol("davis2016"), None)
+    else:
+        (files,), _ = collect(tmp_path / "m", tmp_path / "a", get_protocol("davis2016"), None)
+        found = [path and int(path.stem.removeprefix(prefix)) for path in files.predictions]
+        assert found == [k if k in masks else None for k in range(8)]
+
+
+def test_sparse_annotations_and_dense_masks_are_not_shifted(tmp_path: Path) -> None:
+    save_sequence(tmp_path / "a" / "cows", [star()] * 4, step=10)
+    for k in range(1, 40):
+        save(tmp_path / "m" / "cows" / f"{k:05d}.png", star())
+    (files,), said = collect(tmp_path / "m", tmp_path / "a", get_protocol("davis2016"), None)
+    assert [path and path.stem for path in files.predictions] == [None, "00010", "00020", "00030"]
+    assert said == ["36 mask files without annotation ignored"]
+
+
+@pytest.mark.parametrize("name", ["seq_00000", "00000_mask", "00000-gt", "mask_00000", "label-00000"])
+def test_names_with_the_same_addition_are_understood(tmp_path: Path, name: str) -> None:
+    save_sequence(tmp_path / "a" / "seq", [star()] * 3)
+    for k in range(3):
+        save(tmp_path / "m" / "seq" / f"{name.replace('00000', f'{k:05d}')}.png", star())
+    (files,), said = collect(tmp_path / "m", tmp_path / "a", get_protocol("simple"), None)
+    assert None not in files.predictions
+    assert said == []

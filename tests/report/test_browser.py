@@ -50,6 +50,11 @@ addEventListener("load", function () {
   const width = document.documentElement;
   parent.postMessage(JSON.stringify({
     clicks: clicks, wrong: wrong, broken: broken, page: width.scrollWidth, window: width.clientWidth,
+    heads: Math.max(...Array.from(document.querySelectorAll("tbody th, thead th:first-child"), e => e.offsetWidth)),
+    columns: Math.max(...Array.from(document.querySelectorAll("thead tr:last-child th"), e => e.offsetWidth)),
+    tall: Math.max(...Array.from(document.querySelectorAll("thead th"), e => e.offsetHeight)),
+    sticky: Array.from(document.querySelectorAll("tbody th"), e => getComputedStyle(e).position)
+      .filter(p => p === "sticky").length,
   }), "*");
 });
 </script></body>"""
@@ -95,6 +100,31 @@ def visit(page: Path, tmp_path: Path, width: int) -> tuple[dict[str, Any], list[
     assert found.group(1), f"the page did not answer: {done.stderr[-2000:]}"
     messages = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     return json.loads(html.unescape(found.group(1))), messages
+
+
+@pytest.fixture(scope="module")
+def long_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report whose runs, methods and sequences have names of 100 letters, with and without places to wrap."""
+    root = tmp_path_factory.mktemp("long")
+    letters = "abcdefghijklmnopqrstuvwxyz" * 4
+    runs = [("x" + letters)[:100], ("model.rounds-3+seed-1+" * 5)[:100], ("a long name of words " * 5)[:99] + "x"]
+    for k, name in enumerate(runs):
+        evaluation = run_folder(root / "sweep" / name, rounds=k) / "evaluations" / "davis2017-val-simple"
+        score_folder(evaluation, (f"{letters}{k}"[-100:], "cows"), "simple", 0.5 + 0.1 * k, data="davis2017-val-simple")
+        overlays(evaluation)
+    scores = [f"{n}={score_folder(root / str(k), (letters[:100], 'cows', 'dog'), J=0.5)}" for k, n in enumerate(runs)]
+    return make_report(ReportConfig(runs=[str(root / "sweep")], scores=scores, out=str(root / "out")))
+
+
+@pytest.mark.parametrize("width", [316, 390, 1200])
+def test_long_names_leave_room_for_the_numbers(long_names: Path, tmp_path: Path, width: int) -> None:
+    result, console = visit(long_names, tmp_path, width)
+    assert console == []
+    assert result["page"] <= result["window"] <= width
+    assert result["sticky"] > 10
+    assert 60 < result["heads"] <= result["window"] / 2
+    assert result["columns"] <= result["window"] / 2
+    assert result["tall"] < 400
 
 
 @pytest.mark.parametrize("width", [1200, 390])
