@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -259,3 +260,22 @@ def test_scoring_may_go_to_a_pipe_that_closes_early(tmp_path):
         done.stdout.close()
         _, said = done.communicate(timeout=60)
     assert "Traceback" not in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of other systems are always text")
+def test_names_that_are_no_utf_8_are_scored(tmp_path):
+    """Folders and sequences from zip files of Chinese Windows."""
+    truth, name = tmp_path / os.fsdecode(b"\xb9\xb7"), os.fsdecode(b"\xc3\xa8\xa4")
+    for folder in (truth, tmp_path / "masks"):
+        save_sequence(folder / name, [star()] * 3)
+    words = [
+        f"masks={tmp_path / 'masks'}",
+        f"annotations={truth}",
+        "protocol=simple",
+        f"out={tmp_path / os.fsdecode(b'o' + bytes([0xB9]))}",
+    ]
+    done = run_python("-m", "agnn_lit.score", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (out,) = tmp_path.glob("o*")
+    assert json.loads((out / "summary.json").read_text())["J_mean"] == 1
+    assert r"è\udca4" in (out / "per_sequence.csv").read_text()

@@ -50,7 +50,8 @@ addEventListener("load", function () {
   const width = document.documentElement;
   parent.postMessage(JSON.stringify({
     clicks: clicks, wrong: wrong, broken: broken, page: width.scrollWidth, window: width.clientWidth,
-    heads: Math.max(...Array.from(document.querySelectorAll("tbody th, thead tr:last-child th:first-child"), e => e.offsetWidth)),
+    heads: Math.max(...Array.from(
+      document.querySelectorAll("tbody th, thead tr:last-child th:first-child"), e => e.offsetWidth)),
     columns: Math.max(...Array.from(document.querySelectorAll("thead tr:last-child th"), e => e.offsetWidth)),
     tall: Math.max(...Array.from(document.querySelectorAll("thead th"), e => e.offsetHeight)),
     sticky: Array.from(document.querySelectorAll("tbody th"), e => getComputedStyle(e).position)
