@@ -11,10 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
 from agnn_lit.data.footage import open_footage
-from agnn_lit.data.image_files import file_size
 from agnn_lit.data.video import DataError
 from tests.data.videos import picture, write_video
 
@@ -109,103 +108,6 @@ def test_a_truncated_image_is_known_before_it_is_needed(tmp_path):
     assert list(footage.unreadable) == [2]
     with pytest.raises(DataError, match=r"2\.jpg: .*[tT]runcated"):
         footage.frame(2)
-
-
-def jpeg(picture_, thumbnail=False, progressive=False) -> bytes:
-    """A JPEG photo, with a thumbnail in its EXIF data as cameras write it."""
-    data = cv2.imencode(".jpg", picture_, [cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive)])[1].tobytes()
-    if not thumbnail:
-        return data
-    small = cv2.imencode(".jpg", picture_[::4, ::4])[1].tobytes()
-    body = b"Exif\x00\x00" + b"II*\x00\x08\x00\x00\x00" + bytes(60) + small + bytes(3)
-    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
-
-
-NOISE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
-TAILS = {
-    "zeros": bytes(1000),
-    "a film": b"\x00\x00\x00\x18ftypmp42" + bytes(range(256)) * 20,
-    "trailer": b"SEFH" + b"\x01\xff\xd8" * 200 + b"SEFT",
-    "nothing": b"",
-}
-
-
-@pytest.mark.parametrize("tail", TAILS)
-@pytest.mark.parametrize("kind", ["plain", "thumbnail", "progressive", "png"])
-def test_data_after_the_end_of_a_photo_does_not_matter(tmp_path, tail, kind):
-    data = (
-        cv2.imencode(".png", NOISE)[1].tobytes()
-        if kind == "png"
-        else jpeg(NOISE, **({} if kind == "plain" else {kind: True}))
-    )
-    (tmp_path / f"0.{'png' if kind == 'png' else 'jpg'}").write_bytes(data + TAILS[tail])
-    footage = open_footage(tmp_path)
-    assert not footage.unreadable
-    assert footage.frame(0).shape == (64, 96, 3)
-
-
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.999])
-@pytest.mark.parametrize("kind", ["plain", "thumbnail", "progressive", "png"])
-def test_a_photo_that_is_cut_is_refused(tmp_path, share, kind):
-    """Also one whose thumbnail has an end marker, and one cut right behind it."""
-    data = (
-        cv2.imencode(".png", NOISE)[1].tobytes()
-        if kind == "png"
-        else jpeg(NOISE, **({} if kind == "plain" else {kind: True}))
-    )
-    places = [int(share * len(data))] + ([data.index(b"\xff\xd9") + 4] if kind == "thumbnail" else [])
-    for place in places:
-        file = tmp_path / f"0.{'png' if kind == 'png' else 'jpg'}"
-        file.write_bytes(data[:place])
-        with pytest.raises(DataError, match=r"none of the 1 images can be read .*(truncated|unreadable)"):
-            open_footage(tmp_path)
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_turned_photos_have_the_size_of_their_frames(tmp_path, kind, orientation):
-    exif = Image.Exif()
-    exif[0x112] = orientation
-    file = tmp_path / f"0.{kind.lower()}"
-    Image.fromarray(picture(0)).save(file, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
-    size = (64, 48) if orientation > 4 else (48, 64)
-    assert file_size(file) == (size, None)
-    footage = open_footage(file)
-    assert footage.frame(0).shape == (*size, 3)
-    expected = np.asarray(ImageOps.exif_transpose(Image.open(file)).convert("RGB"))
-    assert np.abs(footage.frame(0).astype(int) - expected).mean() < 5
-
-
-@pytest.mark.parametrize(
-    ("suffix", "more"), [("tiff", {}), ("tif", {"compression": "tiff_lzw"}), ("webp", {"lossless": True}), ("png", {})]
-)
-def test_stacks_and_animations_are_all_their_pictures(tmp_path, suffix, more):
-    pages = [Image.fromarray(picture(t)) for t in range(8)]
-    timed = {} if suffix.startswith("tif") else {"duration": 80}
-    pages[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=pages[1:], **timed, **more)
-    footage = open_footage(tmp_path / f"a.{suffix}", fps=10)
-    assert [footage.frame_name(i) for i in range(len(footage))] == [f"{i:05d}" for i in range(8)]
-    for t in (5, 0, 7, 3):
-        assert np.array_equal(footage.frame(t), picture(t))
-    assert [float(stamp * footage.clock[1]) for stamp in footage.clock[0]][:2] == [0.0, 0.08 if timed else 0.1]
-    with pytest.raises(DataError, match=rf"a\.{suffix}: holds 8 pictures, where one is expected"):
-        open_footage(tmp_path)
-
-
-def test_sixteen_bits_and_thumbnails_in_a_stack(tmp_path):
-    grey = [np.full((6, 8), 256 * value, np.uint16) for value in (10, 200)]
-    pages = [Image.fromarray(page) for page in grey]
-    pages[0].save(tmp_path / "a.tiff", save_all=True, append_images=pages[1:])
-    footage = open_footage(tmp_path / "a.tiff")
-    assert [int(footage.frame(i)[0, 0, 1]) for i in range(len(footage))] == [10, 200]
-    photo, small = Image.fromarray(picture(0)), Image.fromarray(picture(0)[::4, ::4].copy())
-    small.encoderinfo = {"tiffinfo": {254: 1}}
-    photo.save(tmp_path / "b.tiff", save_all=True, append_images=[small])
-    with Image.open(tmp_path / "b.tiff") as file:
-        file.seek(1)
-        reduced = file.tag_v2.get(254)
-    if reduced == 1:
-        assert len(open_footage(tmp_path / "b.tiff")) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names of other systems are always text")
