@@ -20,7 +20,7 @@ from PIL import Image
 from agnn_lit.config import InstancesConfig, PredictConfig
 from agnn_lit.data.video import DiskVideo
 from agnn_lit.inference.prediction import predict
-from agnn_lit.metrics.mask_files import read_ids
+from agnn_lit.metrics.mask_image import read_ids
 from agnn_lit.metrics.protocols import get_protocol
 from agnn_lit.metrics.sequence import score_sequence
 

@@ -123,6 +123,8 @@ NAMES = (
     "true",
     "0x10",
     "choice",
+    "range(1)",
+    "glob(x)",
     " spaces ",
 )
 
@@ -151,7 +153,9 @@ def test_text_is_taken_as_typed(name):
     assert str(parsed([f"out={name}"], ConvertConfig)[0]) == name
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "," not in name and name.strip() == name])
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if "," not in name and name.strip() == name and name[-3:] not in ("(1)", "(x)")]
+)
 def test_text_is_taken_as_typed_in_a_sweep(name):
     """A comma separates the values of a sweep."""
     words = [f"data.root={name},/other", f"static.roots=[{name}],[x,y]", "seed=range(0,3)", "data.root=choice(a,b)"]

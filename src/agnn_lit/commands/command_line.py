@@ -135,21 +135,24 @@ def quote_text(arguments: list[str], schema: type[Any], *, swept: bool = False) 
             continue
         several = entry is not None and entry.kind.startswith("list")
         brackets = several or entry is None or entry.kind == "Any"
-        values = listed(value) if swept and not _FUNCTION.fullmatch(value) else [value]
+        if swept and _FUNCTION.fullmatch(value):
+            done.append(argument)
+            continue
         if entry is None and value == "null":  # no option has this name; Hydra would fail with a traceback
-            values = [quoted(value)]
+            value = quoted(value)
         path = entry is not None and entry.about.path
+        values = listed(value) if swept else [value]
         done.append(f"{key}={','.join(_quote(v, path, brackets, several and not swept) for v in values)}")
     return done
 
 
-#: Hydra's functions on the values of a sweep, and those that convert.
+#: Hydra's functions on the values of a sweep.
 _FUNCTION = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag|extend_list|int|float|str|bool|json_str)\(.*\)")
 
 
 def _quote(value: str, path: bool, brackets: bool, becomes_list: bool) -> str:
     """Quote one value; with ``brackets``, what is in brackets is a list."""
-    if value == "null" or _FUNCTION.fullmatch(value):
+    if value == "null":
         return value
     if brackets and is_list(value):
         return f"[{','.join(_quote(entry, path, False, False) for entry in listed(value[1:-1]))}]"
