@@ -16,13 +16,19 @@ from rich.progress import track
 
 from agnn_lit.config import CrfConfig
 from agnn_lit.data.image_files import index_images
-from agnn_lit.data.video import DiskVideo, read_mask
+from agnn_lit.data.video import DiskVideo
 from agnn_lit.inference.crf import refine
+from agnn_lit.metrics.mask_image import read_foreground
 
 METHODS = ("pdb", "fseg", "cut", "osvos")
 PER_SEQUENCE = 5
 BLUR = 8.0  # standard deviation in pixels
 HERE = Path(__file__).parent
+
+
+def inside(path: Path) -> np.ndarray:
+    """Foreground (H, W) of a mask file."""
+    return read_foreground(path) > 0
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -43,8 +49,8 @@ def main() -> None:
     rows = []
     for number, (video, i) in enumerate(track(chosen, "frames")):
         method, frame, stem = METHODS[number % len(METHODS)], video.frame(i), video.frame_name(i)
-        soft = cv2.GaussianBlur(read_mask(masks / method / video.name / f"{stem}.png").astype(np.float32), (0, 0), BLUR)
-        truth = read_mask(davis / "Annotations/480p" / video.name / f"{stem}.png") > 0
+        soft = cv2.GaussianBlur(inside(masks / method / video.name / f"{stem}.png").astype(np.float32), (0, 0), BLUR)
+        truth = inside(davis / "Annotations/480p" / video.name / f"{stem}.png")
         row: dict[str, object] = {"sequence": video.name, "frame": stem, "method": method}
         row["J_blurred"] = iou(soft > 0.5, truth)
         found = {}
