@@ -165,3 +165,17 @@ def test_void_leaves_both_masks() -> None:
     assert [mask.tolist() for mask in without_void(prediction, annotation)] == [[[1, 1, 0]], [[0, 1, 0]]]
     plain = np.array([[0, 255]], np.uint8)
     assert without_void(plain, plain) == (plain, plain)
+
+
+def test_a_palette_of_greys_may_begin_with_white(tmp_path: Path) -> None:
+    """As programs that reduce the number of colours order it; as object ids, indices stay indices."""
+    image = Image.new("P", (3, 1))
+    image.putdata([0, 1, 0])
+    image.putpalette([255, 255, 255, 0, 0, 0])
+    image.save(tmp_path / "m.png")
+    assert (read_foreground(tmp_path / "m.png") > 0).tolist() == [[True, False, True]]
+    assert Annotations([tmp_path / "m.png"]).foreground(tmp_path / "m.png").tolist() == [[1, 0, 1]]
+    assert read_ids(tmp_path / "m.png").tolist() == [[0, 1, 0]]
+    image.putpalette([0, 0, 0, 0, 0, 0])  # no palette worth the name
+    image.save(tmp_path / "black.png")
+    assert (read_foreground(tmp_path / "black.png") > 0).tolist() == [[False, True, False]]

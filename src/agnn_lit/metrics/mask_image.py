@@ -34,15 +34,19 @@ class _Pixels(NamedTuple):
         values: of the pixels.
         mode: of the image, as PIL names it.
         coloured: whether there is a palette with colours, so that values are indices and no shades of grey.
+        shades: of a palette of greys, the grey value of each pixel; index 0 need not be black.
     """
 
     values: Mask
     mode: str
     coloured: bool
+    shades: Mask | None
 
     @property
     def one_value(self) -> Mask:
         """One value per pixel (H, W); of a colour, its largest channel."""
+        if self.shades is not None:
+            return self.shades
         return self.values if self.values.ndim == 2 else self.values.max(axis=2)
 
     @property
@@ -99,7 +103,14 @@ def _read(path: Path) -> _Pixels:
         values = values[..., 0] if mode[0] in "LP" else values[..., :-1]
     if mode == "L" and bits < 8:  # grey values were stretched to 0..255
         values = values // (255 // (2**bits - 1))
-    return _Pixels(values, mode, coloured=bool((colours != colours[:, :1]).any()))
+    coloured, shades = bool((colours != colours[:, :1]).any()), None
+    if mode == "P" and not coloured:
+        used = _occurring(values)
+        if used[-1] < len(colours) and len(np.unique(colours[used, 0])) == len(used):
+            shades = colours[:, 0].astype(np.uint8)[values]
+            if kind == "GIF":  # whose writers number the values that occur anew
+                values = shades
+    return _Pixels(values, mode, coloured, shades)
 
 
 def _lossy(path: Path, image: Image.Image, start: bytes) -> str:
