@@ -57,7 +57,7 @@ class PictureStack:
                 if picture.mode.startswith("I"):
                     grey = np.asarray(picture).clip(0, 65535) >> 8
                     return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
-                return np.asarray(picture.convert("RGB"))
+                return np.array(picture.convert("RGB"))  # a copy, which may be written to
         except (OSError, EOFError, SyntaxError, ValueError) as error:
             raise DataError(f"{self.path}: picture {index} cannot be read ({error})") from error
 
