@@ -183,3 +183,13 @@ def test_names_with_the_same_addition_are_understood(tmp_path: Path, name: str) 
     (files,), said = collect(tmp_path / "m", tmp_path / "a", get_protocol("simple"), None)
     assert None not in files.predictions
     assert said == []
+
+
+def test_folders_that_programs_make_are_no_sequences(tmp_path: Path) -> None:
+    for part in ("a", "m"):
+        save_sequence(tmp_path / part / "cows", [star()] * 3)
+        for folder in ("@eaDir", ".ipynb_checkpoints", "__MACOSX"):
+            save_sequence(tmp_path / part / folder, [star()] * (3 if part == "a" else 2))
+    chosen, said = collect(tmp_path / "m", tmp_path / "a", get_protocol("simple"), None)
+    assert [files.name for files in chosen] == ["cows"]
+    assert said == []

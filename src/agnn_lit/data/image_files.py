@@ -28,12 +28,6 @@ def index_images(folder: Path) -> list[Path]:
     return sorted(found, key=frame_order)
 
 
-def visible_folders(folder: Path) -> list[Path]:
-    """List the folders in a folder, without hidden ones and those that file managers and servers make."""
-    found = (path for path in folder.iterdir() if path.is_dir() and path.name[:1] not in (".", "@"))
-    return sorted(path for path in found if path.name != "__MACOSX")
-
-
 def header_size(path: Path) -> tuple[int, int]:
     """Return height and width of an image as displayed, from its header."""
     with Image.open(path) as file:

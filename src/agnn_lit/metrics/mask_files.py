@@ -50,11 +50,16 @@ def frame_files(folder: Path) -> list[Path]:
     return sorted(found, key=frame_order)
 
 
+def visible_folders(folder: Path) -> list[Path]:
+    """List the folders in a folder, without hidden ones and those that file managers and servers make."""
+    found = (path for path in folder.iterdir() if path.is_dir() and path.name[:1] not in (".", "@"))
+    return sorted(path for path in found if path.name != "__MACOSX")
+
+
 def _at_depth(folder: Path, depth: int) -> list[Path]:
     if depth == 0:
         return [folder]
-    subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return [path for child in subfolders for path in _at_depth(child, depth - 1)]
+    return [path for child in visible_folders(folder) for path in _at_depth(child, depth - 1)]
 
 
 def find_sequences(key: str, folder: Path, depth: int) -> dict[str, Path]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from agnn_lit.config import DataConfig, register
-from agnn_lit.data.image_files import IMAGE_SUFFIXES, index_images, visible_folders
+from agnn_lit.data.image_files import IMAGE_SUFFIXES, index_images
 from agnn_lit.data.video import DataError, DiskVideo, need_folder, pair_by_name
+from agnn_lit.metrics.mask_files import visible_folders
 
 #: Names of the folder of frames and of the folder of masks, in any case.
 _IMAGES = ("images", "frames", "jpegimages", "imgs", "rgb")

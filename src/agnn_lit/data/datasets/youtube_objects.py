@@ -7,6 +7,7 @@ from pathlib import Path
 from agnn_lit.config import DataConfig, register
 from agnn_lit.data.image_files import index_images
 from agnn_lit.data.video import DiskVideo, need_folder, pair_by_name
+from agnn_lit.metrics.mask_files import visible_folders
 
 
 def index_youtube_objects(root: Path) -> list[DiskVideo]:
@@ -25,8 +26,8 @@ def index_youtube_objects(root: Path) -> list[DiskVideo]:
             root / "Annotations" / kind.name / video.name,
             every=False,
         )
-        for kind in sorted(p for p in images.iterdir() if p.is_dir())
-        for video in sorted(p for p in kind.iterdir() if p.is_dir())
+        for kind in visible_folders(images)
+        for video in visible_folders(kind)
     ]
 
 
