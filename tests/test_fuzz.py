@@ -70,7 +70,7 @@ def saved(folder: Path, values: np.ndarray, mode: str, kind: str) -> Path:
         image = grey.convert(mode)
     written = io.BytesIO()
     try:
-        image.save(written, kind, **({"lossless": True} if kind == "WEBP" else {}))
+        image.save(written, kind, **({"lossless": True, "exact": True} if kind == "WEBP" else {}))
     except (OSError, ValueError, KeyError):
         assume(False)
     file = folder / "mask.png"
