@@ -28,8 +28,9 @@ demo: $(STAMP)  ## train on built-in videos for four minutes, evaluate, and make
 	$(BIN)/agnn-evaluate run=$(RUN) batch_size=4
 	$(BIN)/agnn-report 'runs=[$(RUN)]' out=runs/demo/report
 
-real: $(STAMP)  ## a model for real video, in two stages (hours): AGNN_DAVIS_ROOT=DIR AGNN_STATIC_ROOTS='[DIR,DIR]' make real
+real: $(STAMP)  ## a model for real video, in three stages (hours): AGNN_DAVIS_ROOT=DIR AGNN_STATIC_ROOTS='[DIR,DIR]' make real
 	$(BIN)/agnn-train experiment=davis16_lite_photos $(ARGS)
+	$(BIN)/agnn-train experiment=davis16_lite_crowds $(ARGS)
 	$(BIN)/agnn-train experiment=davis16_lite $(ARGS)
 	$(BIN)/agnn-evaluate run=runs/davis16_lite/default experiment=stages size=[288,512]
 

@@ -197,6 +197,9 @@ def put(folder: Path, trained: Path, line: str) -> None:
         torch.save(content, folder / "deeplab_davis.ckpt")
     if "ckpt=agnn_51.ckpt" in line:
         shrink(folder / "agnn_51.ckpt")
+    crowds = folder / "runs/davis16_lite_crowds"
+    if f"{crowds.name}/default" in line and not (crowds / "default").is_dir():  # it was given its initial weights
+        shutil.copytree(next(crowds.iterdir()), crowds / "default")
     if line.startswith("wandb leet"):  # other runs are trained here without a logger
         run(folder, ["agnn-train", "experiment=demo", "logger.mode=offline"])
         shutil.copytree(folder / "runs/demo/logger.mode-offline/wandb", folder / "runs/demo/default/wandb")
