@@ -160,7 +160,7 @@ def test_text_is_taken_as_typed_in_a_sweep(name):
     """A comma separates the values of a sweep."""
     words = [f"data.root={name},/other", f"static.roots=[{name}],[x,y]", "seed=range(0,3)", "data.root=choice(a,b)"]
     roots, lists, seeds, choices = parsed(words, TrainConfig, swept=True)
-    assert [root.text for root in roots] == [name, "/other"]
+    assert [getattr(root, "text", root) for root in roots] == [name, "/other"]
     assert len(lists) == 2
     assert len(seeds) == 3
     assert [str(choice) for choice in choices] == ["a", "b"]
@@ -169,6 +169,14 @@ def test_text_is_taken_as_typed_in_a_sweep(name):
 def test_what_is_no_text_stays():
     words = ["seed=1e1", "threshold=0.5", "run=null", "-m", "experiment", "hydra/launcher=parallel", "name=", "x.y=a b"]
     assert quote_text(words, TrainConfig) == words
+
+
+@pytest.mark.parametrize("word", ["demo", "bf16-mixed", "lite0", "channel", "_x", "v1.2"])
+def test_plain_words_stay_as_they_are(word):
+    """So that tables of sweeps show them as they were typed."""
+    words = [f"name={word}", f"backbone={word}", f"logger.tags=[{word}]"]
+    assert quote_text(words, TrainConfig) == words
+    assert quote_text(words, TrainConfig, swept=True) == words
 
 
 def test_home_is_expanded_in_paths_alone(monkeypatch):

@@ -150,13 +150,22 @@ def quote_text(arguments: list[str], schema: type[Any], *, swept: bool = False) 
 _FUNCTION = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag|extend_list|int|float|str|bool|json_str)\(.*\)")
 
 
+def _is_word(value: str) -> bool:
+    """Whether Hydra reads a value as the text that it is, without quotes."""
+    return bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", value)) and value.lower() not in _OTHERS
+
+
+#: Words that are no text to Hydra.
+_OTHERS = ("true", "false", "null", "nan", "inf")
+
+
 def _quote(value: str, path: bool, brackets: bool, becomes_list: bool) -> str:
     """Quote one value; with ``brackets``, what is in brackets is a list."""
     if value == "null":
         return value
     if brackets and is_list(value):
         return f"[{','.join(_quote(entry, path, False, False) for entry in listed(value[1:-1]))}]"
-    if not is_quoted(value):
+    if not is_quoted(value) and (path or not _is_word(value)):
         value = quoted(str(Path(value).expanduser()) if path and value.startswith("~") else value)
     return f"[{value}]" if becomes_list else value
 
