@@ -34,14 +34,19 @@ TAILS = {
 }
 
 
-@pytest.mark.parametrize("tail", TAILS)
-@pytest.mark.parametrize("kind", ["plain", "thumbnail", "progressive", "png"])
-def test_data_after_the_end_of_a_photo_does_not_matter(tmp_path, tail, kind):
-    data = (
+def photo(kind: str) -> bytes:
+    """A PNG file, or a plain, thumbnailed or progressive JPEG file."""
+    return (
         cv2.imencode(".png", NOISE)[1].tobytes()
         if kind == "png"
         else jpeg(NOISE, **({} if kind == "plain" else {kind: True}))
     )
+
+
+@pytest.mark.parametrize("tail", TAILS)
+@pytest.mark.parametrize("kind", ["plain", "thumbnail", "progressive", "png"])
+def test_data_after_the_end_of_a_photo_does_not_matter(tmp_path, tail, kind):
+    data = photo(kind)
     (tmp_path / f"0.{'png' if kind == 'png' else 'jpg'}").write_bytes(data + TAILS[tail])
     footage = open_footage(tmp_path)
     assert not footage.unreadable
@@ -52,11 +57,7 @@ def test_data_after_the_end_of_a_photo_does_not_matter(tmp_path, tail, kind):
 @pytest.mark.parametrize("kind", ["plain", "thumbnail", "progressive", "png"])
 def test_a_photo_that_is_cut_is_refused(tmp_path, share, kind):
     """Also one whose thumbnail has an end marker, and one cut right behind it."""
-    data = (
-        cv2.imencode(".png", NOISE)[1].tobytes()
-        if kind == "png"
-        else jpeg(NOISE, **({} if kind == "plain" else {kind: True}))
-    )
+    data = photo(kind)
     places = [int(share * len(data))] + ([data.index(b"\xff\xd9") + 4] if kind == "thumbnail" else [])
     for place in places:
         file = tmp_path / f"0.{'png' if kind == 'png' else 'jpg'}"

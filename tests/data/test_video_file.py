@@ -199,3 +199,5 @@ def test_pixels_that_are_not_square_are_known(tmp_path):
     write_video(path, "libx264", **{"x264-params": "sar=16/11"})
     assert VideoFile(path).pixel_aspect == Fraction(16, 11)
     assert VideoFile(turn(path, 90)).pixel_aspect == Fraction(11, 16)
+    square = write_video(tmp_path / "b.mp4", "libx264", size=(64, 64), **{"x264-params": "sar=16/11"})
+    assert VideoFile(turn(square, 90)).pixel_aspect == Fraction(11, 16)

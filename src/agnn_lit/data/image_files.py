@@ -60,11 +60,6 @@ def pages_of(file: Image.Image) -> tuple[int, ...]:
     return tuple(whole)
 
 
-def page_count(file: Image.Image) -> int:
-    """Return the number of :func:`pages_of` a file."""
-    return len(pages_of(file))
-
-
 def decode_image(path: Path) -> NDArray[np.uint8] | None:
     """Read an image as (H, W, 3) RGB, with EXIF rotation applied; None if it cannot be decoded.
 
@@ -79,18 +74,13 @@ def decode_image(path: Path) -> NDArray[np.uint8] | None:
     return None if image is None else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def file_size(path: Path, *, one_page: bool = True) -> tuple[tuple[int, int] | None, str | None]:
-    """Return (height, width) of an image file, and None or the problem with it.
-
-    Args:
-        path: of the image.
-        one_page: several pictures in the file are a problem.
-    """
+def file_size(path: Path) -> tuple[tuple[int, int] | None, str | None]:
+    """Return (height, width) of an image file, and None or the problem with it; several pictures in it are one."""
     if not path.is_file():
         return None, f"{path}: missing"
     try:
         with Image.open(path) as file:
-            kind, size, pages = file.format or "", _shown_size(file), page_count(file) if one_page else 1
+            kind, size, pages = file.format or "", _shown_size(file), len(pages_of(file))
         with path.open("rb") as raw:
             whole = _COMPLETE[kind](raw, path.stat().st_size) if kind in _COMPLETE else True
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, EOFError, SyntaxError, ValueError) as error:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from agnn_lit.data.image_files import page_count, pages_of
+from agnn_lit.data.image_files import pages_of
 from agnn_lit.data.video import DataError
 
 
@@ -80,6 +80,7 @@ def open_stack(path: Path) -> PictureStack | None:
     """Open a file of several pictures; None if it holds one, or is no image."""
     try:
         with Image.open(path) as file:
-            return PictureStack(path, pages_of(file)) if page_count(file) > 1 else None
+            pages = pages_of(file)
+        return PictureStack(path, pages) if len(pages) > 1 else None
     except (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None

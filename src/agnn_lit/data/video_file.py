@@ -69,13 +69,12 @@ class VideoFile:
             stream = _film(container, path)
             self.notes = _notes(stream)
             #: Width of a pixel divided by its height.
-            self.pixel_aspect = Fraction(stream.sample_aspect_ratio or 1)
+            aspect = Fraction(stream.sample_aspect_ratio or 1)
+            self.pixel_aspect = 1 / aspect if _swaps_sides(self._matrix) else aspect
             base, rate = stream.time_base or Fraction(1, 1000), stream.average_rate or Fraction(24)
         #: Presentation time of each frame, and its unit in seconds.
         self.clock = ([t.pts or 0 for t in self.times], base) if self._timed else (list(range(len(self))), 1 / rate)
         self.size = next(self.frame(i) for i, t in enumerate(self.times) if t.broken is None).shape[:2]
-        if self.size != (stream.height, stream.width) and self.size[::-1] == (stream.height, stream.width):
-            self.pixel_aspect = 1 / self.pixel_aspect  # turned by a quarter
 
     def __len__(self) -> int:
         return len(self.times)
@@ -312,10 +311,16 @@ def _display_matrix(frame: av.VideoFrame) -> _Matrix:
     return a, b, c, d
 
 
+def _swaps_sides(matrix: _Matrix) -> bool:
+    """Whether a display matrix turns frames by a quarter."""
+    a, b, c, d = matrix
+    return abs(a) + abs(d) < abs(b) + abs(c)
+
+
 def _upright(picture: NDArray[np.uint8], matrix: _Matrix) -> NDArray[np.uint8]:
     """Return a picture (H, W, 3) as a display matrix turns and mirrors it, by quarter turns."""
     a, b, c, d = matrix
-    if abs(a) + abs(d) < abs(b) + abs(c):
+    if _swaps_sides(matrix):
         picture, across, down = picture.transpose(1, 0, 2), c, b
     else:
         across, down = a, d
