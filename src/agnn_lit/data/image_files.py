@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from agnn_lit.metrics.mask_files import frame_order
+from agnn_lit.metrics.mask_files import frame_files
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF's tag, and its values for a quarter turn
@@ -22,10 +22,7 @@ _TAIL = 64  # bytes at the end of a JPEG file in which its end is sought first
 
 def index_images(folder: Path) -> list[Path]:
     """List the images of a folder in numerical order."""
-    if not folder.is_dir():
-        return []
-    found = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
-    return sorted(found, key=frame_order)
+    return frame_files(folder, IMAGE_SUFFIXES) if folder.is_dir() else []
 
 
 def header_size(path: Path) -> tuple[int, int]:

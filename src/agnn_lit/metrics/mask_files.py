@@ -44,9 +44,9 @@ def frame_order(path: Path) -> tuple[list[tuple[int, str]], str]:
     return [(int(word), "") if word.isdecimal() else (-1, word) for word in words], path.stem
 
 
-def frame_files(folder: Path) -> list[Path]:
-    """Return the PNG files of a folder in the order of their frames."""
-    found = (path for path in folder.iterdir() if path.suffix.lower() == _SUFFIX and not path.name.startswith("."))
+def frame_files(folder: Path, suffixes: Sequence[str] = (_SUFFIX,)) -> list[Path]:
+    """Return the files of a folder with one of these suffixes (in any case) in the order of their frames."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))
     return sorted(found, key=frame_order)
 
 
@@ -155,7 +155,7 @@ def match_masks(
     """
     if not folder.is_dir():
         return {}, []
-    found = sorted((p for p in folder.iterdir() if p.suffix.lower() in suffixes and p.name[:1] != "."), key=frame_order)
+    found = frame_files(folder, suffixes)
     stems = [path.stem for path in found]
     short = re.escape(name.rpartition("/")[2])
     for pattern in (r"(.*)", r"(.*)[_-](?:mask|gt|seg|label)", r"(?:mask|gt|seg|label)[_-](.*)", rf"{short}[_-](.*)"):

@@ -11,6 +11,9 @@ from agnn_lit.data.video import DataError, DiskVideo, need_folder, pair_by_name
 from agnn_lit.metrics.mask_files import listed_names
 from agnn_lit.metrics.protocols import ScoreError
 
+#: Folders between ``JPEGImages`` or ``Annotations`` and the sequences, the usual one first.
+RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
+
 
 def split_names(root: Path, year: str, split: str) -> list[str]:
     """Read the list of a DAVIS split, ``ImageSets/<year>/<split>.txt``.
@@ -37,7 +40,7 @@ def split_names(root: Path, year: str, split: str) -> list[str]:
 
 def resolution_folder(folder: Path) -> str:
     """Return the name of the folder of a resolution, 480p if there are several."""
-    return next((name for name in ("480p", "Full-Resolution", "1080p") if (folder / name).is_dir()), "480p")
+    return next((name for name in RESOLUTIONS if (folder / name).is_dir()), RESOLUTIONS[0])
 
 
 def index_davis(root: Path, names: Iterable[str]) -> list[DiskVideo]:
@@ -51,7 +54,8 @@ def index_davis(root: Path, names: Iterable[str]) -> list[DiskVideo]:
     """
     need_folder(root, "DAVIS, with ImageSets, JPEGImages and Annotations")
     images = root / "JPEGImages" / resolution_folder(root / "JPEGImages")
-    annotations = next((root / n for n in ("Annotations", "Annotations_unsupervised") if (root / n).is_dir()), root)
+    unsupervised = (root / "Annotations_unsupervised").is_dir() and not (root / "Annotations").is_dir()
+    annotations = root / ("Annotations_unsupervised" if unsupervised else "Annotations")
     masks = annotations / resolution_folder(annotations)
     return [pair_by_name(name, index_images(images / name), masks / name, every=True) for name in names]
 

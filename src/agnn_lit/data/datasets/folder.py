@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agnn_lit.config import DataConfig, register
+from agnn_lit.data.datasets.davis import RESOLUTIONS
 from agnn_lit.data.image_files import IMAGE_SUFFIXES, index_images
 from agnn_lit.data.video import DataError, DiskVideo, need_folder, pair_by_name
 from agnn_lit.metrics.mask_files import visible_folders
@@ -12,8 +13,6 @@ from agnn_lit.metrics.mask_files import visible_folders
 #: Names of the folder of frames and of the folder of masks, in any case.
 _IMAGES = ("images", "frames", "jpegimages", "imgs", "rgb")
 _MASKS = ("masks", "annotations", "annotations_unsupervised", "gt", "groundtruth", "ground_truth")
-#: Folders that DAVIS has between those and the videos.
-_RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
 _EXPECTED = """expected one of
   DIR/images/<video>/*.jpg   with  DIR/masks/<video>/*.png
   DIR/<video>/images/*.jpg   with  DIR/<video>/masks/*.png
@@ -40,7 +39,7 @@ def index_folder(root: Path) -> list[DiskVideo]:
         if videos:
             return videos
     images = images or root
-    for resolution in _RESOLUTIONS:
+    for resolution in RESOLUTIONS:
         if (images / resolution).is_dir() and not index_images(images / resolution):
             images, masks = images / resolution, None if masks is None else masks / resolution
             break
