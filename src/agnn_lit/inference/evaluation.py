@@ -32,7 +32,7 @@ from agnn_lit.metrics.sequence import score_sequence
 from agnn_lit.metrics.summary import SequenceScore, notes, write_scores
 from agnn_lit.shared.files import write_bytes, write_text
 from agnn_lit.shared.pictures import draw_overlay, jpeg
-from agnn_lit.shared.terminal import open_console, progress_bar
+from agnn_lit.shared.terminal import open_console, print_notes, progress_bar
 
 #: File with the digest of a finished evaluation; see :func:`~agnn_lit.inference.evaluation_name.evaluation_digest`.
 DIGEST = "evaluation.sha256"
@@ -232,8 +232,7 @@ def _predict_and_score(
     if unscorable:
         if len(unscorable) == len(videos):
             raise ScoreError("no video can be scored: " + "; ".join(unscorable[:3]))
-        said = f"note: {len(unscorable)} videos NOT SCORED: {'; '.join(unscorable)}"
-        console.print(said, style="yellow", highlight=False, soft_wrap=True)
+        print_notes(console, [f"{len(unscorable)} videos NOT SCORED: {'; '.join(unscorable)}"])
     return scores
 
 
@@ -276,8 +275,7 @@ def evaluate(cfg: EvaluateConfig) -> tuple[dict[str, Any], Path]:
         about["identity_switches"] = sum(_count_switches(video, out / "masks") for video in videos)
     summaries = _write_scores(out, scores, protocol, about)
     final = list(scores)[-1]
-    for line in notes(scores[final]):
-        console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
+    print_notes(console, notes(scores[final]))
     _write_overlays(videos, scores[final], out, cfg.overlays, objects=cfg.instances.proposals != "none")
     write_text(out / DIGEST, digest + "\n")  # last: an interrupted evaluation has none
     _print_scores(scores[final], summaries, console)

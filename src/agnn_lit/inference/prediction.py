@@ -30,7 +30,7 @@ from agnn_lit.instances.proposals import Proposer, open_proposals
 from agnn_lit.instances.video import link_video
 from agnn_lit.shared.pictures import draw_overlay
 from agnn_lit.shared.provenance import versions
-from agnn_lit.shared.terminal import open_console, progress_bar
+from agnn_lit.shared.terminal import open_console, print_notes, progress_bar
 
 if TYPE_CHECKING:
     from agnn_lit.inference.video import Prediction
@@ -189,8 +189,7 @@ def predict(cfg: PredictConfig) -> Path:
     propose = open_proposals(cfg.instances, trained.device) if several else None
     out.begin(identity, overwrite=cfg.overwrite)
     height, width = footage.size
-    for fault in (*footage.faults, *footage.notes):
-        console.print(f"note: {fault}", style="yellow", highlight=False, soft_wrap=True)
+    print_notes(console, (*footage.faults, *footage.notes))
     crf = "" if cfg.crf.backend == "none" else f", CRF {cfg.crf.backend}"
     console.print(
         f"{cfg.input}: {len(footage)} frames of {width}x{height}; {pretrained.title(checkpoint)} on "

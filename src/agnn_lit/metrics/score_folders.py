@@ -18,7 +18,7 @@ from agnn_lit.metrics.parallel import score_all
 from agnn_lit.metrics.protocols import ScoreError, UnscorableError, get_protocol
 from agnn_lit.metrics.summary import COLUMNS, SequenceScore, notes, write_scores
 from agnn_lit.shared.processes import usable_processors
-from agnn_lit.shared.terminal import open_console, progress_bar
+from agnn_lit.shared.terminal import open_console, print_notes, progress_bar
 
 
 def wanted_sequences(sequences: Any) -> list[str] | None:
@@ -94,8 +94,7 @@ def score(cfg: ScoreConfig) -> tuple[list[SequenceScore], dict[str, Any]]:
     protocol, console = get_protocol(cfg.protocol), open_console()
     files, aside = collect(Path(cfg.masks), Path(cfg.annotations), protocol, wanted_sequences(cfg.sequences))
     console.print(protocol.describe(), highlight=False, soft_wrap=True)
-    for line in aside:
-        console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
+    print_notes(console, aside)
     done: dict[str, list[SequenceScore]] = {}
     unscorable: list[UnscorableError] = []
     workers = cfg.workers or usable_processors()
@@ -118,8 +117,7 @@ def score(cfg: ScoreConfig) -> tuple[list[SequenceScore], dict[str, Any]]:
     given = {} if cfg.threshold is None else {"mask_threshold": cfg.threshold}
     summary = write_scores(Path(cfg.out), scores, protocol, **paths, **given)
     left = [f"{len(refused)} sequences NOT SCORED: {'; '.join(refused)}"] if refused else []
-    for line in [*notes(scores), *left]:
-        console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
+    print_notes(console, [*notes(scores), *left])
     print_scores(scores, summary, console)
     if cfg.wandb != "disabled":
         log_to_wandb(scores, summary, cfg)
