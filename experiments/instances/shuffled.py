@@ -1,6 +1,7 @@
 """Are the identities of other people's masks found again once they are lost?
 
-AGNN_DAVIS_ROOT=DIR python experiments/instances/shuffled.py RUN RESULTS [SEQUENCE …]: takes the masks of RVOS in
+AGNN_DAVIS_ROOT=DIR python experiments/instances/shuffled.py MODEL RESULTS [SEQUENCE …], MODEL a run folder, a
+checkpoint or pretrained: takes the masks of RVOS in
 RESULTS/rvos/SEQUENCE, gives their objects other indices in every frame, and has agnn-predict follow them through the
 frames. Both are scored as davis2017_unsupervised against DAVIS-2016's annotations where a sequence has one object, else
 against RESULTS/osvos/SEQUENCE, which tells how many it has. Writes experiments/instances/shuffled.csv.
@@ -17,9 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from agnn_lit.config import InstancesConfig, PredictConfig
+import agnn_lit
 from agnn_lit.data.video import DiskVideo
-from agnn_lit.inference.prediction import predict
 from agnn_lit.metrics.mask_image import read_ids
 from agnn_lit.metrics.protocols import get_protocol
 from agnn_lit.metrics.sequence import score_sequence
@@ -40,7 +40,8 @@ def score(sequence: str, masks: Path, annotations: Path) -> float:
 
 def main() -> None:
     """Write a row for each sequence, and the mean."""
-    run, results, *sequences = sys.argv[1:]
+    source, results, *sequences = sys.argv[1:]
+    model = agnn_lit.load(source)
     davis = Path(os.environ["AGNN_DAVIS_ROOT"])
     rows = []
     there = sorted(p.name for p in (davis / "Annotations/480p").iterdir() if (Path(results) / "rvos" / p.name).is_dir())
@@ -56,10 +57,9 @@ def main() -> None:
             for file in sorted(original.glob("*.png")):
                 other = np.array([0, *(1 + rng.permutation(20))], np.uint8)  # at most 20 objects
                 Image.fromarray(other[read_ids(file)], mode="L").save(shuffled / file.name)
-            instances = InstancesConfig("masks", str(shuffled), agreement=0.0, min_area=0.0)
-            source = str(davis / "JPEGImages/480p" / sequence)
-            cfg = PredictConfig(run=run, input=source, out=f"{folder}/out", instances=instances, overlay=False)
-            out = predict(cfg)
+            instances = agnn_lit.InstancesConfig("masks", str(shuffled), agreement=0.0, min_area=0.0)
+            segmented = model.segment(davis / "JPEGImages/480p" / sequence, instances=instances)
+            out = segmented.save(f"{folder}/out", overlay=False)
             values = [score(sequence, masks, annotations) for masks in (original, shuffled, out / "masks")]
         rows.append([sequence, "OSVOS" if annotations.is_relative_to(results) else "DAVIS", *values])
         print(f"{sequence}: original {values[0]:.3f}, shuffled {values[1]:.3f}, tracked {values[2]:.3f}", flush=True)

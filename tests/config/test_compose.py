@@ -27,6 +27,7 @@ from tests.configs import OF_TESTING, evaluate_config, experiments, train_config
         (["backbone.stride=16"], "backbone.stride=16: tiny has stride 4 or 8"),
         (["backbone.weights=x.pth"], "backbone.weights=x.pth: the tiny backbone"),
         (["clips.size=[2,32]"], "clips.size=[2, 32]"),
+        (["clips.size=[32]"], "clips.size=[32]: must be 2 numbers"),
         (["clips.scale=[0.01,1]"], "leaves no pixels for a feature stride of 4"),
         (["clips.scale=[1.2,1.0]"], "clips.scale=[1.2, 1.0]: must be 0 < smallest <= largest"),
         (["clips.batch_size=0"], "clips.batch_size=0"),

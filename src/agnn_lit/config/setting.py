@@ -145,6 +145,12 @@ class Entry:
         """Whether the values are text, or lists of text."""
         return self.about.path or self.kind.removesuffix(" | None") in ("str", "list[str]")
 
+    @property
+    def length(self) -> int | None:
+        """Number of values that a list must have, such as 2 for height and width; None: any, or no list."""
+        fixed = self.kind.startswith("tuple[") and "..." not in self.kind
+        return self.kind.count(",") + 1 if fixed else None
+
 
 def entries(cfg: Any, prefix: str = "") -> Iterator[Entry]:
     """Yield all settings of a configuration (a dataclass), nested ones included, in the order of declaration."""
@@ -174,6 +180,9 @@ def keys(schema: type[Any], *changes: Changes) -> frozenset[str]:
 def check_values(cfg: Any) -> None:
     """Raise ConfigError for the first value that is not allowed."""
     for entry in entries(cfg):
+        length = entry.length
+        if length is not None and entry.value is not None:
+            require(len(entry.value) == length, f"{entry.key}={list(entry.value)}: must be {length} numbers")
         entry.about.check(entry.key, entry.value)
 
 

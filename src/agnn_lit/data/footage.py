@@ -1,4 +1,4 @@
-"""Footage to predict: video files, folders of images, single images."""
+"""Footage to predict: video files, folders of images, single images, frames in memory."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agnn_lit.data.array_video import ArrayVideo, open_arrays
 from agnn_lit.data.image_files import IMAGE_SUFFIXES, file_size, index_images
 from agnn_lit.data.picture_stack import PictureStack, open_stack
 from agnn_lit.data.video import DataError, DiskVideo
@@ -34,7 +36,7 @@ class Footage:
         pixel_aspect: width of a pixel divided by its height.
     """
 
-    video: DiskVideo | VideoFile | PictureStack
+    video: DiskVideo | VideoFile | PictureStack | ArrayVideo
     unreadable: dict[int, str]
     clock: tuple[list[int], Fraction]
     faults: tuple[str, ...] = ()
@@ -48,10 +50,14 @@ class Footage:
 
     @property
     def _files(self) -> tuple[Path, ...]:
+        if isinstance(self.video, ArrayVideo):
+            return ()
         return self.video.frames if isinstance(self.video, DiskVideo) else (self.video.path,)
 
     def fingerprint(self) -> str:
-        """Return a hash of the names and sizes of the files, and of parts of their content."""
+        """Return a hash of the files' names, sizes and parts of their content; of frames in memory, all content."""
+        if isinstance(self.video, ArrayVideo):
+            return self.video.digest()
         files = self._files
         digest = hashlib.sha256()
         for file in files:
@@ -118,12 +124,20 @@ class Footage:
         return
 
 
-def open_footage(path: Path, fps: float = 24.0) -> Footage:
-    """Open a video file, a folder of images (shown at ``fps``), or one image.
+def open_footage(source: Any, fps: float = 24.0) -> Footage:
+    """Open a video file, a folder of images (shown at ``fps``), one image, or frames in memory.
+
+    Args:
+        source: a path, or what :func:`~agnn_lit.data.array_video.open_arrays` takes.
+        fps: frames per second of footage without a timing of its own.
 
     Raises:
         DataError: the path does not exist, or no frame can be read.
     """
+    if not isinstance(source, (str, Path)):
+        video = open_arrays(source)
+        return Footage(video, {}, (list(range(len(video))), 1 / Fraction(fps).limit_denominator(1000)))
+    path = Path(source)
     kinds = f"a video file ({', '.join(VIDEO_SUFFIXES)}, …), a folder of images, or one image"
     if not path.exists():
         raise DataError(f"input={path}: no such file or folder; give {kinds}")
@@ -136,12 +150,12 @@ def open_footage(path: Path, fps: float = 24.0) -> Footage:
     if path.stat().st_size == 0:
         raise DataError(f"input={path}: the file is empty; give {kinds}")
     try:
-        video = VideoFile(path)
+        film = VideoFile(path)
     except DataError as error:
         raise DataError(f"input={error}; give {kinds}") from error
-    stamps, base = video.clock
+    stamps, base = film.clock
     from_zero = [stamp - stamps[0] for stamp in stamps]  # recordings may start at any time
-    return Footage(video, video.broken, (from_zero, base), tuple(video.faults), tuple(video.notes), video.pixel_aspect)
+    return Footage(film, film.broken, (from_zero, base), tuple(film.faults), tuple(film.notes), film.pixel_aspect)
 
 
 def _images(path: Path, fps: Fraction) -> Footage:

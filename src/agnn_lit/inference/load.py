@@ -148,9 +148,25 @@ def open_trained(checkpoint: Path, cfg: InferenceConfig) -> Trained:
     import torch
 
     from agnn_lit.inference.prepare import DTYPES, choose_dtype, prepare
-    from agnn_lit.inference.video import PredictionSettings
 
     trained, model = load_checkpoint(checkpoint)
+    settings = prediction_settings(trained, cfg)
+    device = choose_device(cfg.accelerator)
+    dtype = choose_dtype(cfg.dtype, device)
+    if cfg.threads is not None:
+        torch.set_num_threads(cfg.threads)
+    ready = prepare(model, device, dtype, channels_last=cfg.channels_last, compiled=cfg.compile)
+    return Trained(checkpoint, trained, ready, settings, next(name for name, d in DTYPES.items() if d is dtype))
+
+
+def prediction_settings(trained: TrainConfig, cfg: InferenceConfig) -> PredictionSettings:
+    """Return the graphs, views and batches of a prediction; what ``cfg`` leaves open is as in training.
+
+    Raises:
+        ConfigError: settings that do not fit the model.
+    """
+    from agnn_lit.inference.video import PredictionSettings
+
     frames = cfg.frames or trained.model.frames
     joins = option("model.aggregation", trained.model.aggregation).facts
     if joins.get("fixed_frames", False) and frames != trained.model.frames:
@@ -164,12 +180,7 @@ def open_trained(checkpoint: Path, cfg: InferenceConfig) -> Trained:
             f"scales={list(cfg.scales)}: {min(cfg.scales)} x {named} leaves no pixels "
             f"for a feature stride of {trained.backbone.stride}"
         )
-    device = choose_device(cfg.accelerator)
-    dtype = choose_dtype(cfg.dtype, device)
-    if cfg.threads is not None:
-        torch.set_num_threads(cfg.threads)
-    ready = prepare(model, device, dtype, channels_last=cfg.channels_last, compiled=cfg.compile)
-    settings = PredictionSettings(
+    return PredictionSettings(
         frames,
         size,
         batch_size=cfg.batch_size,
@@ -182,4 +193,3 @@ def open_trained(checkpoint: Path, cfg: InferenceConfig) -> Trained:
         align_corners=cfg.align_corners,
         features=cfg.instances.proposals != "none",
     )
-    return Trained(checkpoint, trained, ready, settings, next(name for name, d in DTYPES.items() if d is dtype))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TimeRemainingColumn
 from rich.text import Text
 
@@ -89,23 +91,28 @@ def _predict(
     cfg: PredictConfig,
     out: Output,
     done: set[int],
+    known: Mapping[int, Prediction],
     bar: Progress,
     propose: Proposer | None,
 ) -> dict[int, str]:
-    """Write the masks of all frames that are not ``done``; return the frames that could not be read, and why."""
+    """Write the masks of all frames that are not ``done``; return the frames that could not be read, and why.
+
+    The network is not run again for the frames that are ``known``.
+    """
     from agnn_lit.inference.video import predict_video
 
     skipped = dict(footage.unreadable)
     task = bar.add_task("frames", total=len(footage), completed=len(done | skipped.keys()))
-    with open_mask_writer(cfg.crf, count_workers(cfg)) as writer:
-        for p in predict_video(
-            trained.model,
-            footage,
-            trained.settings,
-            done=done | skipped.keys(),
-            unreadable=lambda i, why: skipped.update({i: why}),
-            scratch=out.folder,
-        ):
+    predicted = predict_video(
+        trained.model,
+        footage,
+        trained.settings,
+        done=done | skipped.keys() | known.keys(),
+        unreadable=lambda i, why: skipped.update({i: why}),
+        scratch=out.folder,
+    )
+    with open_mask_writer(cfg.crf, count_workers(cfg)) as writer, closing(predicted):
+        for p in chain((known[i] for i in known if i not in done), (p for p in predicted if p.index not in known)):
             if p.index in done:  # its batch was interrupted
                 continue
             bar.advance(task, writer.submit(_task(cfg, p, footage, out, propose)))
@@ -143,15 +150,8 @@ def _describe_skipped(skipped: dict[int, str]) -> str:
     return "\n  ".join(lines[:20] + ([f"… and {len(lines) - 20} more"] if len(lines) > 20 else []))
 
 
-def _refuse_faults(footage: Footage, cfg: PredictConfig) -> None:
-    """Raise for known problems before anything is predicted."""
-    written = Path(cfg.out).resolve()
-    source = Path(cfg.input).resolve()
-    if source in (written / "masks", written / "soft", written / "overlay.mp4"):
-        raise ConfigError(f"input={cfg.input} lies where out={cfg.out} writes; choose another out")
-    if cfg.overlay and max(footage.size) > WIDEST:
-        height, width = footage.size
-        raise ConfigError(f"frames of {width}x{height} are too large for overlay.mp4 ({WIDEST} at most): overlay=false")
+def refuse_faults(footage: Footage, cfg: PredictConfig) -> None:
+    """Raise DataError for known problems of the footage, unless they are to be skipped."""
     if cfg.on_error == "skip" or not (footage.unreadable or footage.faults):
         return
     problems = [*footage.faults]
@@ -159,6 +159,17 @@ def _refuse_faults(footage: Footage, cfg: PredictConfig) -> None:
         listed = _describe_skipped(footage.unreadable)
         problems.append(f"{len(footage.unreadable)} of {len(footage)} frames cannot be read:\n  {listed}")
     raise DataError("\n".join(problems) + "\non_error=skip leaves out frames that cannot be read")
+
+
+def _refuse_output(footage: Footage, cfg: PredictConfig) -> None:
+    """Raise ConfigError if the output would replace the footage, or if it cannot be written."""
+    written = Path(cfg.out).resolve()
+    source = Path(cfg.input).resolve()
+    if source in (written / "masks", written / "soft", written / "overlay.mp4"):
+        raise ConfigError(f"input={cfg.input} lies where out={cfg.out} writes; choose another out")
+    if cfg.overlay and max(footage.size) > WIDEST:
+        height, width = footage.size
+        raise ConfigError(f"frames of {width}x{height} are too large for overlay.mp4 ({WIDEST} at most): overlay=false")
 
 
 def predict(cfg: PredictConfig) -> Path:
@@ -179,8 +190,28 @@ def predict(cfg: PredictConfig) -> Path:
     console = open_console()
     with console.status(f"looking through {cfg.input}"):
         footage = open_footage(Path(cfg.input), cfg.fps)
-    _refuse_faults(footage, cfg)
-    trained = open_trained(checkpoint, cfg)
+    with closing(footage):
+        refuse_faults(footage, cfg)
+        return write_prediction(open_trained(checkpoint, cfg), footage, cfg, console)
+
+
+def write_prediction(
+    trained: Trained,
+    footage: Footage,
+    cfg: PredictConfig,
+    console: Console,
+    known: Mapping[int, Prediction] | None = None,
+) -> Path:
+    """Write the masks of opened footage with a loaded model into ``cfg.out``, as :func:`predict` does.
+
+    Args:
+        trained: the model, with the settings of ``cfg``.
+        footage: what to segment.
+        cfg: as it was checked.
+        console: where to report.
+        known: predictions of the same settings by index of their frames, for which the network is not run again.
+    """
+    _refuse_output(footage, cfg)
     footage.prepare(trained.settings.frames)
     out = Output(Path(cfg.out), soft=cfg.soft)
     identity = _identity(cfg, footage, trained)
@@ -192,7 +223,7 @@ def predict(cfg: PredictConfig) -> Path:
     print_notes(console, (*footage.faults, *footage.notes))
     crf = "" if cfg.crf.backend == "none" else f", CRF {cfg.crf.backend}"
     console.print(
-        f"{cfg.input}: {len(footage)} frames of {width}x{height}; {pretrained.title(checkpoint)} on "
+        f"{cfg.input}: {len(footage)} frames of {width}x{height}; {pretrained.title(trained.checkpoint)} on "
         f"{trained.device} in {trained.dtype}, N' = {trained.settings.frames}{crf}",
         highlight=False,
         soft_wrap=True,
@@ -204,8 +235,8 @@ def predict(cfg: PredictConfig) -> Path:
     if done:
         console.print(f"{len(done)} frames are there from before", highlight=False)
     start = time.perf_counter()
-    with closing(footage), progress_bar(console, _Rate(), TimeRemainingColumn(), shown=cfg.progress) as bar:
-        skipped = _predict(trained, footage, cfg, out, done, bar, propose)
+    with progress_bar(console, _Rate(), TimeRemainingColumn(), shown=cfg.progress) as bar:
+        skipped = _predict(trained, footage, cfg, out, done, known or {}, bar, propose)
         seconds = time.perf_counter() - start
         objects = _link(footage, cfg, out, bar)
         if cfg.overlay:
@@ -227,7 +258,7 @@ def predict(cfg: PredictConfig) -> Path:
         identity,
         state="done",
         command=" ".join(sys.argv),
-        checkpoint=pretrained.title(checkpoint),
+        checkpoint=pretrained.title(trained.checkpoint),
         frames=len(footage) - len(skipped),
         objects=earlier if objects is None else objects,
         skipped={footage.frame_name(i): skipped[i] for i in sorted(skipped)},

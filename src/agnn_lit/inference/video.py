@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +15,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from agnn_lit.data.sampling import Subset, partition, random_references
 from agnn_lit.data.transforms import to_input
@@ -24,6 +25,7 @@ from agnn_lit.model.agnn import AGNN
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Frame = NDArray[np.uint8]
+Values = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -90,18 +92,30 @@ class Prediction:
     Attributes:
         index: index of the frame in its video.
         frame: (H, W, 3) RGB.
-        stages: foreground probability (H, W) at the frame's own size by stage: ``raw`` (scale 1), and if enabled
-            ``scales`` (all scales) and ``flip`` (all scales, flipped and not).
+        maps: foreground probability of each view, in the order of ``settings.views``, at the size of its input.
+        settings: views, and how maps are resized to the frame.
         node: features h^0 of the frame (C, h, w), if enabled.
     """
 
     index: int
     frame: Frame
-    stages: dict[str, NDArray[np.float32]]
-    node: NDArray[np.float32] | None = None
+    maps: tuple[Values, ...]
+    settings: PredictionSettings
+    node: Values | None = None
+
+    @cached_property
+    def stages(self) -> dict[str, Values]:
+        """Foreground probability (H, W) at the frame's own size by stage: ``raw`` (scale 1), and if enabled ``scales``
+        (all scales) and ``flip`` (all scales, flipped and not)."""
+        own = [_resize(map_, self.frame.shape[:2], self.settings.align_corners) for map_ in self.maps]
+        sums = list(accumulate(own, np.add))
+        return {
+            stage: own[last] if stage == "raw" else sums[last] / np.float32(last + 1)
+            for stage, last in self.settings.stages.items()
+        }
 
     @property
-    def probability(self) -> NDArray[np.float32]:
+    def probability(self) -> Values:
         """The last stage: the mean over all views."""
         return list(self.stages.values())[-1]
 
@@ -123,7 +137,7 @@ def predict_video(
     done: Container[int] = (),
     unreadable: Callable[[int, str], None] | None = None,
     scratch: Path | None = None,
-) -> Iterator[Prediction]:
+) -> Generator[Prediction, None, None]:
     """Segment every frame of a video exactly once (AGNN, section 4.1).
 
     A frame is encoded once per view, no matter how many graphs use it. A separate thread decodes frames one step ahead
@@ -209,24 +223,16 @@ def _stand_in(video: Video, index: int) -> Frame:
 def _run(model: AGNN, loaded: _Loaded, settings: PredictionSettings, nodes: Nodes) -> list[Prediction]:
     step = loaded.step
     kept = [i for graph in step.graphs for i in graph.frames]
-    stages: list[dict[str, Tensor]] = [{} for _ in kept]
-    sums: list[Tensor] = []
+    views: list[list[Values]] = []
     for number, (scale, flip) in enumerate(settings.views):
-        size = settings.input_size(scale)
         _encode(model, loaded, settings, number, nodes)
-        if not kept:
-            continue
-        maps = _probabilities(model, step.graphs, size, flip, number, nodes)
-        own = [_resize(m, loaded.frames[i].shape[:2], settings.align_corners) for i, m in zip(kept, maps, strict=True)]
-        sums = [a + b for a, b in zip(sums, own, strict=True)] if sums else own
-        for stage in (stage for stage, last in settings.stages.items() if last == number):
-            for entry, total, probability in zip(stages, sums, own, strict=True):
-                entry[stage] = probability if stage == "raw" else total / (number + 1)
+        if kept:
+            views.append(_probabilities(model, step.graphs, settings.input_size(scale), flip, number, nodes))
     features = [nodes.get(0, i).float().cpu().numpy() if settings.features else None for i in kept]
     nodes.forget(step.forget)
+    maps = zip(*views, strict=True)
     return [
-        Prediction(i, loaded.frames[i], {k: entry[k].cpu().numpy() for k in settings.stages}, node)
-        for i, entry, node in zip(kept, stages, features, strict=True)
+        Prediction(i, loaded.frames[i], own, settings, node) for i, own, node in zip(kept, maps, features, strict=True)
     ]
 
 
@@ -244,17 +250,20 @@ def _encode(model: AGNN, loaded: _Loaded, settings: PredictionSettings, view: in
 
 def _probabilities(
     model: AGNN, graphs: Sequence[Subset], size: tuple[int, int], flip: bool, view: int, nodes: Nodes
-) -> list[Tensor]:
+) -> list[Values]:
     """Return probability maps (h, w), at the size of the input, of the frames that the graphs predict."""
     first = torch.stack([torch.stack([nodes.get(view, i) for i in graph.nodes]) for graph in graphs])
     logits = model.read_out(model.propagate(first), first, size)  # (B, N', h, w)
     maps = torch.sigmoid(logits.float())
     if flip:
         maps = maps.flip(-1)
-    return [maps[b, n] for b, graph in enumerate(graphs) for n in range(len(graph.frames))]
+    found = maps.cpu().numpy()
+    return [found[b, n] for b, graph in enumerate(graphs) for n in range(len(graph.frames))]
 
 
-def _resize(own: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
+def _resize(own: Values, size: tuple[int, ...], align_corners: bool) -> Values:
     if own.shape == size:
         return own
-    return F.interpolate(own[None, None], size=size, mode="bilinear", align_corners=align_corners)[0, 0]
+    maps = torch.from_numpy(own)[None, None]
+    resized: Values = F.interpolate(maps, size=size, mode="bilinear", align_corners=align_corners)[0, 0].numpy()
+    return resized

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,8 @@ from rich.table import Table
 from agnn_lit.config import ConfigError, ScoreConfig, check_values
 from agnn_lit.metrics.mask_files import collect, listed_names
 from agnn_lit.metrics.parallel import score_all
-from agnn_lit.metrics.protocols import ScoreError, UnscorableError, get_protocol
-from agnn_lit.metrics.summary import COLUMNS, SequenceScore, notes, write_scores
+from agnn_lit.metrics.protocols import Protocol, ScoreError, UnscorableError, get_protocol
+from agnn_lit.metrics.summary import COLUMNS, SequenceScore, frame_rows, notes, summarise, without_nan, write_scores
 from agnn_lit.shared.processes import usable_processors
 from agnn_lit.shared.terminal import open_console, print_notes, progress_bar
 
@@ -58,9 +60,7 @@ def log_to_wandb(scores: Sequence[SequenceScore], summary: dict[str, Any], cfg: 
     import wandb
 
     rows = [[s.name, *s.columns().values()] for s in scores]
-    frames = [
-        [s.name, frame, float(j), float(f)] for s in scores for frame, j, f in zip(s.frames, s.J, s.F, strict=True)
-    ]
+    frames = [list(row) for row in frame_rows(scores)]
     config = {"masks": cfg.masks, "annotations": cfg.annotations, "protocol": cfg.protocol}
     with wandb.init(
         project=cfg.project,
@@ -79,22 +79,72 @@ def log_to_wandb(scores: Sequence[SequenceScore], summary: dict[str, Any], cfg: 
         run.summary.update({key: value for key, value in summary.items() if value is not None})
 
 
-def score(cfg: ScoreConfig) -> tuple[list[SequenceScore], dict[str, Any]]:
-    """Score a folder of masks as configured, and write the three files.
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores of a folder of masks.
 
-    Returns:
-        the scores in the order of their sequences' names, and the summary.
+    Attributes:
+        per_sequence: scores in the order of the sequences' names.
+        protocol: how they were scored.
+        notes: what a reader of the scores should know, such as sequences that could not be scored.
+        about: further entries of the summary: the folders.
+    """
+
+    per_sequence: tuple[SequenceScore, ...]
+    protocol: Protocol
+    notes: tuple[str, ...]
+    about: Mapping[str, float | str]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Averages over the sequences (objects, where the protocol tells them apart), as in ``summary.json``."""
+        return without_nan(summarise(self.per_sequence, self.protocol) | dict(self.about))
+
+    @property
+    def sequences(self) -> Any:
+        """A row for each sequence or object, columns as in ``per_sequence.csv``.
+
+        A pandas DataFrame if pandas is installed, else a list of dictionaries.
+        """
+        return _table([{"sequence": s.name, **s.columns()} for s in self.per_sequence])
+
+    @property
+    def frames(self) -> Any:
+        """A row for each counted frame, columns as in ``per_frame.csv``; see :attr:`sequences`."""
+        columns = ("sequence", "frame", "J", "F")
+        return _table([dict(zip(columns, row, strict=True)) for row in frame_rows(self.per_sequence)])
+
+    def save(self, out: str | Path) -> Path:
+        """Write ``per_frame.csv``, ``per_sequence.csv`` and ``summary.json`` into a folder, and return it."""
+        write_scores(Path(out), self.per_sequence, self.protocol, **self.about)
+        return Path(out)
+
+    def __repr__(self) -> str:
+        found = self.summary
+        means = ", ".join(f"{key} {_cell(found[f'{key}_mean'])}" for key in "JF")
+        return f"<Scores of {found['sequences']} sequences or objects by {self.protocol.name}: {means}>"
+
+
+def _table(rows: list[dict[str, Any]]) -> Any:
+    if importlib.util.find_spec("pandas") is None:
+        return rows
+    import pandas
+
+    return pandas.DataFrame(rows)
+
+
+def score_folder(cfg: ScoreConfig, console: Console) -> Scores:
+    """Score a folder of masks as configured; nothing is written.
 
     Raises:
         ConfigError: wrong settings. ScoreError: files that cannot be scored.
     """
     check_values(cfg)
-    if cfg.threshold is not None and get_protocol(cfg.protocol).objects != "foreground":
+    protocol = get_protocol(cfg.protocol)
+    if cfg.threshold is not None and protocol.objects != "foreground":
         raise ConfigError(f"threshold={cfg.threshold:g}: protocol={cfg.protocol} compares object ids, not soft maps")
-    protocol, console = get_protocol(cfg.protocol), open_console()
     files, aside = collect(Path(cfg.masks), Path(cfg.annotations), protocol, wanted_sequences(cfg.sequences))
     console.print(protocol.describe(), highlight=False, soft_wrap=True)
-    print_notes(console, aside)
     done: dict[str, list[SequenceScore]] = {}
     unscorable: list[UnscorableError] = []
     workers = cfg.workers or usable_processors()
@@ -112,12 +162,27 @@ def score(cfg: ScoreConfig) -> tuple[list[SequenceScore], dict[str, Any]]:
     refused = sorted(map(str, unscorable))
     if not done:
         raise ScoreError("no sequence can be scored: " + "; ".join(refused[:3]) + ("; …" if len(refused) > 3 else ""))
-    scores = [s for name in sorted(done) for s in done[name]]
+    scores = tuple(s for name in sorted(done) for s in done[name])
+    left = [f"{len(refused)} sequences NOT SCORED: {'; '.join(refused)}"] if refused else []
     paths = {"masks": str(Path(cfg.masks).resolve()), "annotations": str(Path(cfg.annotations).resolve())}
     given = {} if cfg.threshold is None else {"mask_threshold": cfg.threshold}
-    summary = write_scores(Path(cfg.out), scores, protocol, **paths, **given)
-    left = [f"{len(refused)} sequences NOT SCORED: {'; '.join(refused)}"] if refused else []
-    print_notes(console, [*notes(scores), *left])
+    return Scores(scores, protocol, (*aside, *notes(scores), *left), {**paths, **given})
+
+
+def score(cfg: ScoreConfig) -> tuple[list[SequenceScore], dict[str, Any]]:
+    """Score a folder of masks as configured, print the scores and write the three files.
+
+    Returns:
+        the scores in the order of their sequences' names, and the summary.
+
+    Raises:
+        ConfigError: wrong settings. ScoreError: files that cannot be scored.
+    """
+    console = open_console()
+    found = score_folder(cfg, console)
+    found.save(cfg.out)
+    scores, summary = list(found.per_sequence), found.summary
+    print_notes(console, found.notes)
     print_scores(scores, summary, console)
     if cfg.wandb != "disabled":
         log_to_wandb(scores, summary, cfg)

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,6 +155,20 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return text.getvalue()
 
 
+def frame_rows(scores: Sequence[SequenceScore]) -> list[tuple[str, str, float, float]]:
+    """Sequence, frame, J and F of each counted frame."""
+    return [
+        (score.name, frame, float(j), float(f))
+        for score in scores
+        for frame, j, f in zip(score.frames, score.J, score.F, strict=True)
+    ]
+
+
+def without_nan(summary: Mapping[str, float | int | str]) -> dict[str, float | int | str | None]:
+    """Return a summary with None for NaN, as JSON needs it."""
+    return {k: None if isinstance(value, float) and math.isnan(value) else value for k, value in summary.items()}
+
+
 def write_scores(
     out: Path, scores: Sequence[SequenceScore], protocol: Protocol, **about: float | int | str
 ) -> dict[str, float | int | str | None]:
@@ -165,16 +179,9 @@ def write_scores(
     Returns:
         The summary as written, with None for NaN.
     """
-    summary = {
-        key: None if isinstance(value, float) and math.isnan(value) else value
-        for key, value in (summarise(scores, protocol) | about).items()
-    }
+    summary = without_nan(summarise(scores, protocol) | about)
     out.mkdir(parents=True, exist_ok=True)
-    frames = (
-        (score.name, frame, _number(j), _number(f))
-        for score in scores
-        for frame, j, f in zip(score.frames, score.J, score.F, strict=True)
-    )
+    frames = ((name, frame, _number(j), _number(f)) for name, frame, j, f in frame_rows(scores))
     sequences = ((score.name, *map(_number, score.columns().values())) for score in scores)
     write_text(out / "per_frame.csv", _csv(("sequence", "frame", "J", "F"), frames))
     write_text(out / "per_sequence.csv", _csv(("sequence", *COLUMNS), sequences))
