@@ -59,6 +59,22 @@ def test_what_moves_faster_than_its_size_is_followed_by_its_looks():
     assert [ids[0] for ids in found[4:]] == [found[3][0]] * 8
 
 
+def test_an_object_in_view_does_not_lose_its_mask_to_one_that_was_lost():
+    frame, (band,) = scene((RED, 20, 20, 80))
+
+    def part(start: int, end: int) -> np.ndarray:
+        mask = band.copy()
+        mask[:, :start] = mask[:, end:] = False
+        return mask
+
+    tracker = Tracker(CFG)
+    left, right = tracker.step(frame, candidates(frame, [part(20, 60), part(60, 100)]))
+    for _ in range(3):
+        assert tracker.step(frame, candidates(frame, [part(20, 100)])) == [left]
+    wide, _ = tracker.step(frame, candidates(frame, [part(35, 100), part(20, 35)]))  # the larger is the first
+    assert wide == left != right, "two matches would be possible if the lost one took it"
+
+
 def run(cfg: InstancesConfig, frames) -> tuple[list[np.ndarray], Tracker]:
     tracker = Tracker(cfg)
     seen = [(c, tracker.step(frame, c)) for frame, c in frames]

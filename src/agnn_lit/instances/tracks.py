@@ -79,7 +79,8 @@ class Tracker:
         self._update_ground(candidates)
         masks = [np.asarray(self._small(mask.astype(np.float32)), np.float32) for mask in candidates.masks]
         chosen: dict[int, Track] = {}
-        self._link_by_overlap(candidates, masks, chosen)
+        for hidden in (False, True):  # a track that is in view does not lose its mask to one that was lost
+            self._link_by_overlap([t for t in self._tracks if bool(t.missed) is hidden], candidates, masks, chosen)
         self._reidentify(candidates, chosen)
         for track in self._tracks:
             track.missed += 1
@@ -146,9 +147,12 @@ class Tracker:
         theirs = _unit(candidates.nodes - self._ground)
         return np.asarray((np.clip(ours @ theirs.T, 0, 1) + colours) / 2, dtype=np.float32)
 
-    def _link_by_overlap(self, candidates: Candidates, masks: list[Values], chosen: dict[int, Track]) -> None:
-        there = [track for track in self._tracks if track.mask is not None]
-        if not there or not len(candidates):
+    def _link_by_overlap(
+        self, tracks: list[Track], candidates: Candidates, masks: list[Values], chosen: dict[int, Track]
+    ) -> None:
+        """Match tracks with the remaining candidates by the overlap with their warped masks and by appearance."""
+        there = [track for track in tracks if track.mask is not None]
+        if not there or len(chosen) == len(candidates):
             return
         ours = np.stack([track.mask for track in there if track.mask is not None]).reshape(len(there), -1)
         theirs = np.stack(masks).reshape(len(candidates), -1)
@@ -158,7 +162,9 @@ class Tracker:
         inside = common / np.maximum(ours.sum(1), 1e-6)[:, None]  # lets a mask grow over its surroundings
         alike = self._likeness(there, candidates)
         value = np.maximum(overlap, inside / 2) + self._cfg.appearance * alike + _LENGTH_BONUS * age
-        self._assign(there, value, (overlap >= self._cfg.overlap) & (alike >= self._cfg.min_likeness), chosen)
+        allowed = (overlap >= self._cfg.overlap) & (alike >= self._cfg.min_likeness)
+        allowed[:, list(chosen)] = False
+        self._assign(there, value, allowed, chosen)
 
     def _reidentify(self, candidates: Candidates, chosen: dict[int, Track]) -> None:
         """Match the remaining candidates with the remaining tracks, lost ones included, by appearance."""
