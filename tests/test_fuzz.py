@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
@@ -111,6 +111,7 @@ def test_masks_of_every_mode_and_format(tmp_path, values, mode, kind):
 
 
 @TRIES
+@example(values=np.zeros((1, 1), np.uint8), mode="1", kind="TIFF", cut=0, changes=[(8, 5)])  # no width: a TypeError
 @given(
     values=SIZES.flatmap(lambda s: hnp.arrays(np.uint8, s)),
     mode=st.sampled_from(MODES),

@@ -3,7 +3,14 @@
 Nothing heavy is imported here, so that a wrong setting is refused before torch is loaded.
 """
 
-from agnn_lit.config.commands import BenchmarkConfig, ConvertConfig, DashboardConfig, ReportConfig, ScoreConfig
+from agnn_lit.config.commands import (
+    AppConfig,
+    BenchmarkConfig,
+    ConvertConfig,
+    DashboardConfig,
+    ReportConfig,
+    ScoreConfig,
+)
 from agnn_lit.config.compose import (
     CONF_DIR,
     SCHEMAS,
@@ -47,7 +54,7 @@ from agnn_lit.config.training import (
 )
 
 __all__ = [
-    "CONF_DIR", "SCHEMAS", "BackboneConfig", "BenchmarkConfig", "Changes", "ClipsConfig", "ConfigError",
+    "CONF_DIR", "SCHEMAS", "AppConfig", "BackboneConfig", "BenchmarkConfig", "Changes", "ClipsConfig", "ConfigError",
     "ConvertConfig", "CrfConfig", "DashboardConfig", "DataConfig", "EvaluateConfig", "EvaluatedData",
     "InferenceConfig", "InstancesConfig", "LoggerConfig", "LossConfig", "ModelConfig", "OptimConfig",
     "PredictConfig", "ReportConfig", "ScoreConfig", "Setting", "StaticConfig", "SyntheticConfig", "TrainConfig",

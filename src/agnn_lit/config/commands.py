@@ -1,4 +1,4 @@
-"""Settings of the commands that need no model: score, report, benchmark, convert and dashboard."""
+"""Settings of the commands without a data set or footage: score, app, report, benchmark, convert and dashboard."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agnn_lit.config.registry import PLUGINS
-from agnn_lit.config.setting import at_least, setting
+from agnn_lit.config.setting import Range, at_least, setting
 
 
 # fmt: off
@@ -41,6 +41,24 @@ class ReportConfig:
     record: str | None = setting(None, "folder to record a sweep in: results.csv, table.md, figure.svg, runs.json",
         path=True)
     thumbnails: int = setting(4, "worst frames (lowest J) shown per sequence", within=at_least(0))
+
+
+@dataclass
+class AppConfig:
+    """The page in the browser: its model, its address and its limits."""
+
+    run: str | None = setting(None, "run folder, whose best checkpoint is used; null: the weights in the package",
+        path=True)
+    ckpt: str | None = setting(None, "or a checkpoint or weights file", path=True)
+    host: str = setting("127.0.0.1", "address that is listened on; 0.0.0.0: also for other machines")
+    port: int = setting(7860, "port that is listened on", within=Range(1, 65535))
+    browser: bool = setting(False, "open the page in this machine's browser")
+    max_frames: int = setting(3600, "maximum length of a film", unit="frames", within=at_least(1))
+    max_mb: int = setting(500, "maximum size of an uploaded file", unit="MB", within=at_least(1))
+    device: str = setting("auto", "device of the network", choices=("auto", "cpu", "cuda", "mps"))
+    dtype: str = setting("auto", "precision of the network; auto: bf16 if the device supports it",
+        choices=("auto", "fp32", "bf16", "fp16"))
+    threads: int | None = setting(None, "CPU threads of the network; null: torch's default", within=at_least(1))
 
 
 @dataclass

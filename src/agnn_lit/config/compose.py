@@ -12,7 +12,14 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError
 
-from agnn_lit.config.commands import BenchmarkConfig, ConvertConfig, DashboardConfig, ReportConfig, ScoreConfig
+from agnn_lit.config.commands import (
+    AppConfig,
+    BenchmarkConfig,
+    ConvertConfig,
+    DashboardConfig,
+    ReportConfig,
+    ScoreConfig,
+)
 from agnn_lit.config.inference import EvaluateConfig, PredictConfig
 from agnn_lit.config.model import default_preprocessing, default_weights, released_model
 from agnn_lit.config.registry import ConfigError, import_plugins
@@ -30,6 +37,7 @@ SCHEMAS: dict[str, type[Any]] = {
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "score": ScoreConfig,
+    "app": AppConfig,
     "report": ReportConfig,
     "benchmark": BenchmarkConfig,
     "convert": ConvertConfig,

@@ -9,9 +9,10 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from agnn_lit.metrics.mask_files import frame_files
+from agnn_lit.shared.pictures import DAMAGED
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF's tag, and its values for a quarter turn
@@ -80,7 +81,7 @@ def file_size(path: Path) -> tuple[tuple[int, int] | None, str | None]:
             kind, size, pages = file.format or "", _shown_size(file), len(pages_of(file))
         with path.open("rb") as raw:
             whole = _COMPLETE[kind](raw, path.stat().st_size) if kind in _COMPLETE else True
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, EOFError, SyntaxError, ValueError) as error:
+    except DAMAGED as error:
         return None, f"{path}: unreadable ({error})"
     if not whole:
         return None, f"{path}: truncated (no end of {kind} data)"

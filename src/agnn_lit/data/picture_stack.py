@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from agnn_lit.data.image_files import pages_of
 from agnn_lit.data.video import DataError
+from agnn_lit.shared.pictures import DAMAGED
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class PictureStack:
                     grey = np.asarray(picture).clip(0, 65535) >> 8
                     return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
                 return np.array(picture.convert("RGB"))  # a copy, which may be written to
-        except (OSError, EOFError, SyntaxError, ValueError) as error:
+        except DAMAGED as error:
             raise DataError(f"{self.path}: picture {index} cannot be read ({error})") from error
 
     def clock(self, fps: Fraction) -> tuple[list[int], Fraction]:
@@ -82,5 +83,5 @@ def open_stack(path: Path) -> PictureStack | None:
         with Image.open(path) as file:
             pages = pages_of(file)
         return PictureStack(path, pages) if len(pages) > 1 else None
-    except (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except DAMAGED:
         return None

@@ -192,7 +192,13 @@ def predict(cfg: PredictConfig) -> Path:
         footage = open_footage(Path(cfg.input), cfg.fps)
     with closing(footage):
         refuse_faults(footage, cfg)
-        return write_prediction(open_trained(checkpoint, cfg), footage, cfg, console)
+        trained = open_trained(checkpoint, cfg)
+        return write_prediction(trained, footage, cfg, console, frames_bar(console, shown=cfg.progress))
+
+
+def frames_bar(console: Console, *, shown: bool) -> Progress:
+    """Return a progress bar with frames per second and the remaining time."""
+    return progress_bar(console, _Rate(), TimeRemainingColumn(), shown=shown)
 
 
 def write_prediction(
@@ -200,6 +206,7 @@ def write_prediction(
     footage: Footage,
     cfg: PredictConfig,
     console: Console,
+    bar: Progress,
     known: Mapping[int, Prediction] | None = None,
 ) -> Path:
     """Write the masks of opened footage with a loaded model into ``cfg.out``, as :func:`predict` does.
@@ -209,6 +216,7 @@ def write_prediction(
         footage: what to segment.
         cfg: as it was checked.
         console: where to report.
+        bar: where to show progress.
         known: predictions of the same settings by index of their frames, for which the network is not run again.
     """
     _refuse_output(footage, cfg)
@@ -235,7 +243,7 @@ def write_prediction(
     if done:
         console.print(f"{len(done)} frames are there from before", highlight=False)
     start = time.perf_counter()
-    with progress_bar(console, _Rate(), TimeRemainingColumn(), shown=cfg.progress) as bar:
+    with bar:
         skipped = _predict(trained, footage, cfg, out, done, known or {}, bar, propose)
         seconds = time.perf_counter() - start
         objects = _link(footage, cfg, out, bar)

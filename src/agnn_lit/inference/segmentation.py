@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import tempfile
 import weakref
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +15,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.progress import Progress
 
-from agnn_lit.config import PredictConfig
+from agnn_lit.config import CrfConfig, InstancesConfig, PredictConfig, check_inference
 from agnn_lit.data.footage import Footage
-from agnn_lit.inference.crf import refine
+from agnn_lit.inference.crf import check_backend, refine
 from agnn_lit.inference.load import Trained
-from agnn_lit.inference.prediction import write_prediction
+from agnn_lit.inference.prediction import frames_bar, write_prediction
 from agnn_lit.metrics.mask_image import read_ids
-from agnn_lit.shared.terminal import open_console, progress_bar
+from agnn_lit.shared.terminal import Reports, open_console
 
 if TYPE_CHECKING:
     from agnn_lit.inference.video import Prediction
@@ -104,6 +104,7 @@ class Segmentation:
         self._skipped = dict(footage.unreadable)
         self._folder = tempfile.TemporaryDirectory(prefix="agnn_lit-")
         self._store = _Store(Path(self._folder.name), footage, trained)
+        self._masks: tuple[Path, int] | None = None  # of the objects: folder, and their number
         self._closed = weakref.finalize(self, self._folder.cleanup)
 
     def __len__(self) -> int:
@@ -131,7 +132,7 @@ class Segmentation:
     @property
     def objects(self) -> int | None:
         """Number of objects, with ``instances``; else None."""
-        return self._masks[1] if self._several else None
+        return self._find_objects()[1] if self._several else None
 
     def close(self) -> None:
         """Close the footage and remove the temporary folder."""
@@ -158,15 +159,22 @@ class Segmentation:
             DataError: a frame cannot be decoded. ValueError: the segmentation is closed.
         """
         self._check_open()
-        masks = self._masks[0] if self._several else None
-        stamps, unit = self._footage.clock
+        if self._several:
+            self._find_objects()
         for p in self._in_order():
-            probability = p.probability
-            if self._cfg.crf.backend != "none":
-                probability = refine(probability, p.frame, self._cfg.crf)
-            name = self._footage.frame_name(p.index)
-            mask = read_ids(masks / f"{name}.png") if masks else (probability > self._cfg.threshold).astype(np.uint8)
-            yield SegmentedFrame(p.index, name, float(stamps[p.index] * unit), p.frame, probability, mask)
+            yield self._segmented(p)
+
+    def _segmented(self, p: Prediction) -> SegmentedFrame:
+        probability = p.probability
+        if self._cfg.crf.backend != "none":
+            probability = refine(probability, p.frame, self._cfg.crf)
+        stamps, unit = self._footage.clock
+        name = self._footage.frame_name(p.index)
+        if self._several:
+            mask = read_ids(self._find_objects()[0] / f"{name}.png")
+        else:
+            mask = (probability > self._cfg.threshold).astype(np.uint8)
+        return SegmentedFrame(p.index, name, float(stamps[p.index] * unit), p.frame, probability, mask)
 
     def _in_order(self) -> Iterator[Prediction]:
         """Run the network where it has not been run, and yield the predictions in the order of the frames."""
@@ -196,14 +204,91 @@ class Segmentation:
                     self._store.keep(p)
                     yield p
 
-    @cached_property
-    def _masks(self) -> tuple[Path, int]:
-        """Folder of the masks of objects, and the number of objects."""
-        with progress_bar(open_console(), shown=self._cfg.progress) as bar:
-            for _ in bar.track(self._network(), len(self) - len(self._store), description="frames"):
-                pass
-        folder = self.save(Path(self._folder.name) / "objects", overlay=False)
-        return folder / "masks", json.loads((folder / "predict.json").read_text())["objects"]
+    def frame(self, index: int) -> SegmentedFrame:
+        """Return one frame; unless it is there already, frames are computed in order until it is.
+
+        Raises:
+            IndexError: there is no such frame, or it could not be read. Otherwise as in iterating.
+        """
+        self._check_open()
+        if index in self._store:
+            return self._segmented(self._store[index])
+        for frame in self:
+            if frame.index == index:
+                return frame
+        raise IndexError(f"frame {index}: {self._skipped.get(index, f'there are {len(self)} frames')}")
+
+    def change(
+        self,
+        *,
+        threshold: float | None = None,
+        crf: str | CrfConfig | None = None,
+        instances: str | InstancesConfig | None = None,
+    ) -> Segmentation:
+        """Change settings of what follows the network, whose probabilities are kept.
+
+        Objects (``instances``) need node features; if :meth:`Model.segment` was called without, the network is run
+        again.
+
+        Returns:
+            This segmentation.
+
+        Raises:
+            ConfigError: a value that is out of range.
+        """
+        cfg = replace(
+            self._cfg,
+            threshold=self._cfg.threshold if threshold is None else threshold,
+            crf=self._cfg.crf if crf is None else CrfConfig(crf) if isinstance(crf, str) else crf,
+            instances=self._cfg.instances
+            if instances is None
+            else InstancesConfig(instances)
+            if isinstance(instances, str)
+            else instances,
+        )
+        check_inference(cfg)
+        check_backend(cfg.crf)
+        self._cfg = cfg
+        self._masks = None
+        if self._several and not self._trained.settings.features:
+            settings = replace(self._trained.settings, features=True)
+            self._trained = replace(self._trained, settings=settings)
+            self._store = _Store(Path(self._folder.name), self._footage, self._trained)
+        return self
+
+    def compute(self, progress: bool | Callable[[str, int, int], None] = False) -> Segmentation:
+        """Run the network on all frames and keep their probabilities, as iterating does.
+
+        Args:
+            progress: show progress, or a function; see :meth:`save`.
+
+        Returns:
+            This segmentation.
+
+        Raises:
+            DataError: a frame cannot be decoded. ValueError: the segmentation is closed.
+        """
+        self._check_open()
+        self._compute(_bar(progress, open_console()))
+        return self
+
+    def _compute(self, bar: Progress) -> None:
+        there = len(self._store) + len(self._skipped)
+        with bar:
+            task = bar.add_task("network", total=len(self), completed=there)
+            for _ in self._network():
+                bar.advance(task)
+
+    def _find_objects(self) -> tuple[Path, int]:
+        """Track the objects through all frames; return the folder of their masks, and their number."""
+        if self._masks is None:
+            bar = _bar(self._cfg.progress, open_console())
+            self._compute(bar)
+            out = Path(self._folder.name) / "objects"
+            cfg = replace(self._cfg, out=str(out), soft=False, overlay=False, overwrite=True)
+            write_prediction(self._trained, self._footage, cfg, Console(quiet=True), bar, self._store)
+            self._masks = out / "masks", json.loads((out / "predict.json").read_text())["objects"]
+        return self._masks
 
     def save(
         self,
@@ -212,7 +297,7 @@ class Segmentation:
         soft: bool = False,
         overlay: bool = True,
         overwrite: bool = False,
-        progress: bool = False,
+        progress: bool | Callable[[str, int, int], None] = False,
     ) -> Path:
         """Write what agnn-predict writes: ``masks/*.png``, ``overlay.mp4`` and ``predict.json``.
 
@@ -224,7 +309,9 @@ class Segmentation:
             soft: also write the probabilities as 8-bit grey PNG in ``soft/``.
             overlay: write ``overlay.mp4``.
             overwrite: replace masks of other settings.
-            progress: show progress, and a summary at the end.
+            progress: show progress, and a summary at the end; or a function that is called with what is being done
+                (network, frames, objects, overlay), the number of frames done, and of all. An exception that it raises
+                stops the work.
 
         Returns:
             The folder.
@@ -234,10 +321,15 @@ class Segmentation:
                 written. ValueError: the segmentation is closed.
         """
         self._check_open()
-        cfg = replace(self._cfg, out=str(out), soft=soft, overlay=overlay, overwrite=overwrite, progress=progress)
-        console = open_console() if progress else Console(quiet=True)
-        return write_prediction(self._trained, self._footage, cfg, console, self._store)
+        console = open_console() if progress is True else Console(quiet=True)
+        bar = _bar(progress, console)
+        cfg = replace(self._cfg, out=str(out), soft=soft, overlay=overlay, overwrite=overwrite)
+        return write_prediction(self._trained, self._footage, cfg, console, bar, self._store)
 
     def _check_open(self) -> None:
         if not self._closed.alive:
             raise ValueError("this segmentation is closed")
+
+
+def _bar(progress: bool | Callable[[str, int, int], None], console: Console) -> Progress:
+    return Reports(progress) if callable(progress) else frames_bar(console, shown=progress)

@@ -17,6 +17,7 @@ from PIL import Image
 
 from agnn_lit.metrics.protocols import ScoreError
 from agnn_lit.metrics.region import Mask
+from agnn_lit.shared.pictures import DAMAGED
 
 #: Beside object ids: pixels of this value in an annotation count for nothing.
 VOID = 255
@@ -96,8 +97,7 @@ def _read(path: Path) -> _Pixels:
         raise ScoreError(f"{path}: no such file") from None
     except ScoreError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        # PIL raises the first three for broken files
+    except DAMAGED as error:
         raise ScoreError(f"{path}: cannot be read as a PNG image ({error})") from error
     if values.ndim == 3 and mode in ("RGBA", "LA", "La", "PA", "RGBa"):
         values = values[..., 0] if mode[0] in "LP" else values[..., :-1]
@@ -128,7 +128,7 @@ def _lossy(path: Path, image: Image.Image, start: bytes) -> str:
 
 def lossy(path: Path) -> str:
     """Return the problem of a mask file of a lossy format, from its header; empty for others and unreadable ones."""
-    with suppress(OSError, SyntaxError, ValueError), path.open("rb") as file, Image.open(file) as image:
+    with suppress(*DAMAGED), path.open("rb") as file, Image.open(file) as image:
         file.seek(0)
         start = file.read(64)
         return _lossy(path, image, start)

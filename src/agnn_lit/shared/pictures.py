@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import struct
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+#: What Pillow raises for damaged files: nearly anything, depending on the bytes.
+DAMAGED = (
+    OSError, EOFError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, struct.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
 PREDICTION = (213, 40, 140)  # RGB, magenta tint
 ANNOTATION = (0, 200, 90)  # RGB, green contour
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TaskID, TextColumn
 
 
 def open_console() -> Console:
@@ -17,6 +17,26 @@ def progress_bar(console: Console, *columns: ProgressColumn, shown: bool) -> Pro
     """Return a progress bar with a count and further columns after it, to be used in a ``with`` block."""
     words = TextColumn("{task.description}", markup=False)
     return Progress(words, BarColumn(), MofNCompleteColumn(), *columns, console=console, disable=not shown)
+
+
+class Reports(Progress):
+    """A progress bar that is not drawn; it calls a function instead.
+
+    Args:
+        report: called with what is being done, and the number of steps that are done and of all. It may raise an
+            exception to stop the work.
+    """
+
+    def __init__(self, report: Callable[[str, int, int], None]) -> None:
+        super().__init__(disable=True)
+        self._report = report
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """Count steps of a task, and report it."""
+        super().advance(task_id, advance)
+        task = self._tasks[task_id]
+        if advance:
+            self._report(task.description, int(task.completed), int(task.total or 0))
 
 
 def print_notes(console: Console, notes: Iterable[str]) -> None:

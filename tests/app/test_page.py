@@ -1,0 +1,244 @@
+"""The page in a browser: a visit from upload to download, and what goes wrong."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import agnn_lit
+from agnn_lit.app.page import Page, build_page, explain, launch
+from agnn_lit.app.visit import CancelledError, Choices
+from agnn_lit.config import AppConfig, ConfigError
+from tests.command import call_command
+from tests.data.videos import write_video
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome is installed")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("films")
+    write_video(folder / "walk.mp4")
+    write_video(folder / "long.mp4", frames=41)
+    (folder / "notes.mp4").write_text("no film " * 100)
+    return folder
+
+
+@pytest.fixture
+def page(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    results = tmp_path / "results"
+    results.mkdir()
+    made = Page(agnn_lit.load(trained.folder), results, max_frames=40)
+    yield made
+    made.close()
+    assert not list(results.iterdir())
+
+
+@pytest.fixture
+def address(page, tmp_path):
+    cfg = AppConfig(port=free_port())
+    blocks = build_page(page)
+    launch(blocks, tmp_path / "results", cfg)
+    yield f"http://127.0.0.1:{cfg.port}"
+    blocks.close(verbose=False)
+
+
+@contextmanager
+def browsing(address: str, width: int = 1280):
+    """A page of a browser, and what it writes to its console that is an error."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": width, "height": 900})
+        errors: list[str] = []
+        tab.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        tab.on("pageerror", lambda e: errors.append(str(e)))
+        tab.goto(address)
+        tab.wait_for_selector("button:has-text('Segment')")
+        yield tab, errors
+        browser.close()
+
+
+def upload(tab, film: Path) -> None:
+    tab.set_input_files("input[type=file]", str(film))
+    tab.wait_for_selector("video >> nth=0", state="attached", timeout=30_000)
+
+
+def segment(tab) -> None:
+    tab.click("button:has-text('Segment')")
+    tab.wait_for_selector("a:has-text('KB')", timeout=60_000)
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1280, 390])
+def test_from_upload_to_download(address, page, films, tmp_path, width):
+    with browsing(address, width) as (tab, errors):
+        upload(tab, films / "walk.mp4")
+        segment(tab)
+        assert tab.inner_text("body").count("12 frames of 64×48") == 1
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        (visit,) = page._visits.values()
+        before = visit.result
+        tab.click("text=Settings")
+        slider = tab.locator("input[type=range]").first
+        slider.focus()
+        slider.press("ArrowRight")
+        slider.dispatch_event("pointerup")
+        end = time.monotonic() + 30
+        while (visit.result is None or visit.result is before) and time.monotonic() < end:
+            tab.wait_for_timeout(100)
+        assert visit.result is not None
+        assert visit.result is not before
+        tab.wait_for_selector("a[href*='walk-2/masks.zip']", timeout=60_000)
+        with tab.expect_download() as download:
+            tab.click("a[href*='walk-2/masks.zip']")
+        download.value.save_as(tmp_path / "masks.zip")
+        with zipfile.ZipFile(tmp_path / "masks.zip") as file:
+            assert len(file.namelist()) == 12
+        assert errors == []
+    end = time.monotonic() + 30
+    while page._visits and time.monotonic() < end:  # the closed page is noticed
+        time.sleep(0.2)
+    assert not page._visits
+    assert not [f for f in (tmp_path / "uploads").rglob("*") if f.is_file()]
+
+
+@needs_chromium
+@pytest.mark.parametrize(
+    ("film", "sentence"),
+    [
+        (None, "there is no video yet: upload or record one first"),
+        ("notes.mp4", "notes.mp4: cannot be opened as a video"),
+        ("long.mp4", "long.mp4 has 41 frames, and this page takes 40 at most"),
+    ],
+)
+def test_a_film_that_cannot_be_segmented_is_explained(address, films, film, sentence):
+    with browsing(address) as (tab, _):
+        if film is not None:
+            tab.set_input_files("input[type=file]", str(films / film))
+            tab.wait_for_timeout(1500)
+        tab.click("button:has-text('Segment')")
+        tab.wait_for_selector(f"text={sentence}", timeout=30_000)
+
+
+@needs_chromium
+def test_cancel_stops_and_two_visitors_do_not_disturb_each_other(address, page, films, monkeypatch):
+    from agnn_lit.inference import video
+
+    original, encoded = video._encode, []
+
+    def slow(*given):
+        time.sleep(0.3)
+        encoded.append(1)
+        return original(*given)
+
+    monkeypatch.setattr(video, "_encode", slow)
+    with browsing(address) as (tab, _):
+        upload(tab, films / "walk.mp4")
+        tab.click("button:has-text('Segment')")
+        while not encoded:
+            tab.wait_for_timeout(50)
+        tab.click("button:has-text('Cancel')")
+        tab.wait_for_selector("text=Cancelled.", timeout=30_000)
+        seen = len(encoded)
+        tab.wait_for_timeout(1000)
+        assert len(encoded) == seen < 4
+        second = tab.context.browser.new_page()
+        second.goto(address)
+        second.wait_for_selector("button:has-text('Segment')")
+        upload(second, films / "walk.mp4")
+        for one in (tab, second):
+            one.click("button:has-text('Segment')")
+        for one in (tab, second):
+            one.wait_for_selector("a:has-text('KB')", timeout=60_000)
+        first, other = (visit.result.files[1].parent for visit in page._visits.values())
+        assert first != other
+        for mask in (first / "masks").iterdir():
+            assert mask.read_bytes() == (other / "masks" / mask.name).read_bytes()
+
+
+def test_a_visit_that_ends_leaves_the_upload_of_another(page, films, tmp_path):
+    uploads = [tmp_path / "uploads" / name / "walk.mp4" for name in ("a", "b")]
+    for file in uploads:
+        file.parent.mkdir(parents=True)
+        shutil.copy2(films / "walk.mp4", file)
+    page.segment("one", str(uploads[0]), Choices(), lambda *_: None)
+    page.uploaded("one", str(uploads[1]))
+    page.uploaded("two", str(uploads[0]))
+    page.uploaded("two", None)
+    page.leave("one")
+    assert [file.exists() for file in uploads] == [True, False]
+    page.leave("two")
+    page.leave("nobody")
+    with pytest.raises(CancelledError):  # its work was still in the queue
+        page.segment("two", str(uploads[0]), Choices(), lambda *_: None)
+    assert not uploads[0].exists()
+
+
+def test_errors_are_sentences(capsys):
+    assert explain(ConfigError("too long")) == "too long"
+    assert explain(OSError(errno.ENOSPC, "No space left on device")).startswith("The disk of this machine is full")
+    assert explain(ValueError("unforeseen")).startswith("Something went wrong here: ValueError.")
+    assert "unforeseen" in capsys.readouterr().err
+
+
+def test_a_port_in_use_is_named(page, tmp_path):
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        port = held.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"host=127.0.0.1 port={port}: "):
+            launch(build_page(page), tmp_path / "results", AppConfig(port=port))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["port=0"], "port=0: must"),
+        (["run=a", "ckpt=b"], "run=a ckpt=b: give one of them, or none"),
+        (["ckpt=nowhere.ckpt"], "nowhere.ckpt: no such checkpoint"),
+    ],
+)
+def test_wrong_settings_are_refused(words, message, tmp_path):
+    done = call_command("app", *words, cwd=tmp_path)
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_serves_the_page_and_cleans_up(trained, tmp_path, number):
+    port = free_port()
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    words = [sys.executable, "-m", "agnn_lit.app", f"run={trained.folder}", f"port={port}"]
+    server = subprocess.Popen(words, env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    line = server.stdout.readline()
+    assert re.match(rf"agnn-app: http://127\.0\.0\.1:{port}/ with <Model .*best\.ckpt on cpu", line)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
+        assert b"agnn_lit" in answer.read()
+    assert list(tmp_path.glob("agnn-app-*"))
+    server.send_signal(number)
+    rest, _ = server.communicate(timeout=60)
+    assert (server.returncode, rest) == (0, "agnn-app: stopped; all files of visits are removed\n")
+    assert not list(tmp_path.glob("agnn-app-*"))
