@@ -51,6 +51,7 @@ def test_the_wheel_has_every_config_and_command(installed: Path) -> None:
     scripts.read(metadata)
     for target in scripts["console_scripts"].values():
         assert (installed / (target.partition(":")[0].replace(".", "/") + ".py")).is_file()
+    assert (installed / "agnn_lit" / "py.typed").is_file()
     assert not list(installed.rglob("tests"))
 
 
