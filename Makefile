@@ -59,10 +59,10 @@ test: $(STAMP)  ## lint, check types, run the quick tests (5 minutes); set AGNN_
 	$(BIN)/mypy
 	$(BIN)/pytest $(TWO) -m 'not long and not slow and not gpu' $(ARGS)
 
-test-all: $(STAMP)  ## after `make test`: sweeps, kills, launchers, several processes, packaging, records (25 minutes)
+test-all: $(STAMP)  ## after `make test`: sweeps, kills, launchers, several processes, packaging, documents (20 minutes)
 	$(BIN)/pytest $(TWO) -m 'long and not slow and not gpu' $(ARGS)
 
-test-slow: $(STAMP)  ## tests that train for minutes, and the commands of the README and of the longer records
+test-slow: $(STAMP)  ## tests that train for minutes, and the commands of the longer records
 	$(BIN)/pytest -m slow $(ARGS)
 
 test-gpu: $(STAMP)  ## tests that need a CUDA device

@@ -78,7 +78,7 @@ MORE = {
     # As wide as the weights that it starts from.
     "agnn-train experiment=davis16_lite": ["model.channels=96"],
 }
-#: Documents of less than 40 seconds, which `make test-all` runs; `make test-slow` runs the others.
+#: Records whose commands take less than 40 seconds: `make test-all` runs these and the README, `make test-slow` the others.
 QUICK = ("davis16", "davis16_photos", "feeding", "graph_or_not", "inference", "instances", "line_edge", "overfit_davis")
 
 
@@ -208,7 +208,7 @@ def put(folder: Path, trained: Path, line: str) -> None:
 
 
 def documents_with_markers() -> list[object]:
-    quick = [f"experiments/{name}/README.md" for name in QUICK]
+    quick = ["README.md", *(f"experiments/{name}/README.md" for name in QUICK)]
     return [pytest.param(d, marks=pytest.mark.long if d in quick else pytest.mark.slow) for d in documents()]
 
 

@@ -120,8 +120,8 @@ class Setting:
 def setting(default: Any, meaning: str, **about: Any) -> Any:
     """Declare a field of a configuration; ``about`` are attributes of :class:`Setting`."""
     described = {"setting": Setting(meaning, **about)}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=described)
+    if isinstance(default, list | dict):
+        return field(default_factory=default.copy, metadata=described)
     return field(default=default, metadata=described)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from agnn_lit.config.data import ClipsConfig, DataConfig, StaticConfig, check_clips, check_data, check_static
 from agnn_lit.config.model import BackboneConfig, ModelConfig, check_model
@@ -87,9 +88,9 @@ class TrainerConfig:
 
 @dataclass
 class LoggerConfig:
-    """Weights & Biases; metrics.csv is always written."""
+    """Weights & Biases, and other loggers; metrics.csv is always written."""
 
-    mode: str = setting("auto", "auto is online with an API key, else offline",
+    mode: str = setting("disabled", "mode of W&B; auto (logger=wandb) is online with an API key, else offline",
         choices=("auto", "online", "offline", "disabled"), changes=Changes.extra)
     project: str = setting("agnn_lit", "W&B project", changes=Changes.extra)
     entity: str | None = setting(None, "W&B user or team", changes=Changes.extra)
@@ -97,6 +98,8 @@ class LoggerConfig:
     tags: list[str] = setting([], "tags of the W&B run", changes=Changes.extra)
     overlays: int = setting(4, "validation frames drawn at each validation", within=at_least(0), changes=Changes.extra)
     checkpoint: bool = setting(True, "keep best.ckpt as an artifact of the W&B run", changes=Changes.extra)
+    others: dict[str, Any] = setting({}, "other loggers of Lightning by name, each with its class as _target_ and its "
+        "arguments, in which <run> stands for the run folder", changes=Changes.extra)
 
 
 @dataclass
@@ -112,6 +115,8 @@ class TrainConfig:
     optim: OptimConfig = group(OptimConfig, "optimiser and schedule")
     trainer: TrainerConfig = group(TrainerConfig, "devices, precision and length")
     logger: LoggerConfig = group(LoggerConfig, "Weights & Biases")
+    callbacks: dict[str, Any] = setting({}, "further callbacks of Lightning by name, each with its class as _target_ "
+        "and its arguments, in which <run> stands for the run folder")
     plugins: list[str] = setting([], PLUGINS, changes=Changes.place)
     name: str = setting("agnn", "first part of the run folder", changes=Changes.place)
     test: bool = setting(False, "after training, evaluate the best checkpoint on the test videos, as agnn-evaluate "
@@ -141,6 +146,12 @@ def check_train(cfg: TrainConfig) -> None:
     check_clips(cfg.clips, cfg.backbone.stride)
     check_data(cfg.data, cfg.model.frames)
     check_static(cfg.static, cfg.data, cfg.clips.batch_size, auxiliary=cfg.model.auxiliary)
+    for key, named in (("callbacks", cfg.callbacks), ("logger.others", cfg.logger.others)):
+        for name, part in named.items():
+            require(
+                isinstance(part, dict) and isinstance(part.get("_target_"), str),
+                f"{key}.{name}: needs a class, such as +{key}.{name}._target_=my_package.MyClass",
+            )
     t = cfg.trainer
     # Image pooling leaves one value per channel and frame, so batch normalisation needs two frames.
     batches = [("clips.batch_size x model.frames", cfg.clips.batch_size * cfg.model.frames)]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, RichProgressBar, WeightAveraging
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from agnn_lit.shared.files import write_bytes
@@ -58,7 +58,7 @@ def decay_at(averaged: int, decay: float) -> float:
 
 
 class Overlays(Callback):
-    """Writes pictures of the same held-out frames at each validation, into the run folder and to W&B.
+    """Writes pictures of the same held-out frames at each validation, into the run folder, to W&B and to TensorBoard.
 
     Args:
         folder: of the JPEG files, which each validation overwrites.
@@ -79,6 +79,9 @@ class Overlays(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_image("val/overlays", list(pictures.values()), caption=list(pictures))
+            elif isinstance(logger, TensorBoardLogger):
+                for name, picture in pictures.items():
+                    logger.experiment.add_image(f"val/{name}", picture, trainer.global_step, dataformats="HWC")
 
 
 class ValidatedEnd(Callback):

@@ -39,7 +39,10 @@ def train(cfg: TrainConfig, run: Run) -> dict[str, float]:
         KeyboardInterrupt: training was stopped by a signal, whose number is its argument.
     """
     check_train(cfg)
-    from agnn_lit.training.build import plan_epochs  # imports torch, which takes seconds
+    from pytorch_lightning.callbacks import Callback  # imports torch, which takes seconds
+
+    from agnn_lit.training.build import plan_epochs
+    from agnn_lit.training.parts import make_parts
     from agnn_lit.training.trainer import check_accelerator
 
     videos, held_out = open_training_videos(cfg)
@@ -51,9 +54,10 @@ def train(cfg: TrainConfig, run: Run) -> dict[str, float]:
     if resumed:
         check_last_checkpoint(run)
     check_accelerator(cfg.trainer.accelerator)
+    callbacks = make_parts("callbacks", cfg.callbacks, run.folder, Callback)
     run.begin(cfg)
     try:
-        metrics = _fit(cfg, run, (videos, held_out, static), resumed)
+        metrics = _fit(cfg, run, (videos, held_out, static), callbacks, resumed)
     except KeyboardInterrupt:
         run.update(state="interrupted")
         raise
@@ -85,11 +89,16 @@ def _silence_lightning() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool) -> dict[str, float]:
+def _fit(
+    cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], callbacks: list[Any], resumed: bool
+) -> dict[str, float]:
     """Train (unless a continued run was stopped during its test) and test; return the last metrics."""
+    from pytorch_lightning.loggers import Logger
+
     from agnn_lit.training.build import build_datamodule
     from agnn_lit.training.checkpoints import Interruption
     from agnn_lit.training.loggers import log_checkpoint
+    from agnn_lit.training.parts import make_parts
     from agnn_lit.training.trainer import make_trainer, prepare_process
 
     _silence_lightning()
@@ -102,8 +111,9 @@ def _fit(cfg: TrainConfig, run: Run, data: tuple[list[Any], ...], resumed: bool)
     if resumed:
         _print(f"  continued from {run.last}")
     interruption = Interruption(run.last)
-    loggers = [csv] if wandb is None else [wandb, csv]
-    trainer = make_trainer(cfg, run, precision, loggers, interruption, validated=bool(held_out))
+    others = make_parts("logger.others", cfg.logger.others, run.folder, Logger)
+    loggers = [*([] if wandb is None else [wandb]), csv, *others]
+    trainer = make_trainer(cfg, run, precision, loggers, [interruption, *callbacks], validated=bool(held_out))
     datamodule = build_datamodule(cfg, videos, held_out, static)
     try:
         trained = run.status.get("trained")

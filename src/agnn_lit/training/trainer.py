@@ -16,7 +16,7 @@ from agnn_lit.inference.prepare import has_bf16
 from agnn_lit.shared.processes import keep_freed_memory
 from agnn_lit.shared.runs import Run
 from agnn_lit.training.callbacks import AveragedWeights, Overlays, ValidatedEnd, progress
-from agnn_lit.training.checkpoints import AtomicCheckpointIO, Interruption, checkpoints
+from agnn_lit.training.checkpoints import AtomicCheckpointIO, checkpoints
 from agnn_lit.training.distributed import trainer_options
 
 
@@ -75,7 +75,7 @@ def make_trainer(
     run: Run,
     precision: str,
     loggers: Sequence[Logger],
-    interruption: Interruption,
+    callbacks: Sequence[Callback],
     *,
     validated: bool,
 ) -> pl.Trainer:
@@ -86,7 +86,7 @@ def make_trainer(
         run: folder of the run.
         precision: Lightning's name of a precision.
         loggers: loggers that are open.
-        interruption: callback that ends training on a signal.
+        callbacks: beside the run's own.
         validated: whether there are held-out videos.
     """
     t = cfg.trainer
@@ -103,7 +103,7 @@ def make_trainer(
         limit_val_batches=None if validated else 0,
         num_sanity_val_steps=0,
         logger=list(loggers),
-        callbacks=_callbacks(t, run, interruption, validated=validated),
+        callbacks=_callbacks(t, run, callbacks, validated=validated),
         enable_progress_bar=t.progress and sys.stdout.isatty(),
         enable_model_summary=False,
         default_root_dir=run.folder,
@@ -112,12 +112,12 @@ def make_trainer(
     )
 
 
-def _callbacks(t: TrainerConfig, run: Run, interruption: Interruption, *, validated: bool) -> list[Callback]:
+def _callbacks(t: TrainerConfig, run: Run, others: Sequence[Callback], *, validated: bool) -> list[Callback]:
     """Callbacks in the order of their calls; Lightning moves those of ``checkpoints()`` to the end."""
     return [
         *([] if t.ema is None else [AveragedWeights(t.ema)]),  # first: a checkpoint holds the average of its step
         *checkpoints(run.folder / "checkpoints", validated=validated, minutes=t.checkpoint_minutes),
-        interruption,
+        *others,
         ValidatedEnd(),
         Overlays(run.folder / "overlays"),
         *([progress()] if t.progress else []),
