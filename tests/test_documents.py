@@ -78,7 +78,7 @@ MORE = {
     # As wide as the weights that it starts from.
     "agnn-train experiment=davis16_lite": ["model.channels=96"],
 }
-#: Records whose commands take less than 40 seconds: `make test-all` runs these and the README, `make test-slow` the others.
+#: Records with commands of less than 40 seconds. `make test-all` runs these and the README, `make test-slow` the rest.
 QUICK = ("davis16", "davis16_photos", "feeding", "graph_or_not", "inference", "instances", "line_edge", "overfit_davis")
 
 
