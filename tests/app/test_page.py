@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
-import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -19,15 +18,16 @@ from pathlib import Path
 import pytest
 
 import agnn_lit
-from agnn_lit.app.page import Page, build_page, explain, launch
+from agnn_lit.app.page import Page, explain
 from agnn_lit.app.visit import CancelledError, Choices
-from agnn_lit.config import AppConfig, ConfigError
-from tests.command import call_command
+from agnn_lit.config import ConfigError
+from agnn_lit.shared.runs import Run
+from tests.command import call_command, run_command
 from tests.data.videos import write_video
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome is installed")
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Gradio's, when it is imported
 
 
 def free_port() -> int:
@@ -46,8 +46,7 @@ def films(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def page(trained, tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+def page(trained, tmp_path):
     results = tmp_path / "results"
     results.mkdir()
     made = Page(agnn_lit.load(trained.folder), results, max_frames=40)
@@ -56,13 +55,32 @@ def page(trained, tmp_path, monkeypatch):
     assert not list(results.iterdir())
 
 
+@contextmanager
+def serving(run: Run, folder: Path, *module: str):
+    """Start a server whose files are in a folder, and give its address."""
+    port = free_port()
+    env = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    words = [sys.executable, "-m", *(module or ("agnn_lit.app",)), f"run={run.folder}", f"port={port}", "max_frames=40"]
+    with subprocess.Popen(words, env=env, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout.readline().startswith(f"agnn-app: http://127.0.0.1:{port}/ with <Model ")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            rest, _ = server.communicate(timeout=60)
+    assert (server.returncode, rest) == (0, "agnn-app: stopped; all files of visits are removed\n")
+    assert not list(folder.glob("agnn-app-*"))
+
+
 @pytest.fixture
-def address(page, tmp_path):
-    cfg = AppConfig(port=free_port())
-    blocks = build_page(page)
-    launch(blocks, tmp_path / "results", cfg)
-    yield f"http://127.0.0.1:{cfg.port}"
-    blocks.close(verbose=False)
+def address(trained, tmp_path):
+    with serving(trained, tmp_path) as found:
+        yield found
+
+
+def files(folder: Path, kind: str) -> list[Path]:
+    """Files of visits, which a server keeps in a folder: results or uploads."""
+    return sorted(file for file in folder.glob(f"agnn-app-*/{kind}/**/*") if file.is_file())
 
 
 @contextmanager
@@ -94,25 +112,20 @@ def segment(tab) -> None:
 
 @needs_chromium
 @pytest.mark.parametrize("width", [1280, 390])
-def test_from_upload_to_download(address, page, films, tmp_path, width):
+def test_from_upload_to_download(address, films, tmp_path, width):
     with browsing(address, width) as (tab, errors):
         upload(tab, films / "walk.mp4")
         segment(tab)
         assert tab.inner_text("body").count("12 frames of 64×48") == 1
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
-        (visit,) = page._visits.values()
-        before = visit.result
         tab.click("text=Settings")
         slider = tab.locator("input[type=range]").first
         slider.focus()
         slider.press("ArrowRight")
         slider.dispatch_event("pointerup")
-        end = time.monotonic() + 30
-        while (visit.result is None or visit.result is before) and time.monotonic() < end:
-            tab.wait_for_timeout(100)
-        assert visit.result is not None
-        assert visit.result is not before
         tab.wait_for_selector("a[href*='walk-2/masks.zip']", timeout=60_000)
+        (record,) = (file for file in files(tmp_path, "results") if file.name == "predict.json")
+        assert json.loads(record.read_text())["identity"]["threshold"] == pytest.approx(0.55)
         with tab.expect_download() as download:
             tab.click("a[href*='walk-2/masks.zip']")
         download.value.save_as(tmp_path / "masks.zip")
@@ -120,10 +133,9 @@ def test_from_upload_to_download(address, page, films, tmp_path, width):
             assert len(file.namelist()) == 12
         assert errors == []
     end = time.monotonic() + 30
-    while page._visits and time.monotonic() < end:  # the closed page is noticed
+    while files(tmp_path, "results") and time.monotonic() < end:  # the closed page is noticed
         time.sleep(0.2)
-    assert not page._visits
-    assert not [f for f in (tmp_path / "uploads").rglob("*") if f.is_file()]
+    assert (files(tmp_path, "results"), files(tmp_path, "uploads")) == ([], [])
 
 
 @needs_chromium
@@ -145,27 +157,23 @@ def test_a_film_that_cannot_be_segmented_is_explained(address, films, film, sent
 
 
 @needs_chromium
-def test_cancel_stops_and_two_visitors_do_not_disturb_each_other(address, page, films, monkeypatch):
-    from agnn_lit.inference import video
+def test_cancel_stops_and_two_visitors_do_not_disturb_each_other(trained, films, tmp_path):
+    counted = tmp_path / "encoded"
+    counted.touch()
 
-    original, encoded = video._encode, []
+    def encoded() -> int:
+        return counted.stat().st_size
 
-    def slow(*given):
-        time.sleep(0.3)
-        encoded.append(1)
-        return original(*given)
-
-    monkeypatch.setattr(video, "_encode", slow)
-    with browsing(address) as (tab, _):
+    with serving(trained, tmp_path, "tests.app.serve", str(counted)) as address, browsing(address) as (tab, _):
         upload(tab, films / "walk.mp4")
         tab.click("button:has-text('Segment')")
-        while not encoded:
+        while not encoded():
             tab.wait_for_timeout(50)
         tab.click("button:has-text('Cancel')")
         tab.wait_for_selector("text=Cancelled.", timeout=30_000)
-        seen = len(encoded)
+        seen = encoded()
         tab.wait_for_timeout(1000)
-        assert len(encoded) == seen < 4
+        assert encoded() == seen < 4
         second = tab.context.browser.new_page()
         second.goto(address)
         second.wait_for_selector("button:has-text('Segment')")
@@ -174,10 +182,12 @@ def test_cancel_stops_and_two_visitors_do_not_disturb_each_other(address, page, 
             one.click("button:has-text('Segment')")
         for one in (tab, second):
             one.wait_for_selector("a:has-text('KB')", timeout=60_000)
-        first, other = (visit.result.files[1].parent for visit in page._visits.values())
-        assert first != other
-        for mask in (first / "masks").iterdir():
-            assert mask.read_bytes() == (other / "masks" / mask.name).read_bytes()
+        masks: dict[str, set[bytes]] = {}
+        for file in files(tmp_path, "results"):
+            if file.parent.name == "masks":
+                masks.setdefault(str(file.parents[1]), set()).add(file.read_bytes())
+        first, other = masks.values()
+        assert first == other
 
 
 def test_a_visit_that_ends_leaves_the_upload_of_another(page, films, tmp_path):
@@ -205,13 +215,14 @@ def test_errors_are_sentences(capsys):
     assert "unforeseen" in capsys.readouterr().err
 
 
-def test_a_port_in_use_is_named(page, tmp_path):
+def test_a_port_in_use_is_named(trained, tmp_path):
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         held.listen()
         port = held.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"host=127.0.0.1 port={port}: "):
-            launch(build_page(page), tmp_path / "results", AppConfig(port=port))
+        done = run_command("app", f"run={trained.folder}", f"port={port}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"agnn-app: host=127.0.0.1 port={port}: " in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -227,18 +238,8 @@ def test_wrong_settings_are_refused(words, message, tmp_path):
     assert (done.returncode, message in done.stderr) == (2, True), done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_serves_the_page_and_cleans_up(trained, tmp_path, number):
-    port = free_port()
-    env = {**os.environ, "TMPDIR": str(tmp_path)}
-    words = [sys.executable, "-m", "agnn_lit.app", f"run={trained.folder}", f"port={port}"]
-    server = subprocess.Popen(words, env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    line = server.stdout.readline()
-    assert re.match(rf"agnn-app: http://127\.0\.0\.1:{port}/ with <Model .*best\.ckpt on cpu", line)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
-        assert b"agnn_lit" in answer.read()
-    assert list(tmp_path.glob("agnn-app-*"))
-    server.send_signal(number)
-    rest, _ = server.communicate(timeout=60)
-    assert (server.returncode, rest) == (0, "agnn-app: stopped; all files of visits are removed\n")
-    assert not list(tmp_path.glob("agnn-app-*"))
+def test_the_command_serves_the_page_and_cleans_up(trained, tmp_path):
+    with serving(trained, tmp_path) as address:
+        with urllib.request.urlopen(address) as answer:
+            assert b"agnn_lit" in answer.read()
+        assert list(tmp_path.glob("agnn-app-*"))
