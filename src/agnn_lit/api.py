@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
@@ -48,7 +48,7 @@ from agnn_lit.metrics.score_folders import Scores, score_folder
 from agnn_lit.shared.terminal import open_console
 
 if TYPE_CHECKING:
-    from agnn_lit.model.agnn import AGNN
+    from torch.nn import Module
 
 __all__ = [
     "ConfigError",
@@ -82,9 +82,9 @@ class Model:
         return pretrained.title(self._trained.checkpoint)
 
     @property
-    def network(self) -> AGNN:
-        """The network, a torch module in evaluation mode: (B, N', 3, H, W) images to (B, N', H, W) logits."""
-        return self._trained.model
+    def network(self) -> Module:
+        """The network in evaluation mode: (B, N', 3, H, W) images to (B, N', H, W) logits."""
+        return cast("Module", self._trained.model)
 
     @property
     def config(self) -> TrainConfig:

@@ -8,6 +8,7 @@ from agnn_lit.config.commands import (
     BenchmarkConfig,
     ConvertConfig,
     DashboardConfig,
+    ExportConfig,
     ReportConfig,
     ScoreConfig,
 )
@@ -55,7 +56,7 @@ from agnn_lit.config.training import (
 
 __all__ = [
     "CONF_DIR", "SCHEMAS", "AppConfig", "BackboneConfig", "BenchmarkConfig", "Changes", "ClipsConfig", "ConfigError",
-    "ConvertConfig", "CrfConfig", "DashboardConfig", "DataConfig", "EvaluateConfig", "EvaluatedData",
+    "ConvertConfig", "CrfConfig", "DashboardConfig", "DataConfig", "EvaluateConfig", "EvaluatedData", "ExportConfig",
     "InferenceConfig", "InstancesConfig", "LoggerConfig", "LossConfig", "ModelConfig", "OptimConfig",
     "PredictConfig", "ReportConfig", "ScoreConfig", "Setting", "StaticConfig", "SyntheticConfig", "TrainConfig",
     "TrainerConfig", "check_data", "check_evaluate", "check_inference", "check_model", "check_train", "check_values",

@@ -1,4 +1,4 @@
-"""Settings of the commands without a data set or footage: score, app, report, benchmark, convert and dashboard."""
+"""Settings of the commands score, app, report, benchmark, convert, export and dashboard."""
 
 from __future__ import annotations
 
@@ -88,6 +88,20 @@ class ConvertConfig:
         "null: as in training (clips.size)", unit="pixels", within=at_least(1))
     note: str | None = setting(None, "text kept in a weights file, such as what the model was trained on")
     licence: str | None = setting(None, "licence of the weights, kept in a weights file")
+    overwrite: bool = setting(False, "replace the file if it exists")
+
+
+@dataclass
+class ExportConfig:
+    """The model that agnn-export writes, and where to."""
+
+    run: str | None = setting(None, "run folder, whose best checkpoint is exported; null: the weights in the package",
+        path=True)
+    ckpt: str | None = setting(None, "or a checkpoint or weights file", path=True)
+    out: str = setting("???", "file to write: .onnx, or .pt2 for a program of torch.export", path=True)
+    size: tuple[int, int] | None = setting(None, "height and width of the example that is traced; null: as in training "
+        "(clips.size)", unit="pixels", within=at_least(1))
+    any_size: bool = setting(True, "accept frames of any height and width; false: of that size only")
     overwrite: bool = setting(False, "replace the file if it exists")
 
 

@@ -17,6 +17,7 @@ from agnn_lit.config.commands import (
     BenchmarkConfig,
     ConvertConfig,
     DashboardConfig,
+    ExportConfig,
     ReportConfig,
     ScoreConfig,
 )
@@ -41,6 +42,7 @@ SCHEMAS: dict[str, type[Any]] = {
     "report": ReportConfig,
     "benchmark": BenchmarkConfig,
     "convert": ConvertConfig,
+    "export": ExportConfig,
     "dashboard": DashboardConfig,
 }
 

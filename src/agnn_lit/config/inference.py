@@ -125,6 +125,8 @@ class PredictConfig(InferenceConfig):
         path=True)
     dtype: str = setting("auto", "precision of the network; auto: bf16 if the device supports it",
         choices=("auto", "fp32", "bf16", "fp16"))
+    backend: str = setting("auto", "what runs the network; auto: torch, or ONNX Runtime for ckpt=FILE.onnx of "
+        "agnn-export", choices=("auto", "torch", "onnxruntime", "openvino"), changes=Changes.speed)
     soft: bool = setting(False, "also write the probabilities as 8-bit grey PNG", changes=Changes.extra)
     overlay: bool = setting(True, "also write overlay.mp4", changes=Changes.extra)
     fps: float = setting(24.0, "frame rate of overlay.mp4 for a folder of images; a video keeps its own timing",

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agnn_lit import pretrained
-from agnn_lit.config import ConfigError, ConvertConfig, InferenceConfig, PredictConfig, TrainConfig, option, stored
+from agnn_lit.config import (
+    ConfigError,
+    ConvertConfig,
+    ExportConfig,
+    InferenceConfig,
+    PredictConfig,
+    TrainConfig,
+    option,
+    stored,
+)
 from agnn_lit.shared.files import sha256
 from agnn_lit.shared.processes import usable_processors
 from agnn_lit.shared.runs import Run
@@ -15,7 +24,7 @@ from agnn_lit.shared.runs import Run
 if TYPE_CHECKING:  # torch is imported late, so that wrong settings are refused quickly
     import torch
 
-    from agnn_lit.inference.video import PredictionSettings
+    from agnn_lit.inference.video import Network, PredictionSettings
     from agnn_lit.model.agnn import AGNN
 
 
@@ -33,7 +42,7 @@ class Trained:
 
     checkpoint: Path
     cfg: TrainConfig
-    model: AGNN
+    model: Network
     settings: PredictionSettings
     dtype: str
 
@@ -48,7 +57,7 @@ class Trained:
         return sha256(self.checkpoint)
 
 
-def find_checkpoint(cfg: InferenceConfig | ConvertConfig) -> Path:
+def find_checkpoint(cfg: InferenceConfig | ConvertConfig | ExportConfig) -> Path:
     """Return the checkpoint that ``run`` or ``ckpt`` names; with neither, the package's weights.
 
     Raises:
@@ -147,8 +156,14 @@ def open_trained(checkpoint: Path, cfg: InferenceConfig) -> Trained:
     """
     import torch
 
+    from agnn_lit.inference.exported import is_exported
     from agnn_lit.inference.prepare import DTYPES, choose_dtype, prepare
 
+    backend = cfg.backend if isinstance(cfg, PredictConfig) else "auto"
+    if is_exported(checkpoint):
+        return _open_exported(checkpoint, cfg, backend)
+    if backend not in ("auto", "torch"):
+        raise ConfigError(f"backend={backend}: needs ckpt=FILE.onnx, which agnn-export writes")
     trained, model = load_checkpoint(checkpoint)
     settings = prediction_settings(trained, cfg)
     device = choose_device(cfg.accelerator)
@@ -157,6 +172,21 @@ def open_trained(checkpoint: Path, cfg: InferenceConfig) -> Trained:
         torch.set_num_threads(cfg.threads)
     ready = prepare(model, device, dtype, channels_last=cfg.channels_last, compiled=cfg.compile)
     return Trained(checkpoint, trained, ready, settings, next(name for name, d in DTYPES.items() if d is dtype))
+
+
+def _open_exported(file: Path, cfg: InferenceConfig, backend: str) -> Trained:
+    from agnn_lit.inference.exported import ExportedNetwork, read_config
+
+    if backend == "torch":
+        raise ConfigError(f"backend=torch: {file} is an exported network; use backend=onnxruntime or openvino")
+    if cfg.instances.proposals == "parts":
+        raise ConfigError(f"instances=parts needs node features, which {file} does not give; use a checkpoint")
+    trained, frames = read_config(file)
+    if cfg.frames not in (None, frames):
+        raise ConfigError(f"frames={cfg.frames}: {file} was exported for {frames}")
+    settings = replace(prediction_settings(trained, cfg), frames=frames, features=False)
+    network = ExportedNetwork(file, "onnxruntime" if backend == "auto" else backend, cfg.threads)
+    return Trained(file, trained, network, settings, "fp32")
 
 
 def prediction_settings(trained: TrainConfig, cfg: InferenceConfig) -> PredictionSettings:

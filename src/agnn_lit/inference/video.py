@@ -9,23 +9,43 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from agnn_lit.data.sampling import Subset, partition, random_references
 from agnn_lit.data.transforms import to_input
 from agnn_lit.data.video import DataError, Video
 from agnn_lit.inference.schedule import Nodes, Step, plan
-from agnn_lit.model.agnn import AGNN
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Frame = NDArray[np.uint8]
 Values = NDArray[np.float32]
+
+
+class Network(Protocol):
+    """What prediction asks of a network; see :class:`~agnn_lit.model.agnn.AGNN`."""
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Its weights, or a tensor of the device and the precision of its input."""
+        ...
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Map images (B, N, 3, H, W) to nodes."""
+        ...
+
+    def propagate(self, h: Tensor) -> Tensor:
+        """Map nodes to nodes."""
+        ...
+
+    def read_out(self, last: Tensor, first: Tensor, size: tuple[int, int]) -> Tensor:
+        """Map nodes to logits (B, N, *size)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -130,7 +150,7 @@ class _Loaded:
 
 
 def predict_video(
-    model: AGNN,
+    model: Network,
     video: Video,
     settings: PredictionSettings,
     *,
@@ -220,7 +240,7 @@ def _stand_in(video: Video, index: int) -> Frame:
 
 
 @torch.inference_mode()
-def _run(model: AGNN, loaded: _Loaded, settings: PredictionSettings, nodes: Nodes) -> list[Prediction]:
+def _run(model: Network, loaded: _Loaded, settings: PredictionSettings, nodes: Nodes) -> list[Prediction]:
     step = loaded.step
     kept = [i for graph in step.graphs for i in graph.frames]
     views: list[list[Values]] = []
@@ -236,7 +256,7 @@ def _run(model: AGNN, loaded: _Loaded, settings: PredictionSettings, nodes: Node
     ]
 
 
-def _encode(model: AGNN, loaded: _Loaded, settings: PredictionSettings, view: int, nodes: Nodes) -> None:
+def _encode(model: Network, loaded: _Loaded, settings: PredictionSettings, view: int, nodes: Nodes) -> None:
     like = next(model.parameters())
     scale, flip = settings.views[view]
     for group in loaded.step.encode:
@@ -249,7 +269,7 @@ def _encode(model: AGNN, loaded: _Loaded, settings: PredictionSettings, view: in
 
 
 def _probabilities(
-    model: AGNN, graphs: Sequence[Subset], size: tuple[int, int], flip: bool, view: int, nodes: Nodes
+    model: Network, graphs: Sequence[Subset], size: tuple[int, int], flip: bool, view: int, nodes: Nodes
 ) -> list[Values]:
     """Return probability maps (h, w), at the size of the input, of the frames that the graphs predict."""
     first = torch.stack([torch.stack([nodes.get(view, i) for i in graph.nodes]) for graph in graphs])
