@@ -42,7 +42,7 @@ from agnn_lit.data.video import DataError
 from agnn_lit.inference.crf import check_backend
 from agnn_lit.inference.load import Trained, find_checkpoint, open_trained, prediction_settings
 from agnn_lit.inference.prediction import refuse_faults
-from agnn_lit.inference.segmentation import Segmentation, SegmentedFrame
+from agnn_lit.inference.segmentation import Segmentation, SegmentedFrame, named
 from agnn_lit.metrics.protocols import ScoreError
 from agnn_lit.metrics.score_folders import Scores, score_folder
 from agnn_lit.shared.terminal import open_console
@@ -149,8 +149,8 @@ class Model:
         """
         given = {
             "threshold": threshold,
-            "crf": {"backend": crf} if isinstance(crf, str) else crf,
-            "instances": {"proposals": instances} if isinstance(instances, str) else instances,
+            "crf": named(CrfConfig, crf),
+            "instances": named(InstancesConfig, instances),
             "size": size,
             "scales": scales if isinstance(scales, (int, float)) else list(scales),
             "flip": flip,

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from agnn_lit.shared.terminal import Reports, open_console
 
 if TYPE_CHECKING:
     from agnn_lit.inference.video import Prediction
+
+Settings = TypeVar("Settings", CrfConfig, InstancesConfig)
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,12 +241,8 @@ class Segmentation:
         cfg = replace(
             self._cfg,
             threshold=self._cfg.threshold if threshold is None else threshold,
-            crf=self._cfg.crf if crf is None else CrfConfig(crf) if isinstance(crf, str) else crf,
-            instances=self._cfg.instances
-            if instances is None
-            else InstancesConfig(instances)
-            if isinstance(instances, str)
-            else instances,
+            crf=self._cfg.crf if crf is None else named(CrfConfig, crf),
+            instances=self._cfg.instances if instances is None else named(InstancesConfig, instances),
         )
         check_inference(cfg)
         check_backend(cfg.crf)
@@ -329,6 +327,11 @@ class Segmentation:
     def _check_open(self) -> None:
         if not self._closed.alive:
             raise ValueError("this segmentation is closed")
+
+
+def named(schema: Callable[[str], Settings], given: str | Settings) -> Settings:
+    """Return settings of a group that are given whole, or by the name of their option."""
+    return schema(given) if isinstance(given, str) else given
 
 
 def _bar(progress: bool | Callable[[str, int, int], None], console: Console) -> Progress:

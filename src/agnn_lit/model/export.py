@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agnn_lit.config import ConfigError, ExportConfig, TrainConfig, check_values, plain
+from agnn_lit.config import ConfigError, ExportConfig, TrainConfig, check_values
 from agnn_lit.config.setting import require
 from agnn_lit.shared.files import atomic_path
 from agnn_lit.shared.packages import need_package
@@ -108,6 +108,8 @@ def _trace(network: nn.Module, example: Tensor, *, any_size: bool) -> ExportedPr
 def _write_onnx(program: ExportedProgram, file: Path, trained: TrainConfig, frames: int) -> None:
     import torch
 
+    from agnn_lit.model.weights_file import model_config
+
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own, of its exporter
@@ -120,9 +122,8 @@ def _write_onnx(program: ExportedProgram, file: Path, trained: TrainConfig, fram
             verbose=False,
         )
     assert onnx is not None
-    whole = plain(trained)
-    config = {key: whole[key] for key in ("model", "backbone", "plugins")} | {"clips": {"size": whole["clips"]["size"]}}
-    onnx.model.metadata_props[METADATA] = json.dumps({"config": config, "frames": frames}, sort_keys=True)
+    described = {"config": model_config(trained), "frames": frames}
+    onnx.model.metadata_props[METADATA] = json.dumps(described, sort_keys=True)
     onnx.save(file)
 
 

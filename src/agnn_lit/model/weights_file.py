@@ -33,16 +33,20 @@ def pack(cfg: TrainConfig, state: Mapping[str, Tensor], about: Mapping[str, str 
         state: tensors of the model, in fp32; see :func:`halve`.
         about: what else the file says of itself.
     """
+    described = {"format": FORMAT, "config": model_config(cfg), "about": dict(about)}
+    tensors = {name: halve(tensor.detach().cpu()).contiguous() for name, tensor in state.items()}
+    return save(tensors, {_ENTRY: json.dumps(described, sort_keys=True)})
+
+
+def model_config(cfg: TrainConfig) -> dict[str, Any]:
+    """Return the part of a configuration that builds the model and prepares its input, without paths."""
     whole = plain(cfg)
-    config = {
+    return {
         "model": {**whole["model"], "weights": None},
         "backbone": {**whole["backbone"], "weights": None},
         "clips": {"size": whole["clips"]["size"]},
         "plugins": whole["plugins"],
     }
-    described = {"format": FORMAT, "config": config, "about": dict(about)}
-    tensors = {name: halve(tensor.detach().cpu()).contiguous() for name, tensor in state.items()}
-    return save(tensors, {_ENTRY: json.dumps(described, sort_keys=True)})
 
 
 def halve(tensor: Tensor) -> Tensor:
