@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 from agnn_lit.config import ConfigError, StaticConfig, check_train
 from agnn_lit.data.dataset import ClipKey, StaticClip
 from agnn_lit.data.open import open_static_images, open_training_videos, open_videos
-from agnn_lit.data.photos import PhotoClips, PhotoMotion, among_onlookers, photo_clip
+from agnn_lit.data.photos import PhotoClips, PhotoMotion, among_onlookers, largest_object, photo_clip
 from agnn_lit.data.sampling import Seed
 from agnn_lit.data.transforms import MEAN, STD, ClipTransform
 from agnn_lit.data.video import DataError
@@ -143,6 +144,7 @@ def test_a_share_of_each_batch_is_made_of_photographs(tmp_path):
         (["static.share=0.5", "data=photos", "static.roots=[/x]"], "choose one"),
         (["static.passers_by=-1"], "static.passers_by=-1"),
         (["static.onlookers=-1"], "static.onlookers=-1"),
+        (["static.crowd=-1"], "static.crowd=-1"),
         (["clips.vary=video"], "clips.vary=video"),
     ],
 )
@@ -194,3 +196,49 @@ def test_without_onlookers_nothing_else_is_drawn(tmp_path):
     assert not any(" with objects of " in plain.describe(key) for key in keys)
     again = PhotoClips(photos, 1, (32, 48), PhotoMotion(onlookers=3), finish, Seed(3))
     assert all(torch.equal(crowd[key].images, again[key].images) for key in keys[:6])
+
+
+def test_a_crowd_stands_in_a_row_behind_the_objects():
+    """Blue discs side by side across the picture, behind and lower than the red one, which keeps all of its pixels."""
+    blue = disc(size=(40, 40), colour=(30, 30, 220), centre=(20, 20), radius=15)
+    wide = 0
+    for seed in range(30):
+        photo = disc()
+        image, mask = among_onlookers(photo, [blue], np.random.default_rng(seed), crowd=8)
+        is_blue = image[..., 2].astype(int) - image[..., 0] > 150
+        if not np.array_equal(mask, photo[1]):
+            continue  # the disc was pasted into another photograph
+        assert not is_blue[mask > 0].any()
+        columns = np.flatnonzero(is_blue.any(axis=0))
+        wide += len(columns) > 0 and columns[-1] - columns[0] > 0.6 * image.shape[1]
+    assert wide >= 8
+
+
+def test_only_the_largest_object_is_certain():
+    mask = np.zeros((6, 8), np.int8)
+    mask[1:3, 1:3] = 1
+    mask[4:6, 3:8] = 1
+    mask[0, 7] = -1
+    kept = largest_object(mask)
+    assert (kept[4:6, 3:8] == 1).all()
+    assert (kept[1:3, 1:3] == -1).all()
+    assert kept[0, 7] == -1
+    assert (kept == 0).sum() == (mask == 0).sum()
+    one = np.where(mask > 0, 0, mask)
+    one[4:6, 3:8] = 1
+    assert np.array_equal(largest_object(one), one)
+
+
+def test_uncertain_objects_of_photographs_are_void(tmp_path):
+    root = make_photos(tmp_path, 3)
+    for file in (root / "masks").iterdir():
+        mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+        mask[:3, :3] = mask.max()
+        cv2.imwrite(str(file), mask)
+    for wanted in (False, True):
+        cfg = train_config(
+            "data=photos", f"static.roots=[{root}]", f"static.largest_only={str(wanted).lower()}", "clips.val_share=0"
+        )
+        data = build_datamodule(cfg, *open_training_videos(cfg))
+        masks = torch.cat([batch.masks for batch in data.train_dataloader()])
+        assert bool((masks < 0).any()) == wanted

@@ -124,6 +124,10 @@ class StaticConfig:
         within=at_least(0))
     onlookers: int = setting(0, "in half of the clips of static images: largest number of pasted objects of other "
         "images that are smaller than its own, shown by all frames, and background", within=at_least(0))
+    crowd: int = setting(0, "in half of the clips with onlookers: largest number of places in a row of them that "
+        "stands behind the image's own objects; 0: no rows", within=at_least(0))
+    largest_only: bool = setting(False, "where the objects of an image do not touch, only the largest is certain to be "
+        "a primary object: the others are left out of the loss")
 # fmt: on
 
 

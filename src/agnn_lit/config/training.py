@@ -78,6 +78,12 @@ class TrainerConfig:
     accumulate: int = setting(1, "batches per optimiser step", within=at_least(1))
     check_val_every: int = setting(1, "epochs between validations; the last epoch is validated too", within=at_least(1))
     log_every: int = setting(10, "steps between logged values", within=at_least(1))
+    limit_batches: int | None = setting(None, "batches per epoch, at most", within=at_least(1))
+    limit_videos: int | None = setting(None, "held-out videos that are validated, at most", within=at_least(1))
+    same_clips: bool = setting(False, "train on the clips of the first epoch in every epoch, to see whether the model "
+        "can learn them by heart")
+    profile: bool = setting(False, "write where the time of the first steps goes to profile/ in the run folder: a "
+        "table, and a trace for https://ui.perfetto.dev", changes=Changes.extra)
     checkpoint_minutes: float | None = setting(10.0, "time between checkpoints within an epoch; 0: after every step; "
         "null: only at the end of an epoch", unit="minutes", within=at_least(0))
     threads: int | None = setting(None, "CPU threads; null: torch's default", within=at_least(1),

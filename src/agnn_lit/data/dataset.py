@@ -183,6 +183,8 @@ class EpochPlan:
         accumulate: batches per optimiser step.
         processes: number of training processes.
         mixed: clips of a batch that are made of static images.
+        limit: largest number of batches in an epoch.
+        same: every epoch has the batches of the first.
     """
 
     clips: int
@@ -194,11 +196,14 @@ class EpochPlan:
     accumulate: int = 1
     processes: int = 1
     mixed: int = 0
+    limit: int | None = None
+    same: bool = False
 
     @property
     def available(self) -> int:
         """Number of batches of clips in an epoch."""
-        return max(1, self.clips // ((self.batch_size - self.mixed) * self.processes))
+        whole = max(1, self.clips // ((self.batch_size - self.mixed) * self.processes))
+        return whole if self.limit is None else min(whole, self.limit)
 
     @cached_property
     def kinds(self) -> list[bool]:
@@ -213,6 +218,7 @@ class EpochPlan:
 
     def batches(self, epoch: int, process: int = 0) -> list[list[ClipKey]]:
         """Return the keys of one process's batches of an epoch."""
+        epoch = 0 if self.same else epoch
         order = clip_order(self.clips, seed=self.seed, epoch=epoch)
         found, static_seen, seen = [], epoch * sum(self.kinds), 0  # batches of static images and of clips so far
         for static in self.kinds:

@@ -39,6 +39,8 @@ class PhotoMotion:
             pasted in says nothing about an object.
         onlookers: largest number of smaller objects of other photographs that stand around the photograph's own in all
             frames of half of the clips, move with what is behind it, and are background.
+        crowd: largest number of places in a row of onlookers behind the photograph's own objects; half of the clips
+            with onlookers have one.
         zoom: range of the zoom of the whole clip; at 1 photograph and frame have about the same area.
         flip: probability of a horizontal flip of the whole clip.
     """
@@ -47,6 +49,7 @@ class PhotoMotion:
     deformation: float = 0.02
     passers_by: int = 0
     onlookers: int = 0
+    crowd: int = 0
     zoom: tuple[float, float] = (0.7, 1.3)
     flip: float = 0.5
 
@@ -122,19 +125,30 @@ def photo_clip(
     return np.stack(images), np.stack(masks)
 
 
+def largest_object(mask: Mask) -> Mask:
+    """Keep the largest connected part of a mask (H, W); the other parts become void (-1)."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((mask > 0).astype(np.uint8))
+    if count <= 2:
+        return mask
+    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    return np.where((labels > 0) & (labels != largest), -1, mask).astype(np.int8)
+
+
 def among_onlookers(
-    photo: tuple[Image, Mask], others: Sequence[tuple[Image, Mask]], rng: np.random.Generator
+    photo: tuple[Image, Mask], others: Sequence[tuple[Image, Mask]], rng: np.random.Generator, crowd: int = 0
 ) -> tuple[Image, Mask]:
     """Put the objects of a photograph among smaller ones of others, which are background.
 
-    Half of the time the others' objects are pasted behind the photograph's own. Else the photograph's own are pasted
-    into the first of the others, before and larger than what that one shows, so that being pasted in says nothing about
-    an object.
+    With a crowd, half of the time the others' objects are pasted side by side in a row behind the photograph's own.
+    Else, half of the time, they are pasted behind them, each at a place and of a size of its own; or the photograph's
+    own are pasted into the first of the others, before and larger than what that one shows, so that being pasted in
+    says nothing about an object.
 
     Args:
         photo: image (H, W, 3) and mask (H, W), 0 or 1, or -1 for void.
         others: images and masks of the others, at least one.
         rng: source of all draws.
+        crowd: largest number of places in a row; 0: no rows.
 
     Returns:
         Image and mask of the primary objects, of the size of the photograph or of the first of the others; the
@@ -144,35 +158,69 @@ def among_onlookers(
     area = int((mask > 0).sum())
     if not area:
         return photo
+    if crowd and rng.random() < 0.5:
+        shown = image.copy()
+        _line_up(shown, mask, others, int(rng.integers(min(4, crowd), crowd + 1)), rng)
+        return shown, mask
     if rng.random() < 0.5:
         shown = image.copy()
         for other in others:
-            _stamp(shown, other, rng.uniform(0.1, 0.6) * area, rng, behind=mask > 0)
+            _scatter(shown, other, rng.uniform(0.1, 0.6) * area, rng, behind=mask > 0)
         return shown, mask
     shown = others[0][0].copy()
     beside = float((others[0][1] > 0).mean())
     if not 0 < beside < 0.3:
         return photo
     largest = max(0.5, 2 * beside)
-    return shown, _stamp(shown, photo, rng.uniform(max(0.08, 1.5 * beside), largest) * shown[..., 0].size, rng)
+    return shown, _scatter(shown, photo, rng.uniform(max(0.08, 1.5 * beside), largest) * shown[..., 0].size, rng)
 
 
-def _stamp(
+def _scatter(
     image: Image,
     other: tuple[Image, Mask],
     area: float,
     rng: np.random.Generator,
     behind: NDArray[np.bool_] | None = None,
 ) -> Mask:
-    """Paste the objects of a photograph, scaled to an area in pixels, into an image in place; return their mask."""
-    height, width = image.shape[:2]
+    """Paste the objects of a photograph, scaled to an area in pixels, somewhere into an image in place; return their
+    mask.
+    """
     cut = _cut_out(other)
     if cut is None:
-        return np.zeros((height, width), np.int8)
-    step = float(np.sqrt((other[1] > 0).sum() / area))
-    y, x = np.mgrid[:height, :width].astype(np.float32)
+        return np.zeros(image.shape[:2], np.int8)
     mirror = rng.choice([-1, 1])
-    pasted, alpha = _placed(cut, mirror * (x - rng.uniform(0, width)), y - rng.uniform(0.1, 0.9) * height, step)
+    at = rng.uniform(0, image.shape[1]), rng.uniform(0.1, 0.9) * image.shape[0]
+    return _stamp(image, cut, at, mirror * float(np.sqrt((other[1] > 0).sum() / area)), behind)
+
+
+def _line_up(
+    image: Image, mask: Mask, others: Sequence[tuple[Image, Mask]], places: int, rng: np.random.Generator
+) -> None:
+    """Paste the objects of others side by side into an image in place, behind and smaller than its own objects."""
+    rows = np.flatnonzero((mask > 0).any(axis=1))
+    height = float(rows[-1] + 1 - rows[0]) * rng.uniform(0.3, 0.8)
+    feet = rows[-1] - height * rng.uniform(0.0, 0.5)  # at the lower end of its own objects, or above
+    cuts = [cut for cut in map(_cut_out, others) if cut is not None]
+    for place in rng.permutation(places) if cuts else ():
+        cut = cuts[rng.integers(len(cuts))]
+        own = height * rng.uniform(0.8, 1.2)
+        x = (place + rng.uniform(0.2, 0.8)) * image.shape[1] / places
+        _stamp(image, cut, (x, feet - own / 2), rng.choice([-1, 1]) * cut[1].shape[0] / own, mask > 0)
+
+
+def _stamp(
+    image: Image,
+    cut: tuple[Image, Image],
+    at: tuple[float, float],
+    step: float,
+    behind: NDArray[np.bool_] | None = None,
+) -> Mask:
+    """Paste objects into an image in place, their centre at (x, y); return their mask.
+
+    ``step`` is in pixels of theirs per pixel, negative where they are mirrored.
+    """
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
+    pasted, alpha = _placed(cut, np.sign(step) * (x - at[0]), y - at[1], abs(step))
     if behind is not None:
         alpha = np.where(behind[..., None], np.float32(0), alpha)
     image[:] = np.round(alpha * pasted + (1 - alpha) * image)
@@ -251,6 +299,7 @@ class PhotoClips(Clips):
         motion: see :class:`PhotoMotion`.
         finish: transform of the clips after motion and pasting; its geometry should change nothing.
         seed: determines every draw, together with the key.
+        largest_only: see :func:`largest_object`.
     """
 
     def __init__(
@@ -261,6 +310,7 @@ class PhotoClips(Clips):
         motion: PhotoMotion,
         finish: ClipTransform,
         seed: Seed,
+        largest_only: bool = False,
     ) -> None:
         self.photos = photos
         self.frames = frames
@@ -268,6 +318,7 @@ class PhotoClips(Clips):
         self.motion = motion
         self.finish = finish
         self.seed = seed
+        self.largest_only = largest_only
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -295,8 +346,10 @@ class PhotoClips(Clips):
         """
         videos, crowd, rng = self._draw(key)
         pairs = [(frames[0], masks[0]) for frames, masks in (read_clip(video, [0]) for video in videos)]
+        if self.largest_only:
+            pairs[0] = pairs[0][0], largest_object(pairs[0][1])
         others, onlookers = pairs[1 : len(pairs) - crowd], pairs[len(pairs) - crowd :]
-        photo = among_onlookers(pairs[0], onlookers, rng) if crowd else pairs[0]
+        photo = among_onlookers(pairs[0], onlookers, rng, self.motion.crowd) if crowd else pairs[0]
         frames, masks = photo_clip(photo, others, self.frames, self.size, self.motion, rng)
         return Clip(
             *self.finish(

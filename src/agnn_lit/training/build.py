@@ -36,11 +36,23 @@ def plan_epochs(cfg: TrainConfig, videos: int, static: int = 0) -> EpochPlan:
             f"but an epoch has {clips}: raise clips.clips_per_video={c.clips_per_video}"
         )
     static_batch, mixed = s.batch_size or c.batch_size, round(s.share * c.batch_size)
-    plan = EpochPlan(clips, c.batch_size, run_seed(cfg), static, static_batch, s.every, t.accumulate, processes, mixed)
+    plan = EpochPlan(
+        clips,
+        c.batch_size,
+        run_seed(cfg),
+        static=static,
+        static_batch=static_batch,
+        every=s.every,
+        accumulate=t.accumulate,
+        processes=processes,
+        mixed=mixed,
+        limit=t.limit_batches,
+        same=t.same_clips,
+    )
     if plan.accumulate > plan.available:
         raise ConfigError(
-            f"trainer.accumulate={plan.accumulate}: an epoch has {plan.available} batches, less than one step; "
-            f"lower it, or raise clips.clips_per_video={c.clips_per_video}"
+            f"trainer.accumulate={plan.accumulate}: an epoch has {plan.available} batches, less than one step; lower "
+            f"it, or raise clips.clips_per_video={c.clips_per_video} or trainer.limit_batches={t.limit_batches}"
         )
     return plan
 
@@ -72,9 +84,11 @@ def build_datamodule(
     c, s, seed, frames = cfg.clips, cfg.static, run_seed(cfg), cfg.model.frames
     look = Appearance(c.jitter, c.blur, c.jpeg, per_frame=c.vary == "frame")
     transform = ClipTransform(c.size, c.flip, c.scale, cfg.backbone.preprocessing, c.crop, look)
-    motion = PhotoMotion(s.motion, s.deformation, s.passers_by, s.onlookers, c.scale, c.flip)
+    motion = PhotoMotion(s.motion, s.deformation, s.passers_by, s.onlookers, s.crowd, c.scale, c.flip)
     finish = ClipTransform(c.size, 0.0, (1.0, 1.0), cfg.backbone.preprocessing, appearance=look)
-    photo_clips = partial(PhotoClips, frames=frames, size=c.size, motion=motion, finish=finish, seed=seed)
+    photo_clips = partial(
+        PhotoClips, frames=frames, size=c.size, motion=motion, finish=finish, seed=seed, largest_only=s.largest_only
+    )
     clips: Clips
     if uses_photographs(cfg.data):
         clips = photo_clips(train)
@@ -82,4 +96,6 @@ def build_datamodule(
         clips = ClipDataset(train, frames, transform, seed, c.clips_per_video)
     if static:
         clips = MixedClips(clips, photo_clips(static) if s.share else StaticImages(static, 1, transform, seed))
-    return VideoDataModule(clips, held_out, plan_epochs(cfg, len(train), len(static)), c.workers)
+    return VideoDataModule(
+        clips, held_out[: cfg.trainer.limit_videos], plan_epochs(cfg, len(train), len(static)), c.workers
+    )

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -91,6 +92,43 @@ class ValidatedEnd(Callback):
         """Turn validation on when the last epoch begins."""
         if trainer.current_epoch + 1 == trainer.max_epochs:
             trainer.check_val_every_n_epoch = 1
+
+
+class Profile(Callback):
+    """Records where the time of three training steps goes, after three others, with the profiler of PyTorch.
+
+    Args:
+        folder: of ``table.txt``, the operators by their time, and ``trace.json``, for https://ui.perfetto.dev.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._profiler: torch.profiler.profile | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Start; only the first process is recorded."""
+        if trainer.is_global_zero:
+            steps = torch.profiler.schedule(wait=2, warmup=1, active=3, repeat=1)
+            self._profiler = torch.profiler.profile(schedule=steps, on_trace_ready=self._write, profile_memory=True)
+            self._profiler.start()
+
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+        """Count a step."""
+        if self._profiler is not None:
+            self._profiler.step()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Stop; a run of fewer steps writes what was recorded."""
+        if self._profiler is not None:
+            self._profiler.stop()
+
+    def _write(self, profiler: torch.profiler.profile) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        by = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+        table = profiler.key_averages().table(sort_by=by, row_limit=50, max_name_column_width=70)
+        write_bytes(self.folder / "table.txt", table.encode())
+        profiler.export_chrome_trace(str(self.folder / "trace.json"))
+        print(f"profile of {self.folder.parent}: {self.folder}/table.txt and trace.json", flush=True)
 
 
 class EpochLines(Callback):

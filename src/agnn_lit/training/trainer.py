@@ -15,7 +15,7 @@ from agnn_lit.config import ConfigError, TrainConfig, TrainerConfig
 from agnn_lit.inference.prepare import has_bf16
 from agnn_lit.shared.processes import keep_freed_memory
 from agnn_lit.shared.runs import Run
-from agnn_lit.training.callbacks import AveragedWeights, Overlays, ValidatedEnd, progress
+from agnn_lit.training.callbacks import AveragedWeights, Overlays, Profile, ValidatedEnd, progress
 from agnn_lit.training.checkpoints import AtomicCheckpointIO, checkpoints
 from agnn_lit.training.distributed import trainer_options
 
@@ -120,5 +120,6 @@ def _callbacks(t: TrainerConfig, run: Run, others: Sequence[Callback], *, valida
         *others,
         ValidatedEnd(),
         Overlays(run.folder / "overlays"),
+        *([Profile(run.folder / "profile")] if t.profile else []),
         *([progress()] if t.progress else []),
     ]
