@@ -8,7 +8,7 @@ ARGS   ?=
 TWO    := -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real train eval predict sweep report benchmark test test-all test-slow test-gpu lint clean
+.PHONY: help setup demo real train eval predict sweep report benchmark docs test test-all test-slow test-gpu lint clean
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*##"} /^[a-z-]+:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,11 @@ test-slow: $(STAMP)  ## tests that train for minutes, and the commands of the lo
 
 test-gpu: $(STAMP)  ## tests that need a CUDA device
 	$(BIN)/pytest -m gpu $(ARGS)
+
+docs: $(STAMP)  ## the documentation site, in site/; a broken link or a missing docstring is an error
+	$(BIN)/ruff check --select D1 src
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
 
 lint: $(STAMP)  ## fix what ruff can fix, and check types
 	$(BIN)/ruff check --fix .

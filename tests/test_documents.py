@@ -1,4 +1,4 @@
-"""Every command of the README and of the records, run as it is written, on data and networks made small.
+"""Every command of the README, the pages of docs/ and the records, run as it is written, on small data and networks.
 
 Each document has a folder with a copy of the repository in which ``conf/`` and the sizes that scripts have built in
 are small; commands follow each other as in the document. What a document takes for granted (the demo's run, a video,
@@ -69,22 +69,37 @@ SIZES = {
         ("FRAMES, 256, *GRID", "FRAMES, 8, *GRID"),
     ),
 }
-#: Not run: it runs this.
-SKIPPED = ("make test", "agnn-app")  # the second serves until it is stopped; see tests/app
+#: Not run: commands that install, run this, or serve until they are stopped (tests/app), and launchers and servers that
+#: a machine may lack (tests/sweeps).
+SKIPPED = (
+    "pip install",
+    "make test",
+    "agnn-app",
+    "agnn-train -m hydra/launcher=slurm",
+    "agnn-train -m hydra/launcher=ray",
+    "wandb s",
+    "wandb agent",
+)
 #: Words that are added to a command.
 MORE = {
     # The launchers that every machine has.
     "python experiments/launchers/compare.py --epochs 4": ["sequential", "parallel"],
     # As wide as the weights that it starts from.
     "agnn-train experiment=davis16_lite": ["model.channels=96"],
+    "agnn-train experiment=finetune": ["model.channels=96"],
+    # A network that is exported in seconds; tests/model/test_export.py exports the one in the package.
+    "agnn-export out=agnn.onnx": ["run=runs/demo/default"],
 }
-#: Records with commands of less than 40 seconds. `make test-all` runs these and the README, `make test-slow` the rest.
+#: Pages and records with short commands. `make test-all` runs these and the README, `make test-slow` the rest.
+PAGES = ("index", "train", "scores", "extend")
 QUICK = ("davis16", "davis16_photos", "feeding", "graph_or_not", "inference", "instances", "line_edge", "overfit_davis")
 
 
 def documents() -> list[str]:
-    found = dict.fromkeys(name for name, _ in commands() if name == "README.md" or name.startswith("experiments/"))
-    return list(found)
+    """The documents that have commands to run."""
+    return list(
+        dict.fromkeys(name for name, line in commands() if not line.startswith(SKIPPED) and name != "CONTRIBUTING.md")
+    )
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -128,6 +143,12 @@ def base(tmp_path_factory) -> Path:
     shutil.copytree(davis / "Annotations/480p", folder / "results/osvos")
     for method in ("rvos", "osvos"):
         shutil.copytree(davis / "Annotations/480p", folder / "results/davis2017" / method)
+    shutil.copytree(davis / "JPEGImages/480p", folder / "mine/images")
+    shutil.copytree(davis / "Annotations/480p", folder / "mine/masks")
+    for split, names in (("train", SEQUENCES[:4]), ("test", SEQUENCES[4:6])):  # the layout of the example in extend.md
+        for name in names:
+            shutil.copytree(davis / "JPEGImages/480p" / name, folder / "my_set" / split / name)
+            shutil.copytree(davis / "Annotations/480p" / name, folder / "my_set" / split / name, dirs_exist_ok=True)
     shutil.copytree(davis / "JPEGImages/480p/blackswan", folder / "frames")
     shutil.copytree(davis / "Annotations/480p/blackswan", folder / "proposals")
     write_video(folder / "holiday.mp4")
@@ -197,6 +218,8 @@ def put(folder: Path, trained: Path, line: str) -> None:
         torch.save(content, folder / "deeplab_davis.ckpt")
     if "ckpt=agnn_51.ckpt" in line:
         shrink(folder / "agnn_51.ckpt")
+    if "run=runs/demo/default" in MORE.get(line, ()):
+        put(folder, trained, "run=runs/demo/default")
     crowds = folder / "runs/davis16_lite_crowds"
     if f"{crowds.name}/default" in line and not (crowds / "default").is_dir():  # it was given its initial weights
         shutil.copytree(next(crowds.iterdir()), crowds / "default")
@@ -208,7 +231,7 @@ def put(folder: Path, trained: Path, line: str) -> None:
 
 
 def documents_with_markers() -> list[object]:
-    quick = ["README.md", *(f"experiments/{name}/README.md" for name in QUICK)]
+    quick = ["README.md", *(f"docs/{page}.md" for page in PAGES), *(f"experiments/{name}/README.md" for name in QUICK)]
     return [pytest.param(d, marks=pytest.mark.long if d in quick else pytest.mark.slow) for d in documents()]
 
 
@@ -216,10 +239,13 @@ def documents_with_markers() -> list[object]:
 def test_the_commands_of_a_document_run_as_they_are_written(document, base, trained, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(base, folder, symlinks=True, ignore=shutil.ignore_patterns("trained"))
+    for file, code in re.findall(r"```python\n# (my_pkg/\w+\.py)\n(.*?)```", (ROOT / document).read_text(), re.DOTALL):
+        (folder / "my_pkg").mkdir(exist_ok=True)
+        (folder / file).write_text(code)
     shared = os.environ.get("AGNN_SHARED")
     ran = []
     for name, line in commands():
-        if name != document or line in SKIPPED:
+        if name != document or line.startswith(SKIPPED):
             continue
         if "/data/shared" in line and shared is None:
             pytest.skip("needs the published mask sets: AGNN_SHARED is not set")

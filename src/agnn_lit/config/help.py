@@ -27,13 +27,14 @@ def describe(entry: Entry) -> str:
     return f"{words} ({'; '.join(about)})" if about else words
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a value as it is written on the command line; empty for one that must be given."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return f"[{','.join(map(_shown, value))}]"
+        return f"[{','.join(map(shown, value))}]"
     return "" if value == "???" else str(value)
 
 
@@ -49,7 +50,7 @@ def describe_settings(cfg: Any, values: dict[str, Any], width: int) -> str:
             continue
         lines += ["", f"{key or 'settings'}: {titles[key]}"]
         for entry in by_group[key]:
-            word = f"  {entry.key}={_shown(values.get(entry.key, entry.value))}"
+            word = f"  {entry.key}={shown(values.get(entry.key, entry.value))}"
             text = textwrap.wrap(describe(entry), max(30, width - _COLUMN))
             first = text.pop(0) if len(word) < _COLUMN - 1 else ""
             lines.append(f"{word:{_COLUMN}}{first}".rstrip())

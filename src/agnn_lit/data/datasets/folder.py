@@ -26,7 +26,7 @@ frames, or <frame>_mask.png, or <video>_<frame>.png"""
 def index_folder(root: Path) -> list[DiskVideo]:
     """List the videos of a folder: one for each folder of frames, or one of the frames that lie in it.
 
-    Layouts: see README.md, "Own frames", or the message of the error.
+    Layouts: see docs/train.md, or the message of the error.
 
     Raises:
         DataError: no such folder, no image in it, or it is not clear what belongs together.
