@@ -22,15 +22,65 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel and the source distribution."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheel's content."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder / "dist"), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True)
-    (wheel,) = (folder / "dist").glob("agnn_lit-*.whl")
+    (wheel,) = built.glob("agnn_lit-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "site")
     return folder / "site"
+
+
+def test_wheel_and_source_distribution_are_valid(built: Path) -> None:
+    files = sorted(built.iterdir())
+    assert [file.name.split("-")[-1] for file in files] == ["any.whl", "0.1.0.tar.gz"]
+    command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("PASSED") == 2
+
+
+@pytest.mark.slow
+def test_an_empty_environment_has_what_the_commands_need(built: Path, tmp_path: Path) -> None:
+    """Without the dev extras: every command's help, and predict, score and train for real."""
+    (wheel,) = built.glob("agnn_lit-*.whl")
+    place = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+    pip = [place / "bin" / "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", wheel]
+    subprocess.run(pip, check=True)
+    scripts = sorted(file.name for file in (place / "bin").glob("agnn-*"))
+    assert len(scripts) == 10
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("COV", "PYTHONPATH"))}
+
+    def succeeds(name: str, *words: str) -> str:
+        command = [str(place / "bin" / name), *words]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{name} {words}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
+        return done.stdout
+
+    for name in scripts:
+        assert f"usage: {name}" in succeeds(name, "--help")
+    write_video(tmp_path / "walk.mp4")
+    succeeds("agnn-predict", "input=walk.mp4", "out=walk", "progress=false", "crf=fast")
+    assert len(list((tmp_path / "walk" / "masks").glob("*.png"))) == 12
+    succeeds("agnn-score", "masks=walk/masks", "annotations=walk/masks", "protocol=simple", "out=scores")
+    assert json.loads((tmp_path / "scores" / "summary.json").read_text())["J_mean"] == 1.0
+    succeeds("agnn-train", "experiment=demo", "debug=limit", "logger=none", "hydra.run.dir=run")
+    assert (tmp_path / "run" / "checkpoints" / "best.ckpt").is_file()
+    for name, needs in (("agnn-app", "agnn-lit[app]"), ("agnn-export", "agnn-lit[onnx]")):
+        command = [str(place / "bin" / name), *(["out=a.onnx"] if name == "agnn-export" else [])]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert needs in done.stderr
 
 
 def run(installed: Path, cwd: Path, module: str, *words: str) -> subprocess.CompletedProcess[str]:
