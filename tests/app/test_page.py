@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -89,8 +90,9 @@ def browsing(address: str, width: int = 1280):
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": width, "height": 900})
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *camera])
+        tab = browser.new_page(viewport={"width": width, "height": 900}, permissions=["camera", "microphone"])
         errors: list[str] = []
         tab.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
         tab.on("pageerror", lambda e: errors.append(str(e)))
@@ -154,6 +156,26 @@ def test_a_film_that_cannot_be_segmented_is_explained(address, films, film, sent
             tab.wait_for_timeout(1500)
         tab.click("button:has-text('Segment')")
         tab.wait_for_selector(f"text={sentence}", timeout=30_000)
+
+
+@needs_chromium
+def test_a_large_film_and_one_from_the_camera(address, tmp_path):
+    with browsing(address) as (tab, errors):
+        upload(tab, write_video(tmp_path / "large.mp4", frames=3, size=(2160, 3840)))
+        segment(tab)
+        assert tab.inner_text("body").count("3 frames of 3840×2160") == 1
+        assert errors == []
+    with browsing(address) as (tab, errors):
+        tab.click("button[aria-label='Capture from camera']")
+        tab.click("text=Click to Access Webcam")
+        tab.wait_for_function("document.querySelector('video')?.videoWidth > 0")  # the camera is on
+        tab.click("button[aria-label='start recording']")
+        tab.wait_for_selector("[title='stop recording']")
+        tab.wait_for_timeout(1000)
+        tab.click("[title='stop recording']")
+        tab.wait_for_selector("button[aria-label='Clear']", timeout=30_000)
+        segment(tab)
+        assert re.search(r"\d+ frames of \d+×\d+", tab.inner_text("body"))
 
 
 @needs_chromium

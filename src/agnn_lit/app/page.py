@@ -122,6 +122,7 @@ def build_page(page: Page) -> Any:
     """Return the Gradio Blocks of a page."""
 
     def segment(
+        asked: bool,  # by the button; a changed setting only repeats what was asked for before
         film: str | None,
         scales: str,
         threshold: float,
@@ -130,6 +131,9 @@ def build_page(page: Page) -> Any:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - Gradio replaces it
     ) -> Any:
+        before = page.visit(_session(request))
+        if not asked and (before is None or before.result is None):
+            return (gr.skip(),) * 6
         choices = Choices(scales, threshold, crf, objects == "several")
         try:
             visit = page.segment(_session(request), film, choices, _reporter(progress))
@@ -147,20 +151,6 @@ def build_page(page: Page) -> Any:
             gr.Files(value=[str(file) for file in result.files], visible=True),
             result.summary,
         )
-
-    def update(
-        film: str | None,
-        scales: str,
-        threshold: float,
-        crf: str,
-        objects: str,
-        request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 - Gradio replaces it
-    ) -> Any:
-        visit = page.visit(_session(request))
-        if visit is None or visit.result is None:
-            return (gr.skip(),) * 6
-        return segment(film, scales, threshold, crf, objects, request, progress)
 
     def look(index: float, objects: str, request: gr.Request) -> Any:
         visit = page.visit(_session(request))
@@ -212,11 +202,15 @@ def build_page(page: Page) -> Any:
         chosen = [film, scales, threshold, crf, objects]
         shown = [overlay, frame, mask, heat_map, files, summary]
         network: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1, "show_progress_on": [overlay]}
-        start.click(segment, chosen, shown, **network)
+        start.click(segment, [gr.State(True), *chosen], shown, **network)
         gr.on(
-            [threshold.release, crf.change, objects.change, scales.change], update, chosen, shown,
-            trigger_mode="always_last", **network,
-        )  # fmt: skip
+            [threshold.release, crf.change, objects.change, scales.change],
+            segment,
+            [gr.State(False), *chosen],
+            shown,
+            trigger_mode="always_last",
+            **network,
+        )
         frame.change(look, [frame, objects], [mask, heat_map], show_progress="hidden", trigger_mode="always_last")
         stop.click(cancel, None, None, queue=False)
         film.change(uploaded, [film], None, queue=False)
