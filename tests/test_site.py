@@ -67,7 +67,7 @@ def test_broken_links_fail(tmp_path):
         page.write("\n\n".join(("", *mistakes)))
     done = build(tmp_path, tmp_path / "site")
     assert done.returncode != 0
-    for named in ("nowhere.md", "train.md#gone", "agnn_lit.gone", "../experiments/no.jpg"):
+    for named in ("nowhere.md", "train.md#gone", "agnn_lit.gone", "results/no.jpg"):
         assert named in done.stderr
 
 

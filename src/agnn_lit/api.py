@@ -236,7 +236,7 @@ def score(
     """Score a folder of masks against annotations.
 
     Args:
-        masks: ``<sequence>/<frame>.png``, or one sequence's ``<frame>.png``.
+        masks: ``<sequence>/<frame>.png``, or, where the annotations are so, too, one sequence's ``<frame>.png``.
         annotations: the same for the annotations.
         protocol: davis2016, davis2017_unsupervised, davis2017_semisupervised, youtube_objects or simple.
         sequences: names, or a text file with one per line; None: all with masks and annotations.

@@ -116,6 +116,20 @@ def test_folders_at_another_depth_are_pointed_out(tmp_path: Path) -> None:
         collect(tmp_path / "bare", right, get_protocol("simple"), None)
 
 
+def test_one_sequence_alone_is_scored(tmp_path: Path) -> None:
+    for kind in ("masks", "annotations"):
+        save_sequence(tmp_path / kind / "cows", [star()] * 3)
+    chosen, said = collect(tmp_path / "masks" / "cows", tmp_path / "annotations" / "cows", get_protocol("simple"), None)
+    assert [(files.name, len(files.frames), said) for files in chosen] == [("cows", 3, [])]
+    save_sequence(tmp_path / "masks" / "cows" / "more", [star()])
+    with pytest.raises(ScoreError, match=r"annotations=.*: the masks lie one folder higher"):
+        collect(tmp_path / "masks" / "cows", tmp_path / "annotations" / "cows", get_protocol("simple"), None)
+    with pytest.raises(ScoreError, match=r"no \.png files found; expected <class>/<sequence>"):
+        collect(
+            tmp_path / "annotations" / "cows", tmp_path / "annotations" / "cows", get_protocol("youtube_objects"), None
+        )
+
+
 def test_nothing_in_common_is_an_error(tmp_path: Path) -> None:
     save_sequence(tmp_path / "a" / "cows", [star()])
     save_sequence(tmp_path / "m" / "bear", [star()])

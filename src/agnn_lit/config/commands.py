@@ -14,8 +14,9 @@ from agnn_lit.config.setting import Range, at_least, setting
 class ScoreConfig:
     """The masks and annotations that agnn-score compares, and how."""
 
-    masks: str = setting("???", "folder of the method's masks", path=True)
-    annotations: str = setting("???", "folder of the annotations", path=True)
+    masks: str = setting("???", "folder of the method's masks, SEQUENCE/FRAME.png, or of one sequence, FRAME.png",
+        path=True)
+    annotations: str = setting("???", "folder of the annotations, in the same way", path=True)
     protocol: str = setting("???", "which frames count, the boundary tolerance, and the averaging", options="protocol")
     out: str = setting("???", "folder for per_frame.csv, per_sequence.csv and summary.json", path=True)
     sequences: Any = setting(None, "names, or a text file with one per line; null: all with masks and annotations",

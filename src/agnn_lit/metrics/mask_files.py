@@ -198,10 +198,22 @@ def _shifted(frames: Sequence[str], masks: Sequence[str]) -> bool:
     return common >= _NEARLY_ALL * max(len(wanted), len(found))
 
 
+def _is_sequence(folder: Path) -> bool:
+    """Whether a folder holds the masks of one sequence, and no folders of others."""
+    return folder.is_dir() and bool(frame_files(folder)) and not any(map(frame_files, visible_folders(folder)))
+
+
 def collect(
     masks: Path, annotations: Path, protocol: Protocol, wanted: Sequence[str] | None
 ) -> tuple[list[SequenceFiles], list[str]]:
     """Find the sequences to score and pair their files.
+
+    Args:
+        masks: holds ``<sequence>/<frame>.png`` (``<class>/<sequence>/<frame>.png`` for a protocol by class), or, where
+            both folders do, the ``<frame>.png`` of one sequence.
+        annotations: the same for the annotations.
+        protocol: decides which frames need a mask.
+        wanted: names of sequences; None: all with masks and annotations.
 
     Returns:
         the sequences by name, and what was left aside, as sentences.
@@ -210,8 +222,12 @@ def collect(
         ScoreError: a folder or file is missing or lies at another depth, or nothing is left to score.
     """
     depth = 2 if protocol.by_class else 1
-    annotated = find_sequences("annotations", annotations, depth)
-    predicted = find_sequences("masks", masks, depth)
+    if depth == 1 and _is_sequence(masks) and _is_sequence(annotations):
+        name = annotations.resolve().name
+        annotated, predicted = {name: annotations}, {name: masks}
+    else:
+        annotated = find_sequences("annotations", annotations, depth)
+        predicted = find_sequences("masks", masks, depth)
     names = sorted(annotated) if wanted is None else list(wanted)
     unknown = [name for name in names if name not in annotated]
     if unknown:
