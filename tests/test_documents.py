@@ -56,6 +56,12 @@ SIZES = {
     "src/agnn_lit/benchmarks/graph.py": (("grid: tuple[int, int] = (60, 60)", "grid: tuple[int, int] = (9, 9)"),),
     "src/agnn_lit/benchmarks/data.py": (("= (473, 473)", "= (65, 65)"), ("= (480, 854)", "= (96, 128)")),
     "src/agnn_lit/benchmarks/inference.py": (("= (473, 473)", "= (65, 65)"), ("= (480, 854)", "= (96, 128)")),
+    "src/agnn_lit/benchmarks/runtimes.py": (
+        ('"deeplabv3_resnet50"  # encoder', '"tiny"  # encoder'),
+        ("channels: int = 256", "channels: int = 8"),
+        ("= (288, 512)", "= (65, 65)"),
+        ("= (480, 854)", "= (96, 128)"),
+    ),
     "experiments/graph_or_not/picture.py": (
         ('("test-0004", "test-0012"), (0, 4, 8)', '("test-0000", "test-0001"), (0, 2, 4)'),
     ),
