@@ -149,7 +149,8 @@ def test_impossible_evaluations_are_refused(overrides, part):
 def test_every_experiment_composes_validates_and_builds(name, monkeypatch):
     monkeypatch.setenv("AGNN_DAVIS_ROOT", "/data/DAVIS")
     monkeypatch.setenv("AGNN_STATIC_ROOTS", "[/data/MSRA10K,/data/DUTS]")
-    cfg = train_config(f"experiment={name}", small=False)
+    own = ("data.root=/data/mine",) if name == "finetune" else ()  # one's own videos have no usual place
+    cfg = train_config(f"experiment={name}", *own, small=False)
     config.check_train(cfg)
     assert list(cfg.static.roots) in ([], ["/data/MSRA10K", "/data/DUTS"])
     assert build_model(cfg, pretrained=False).rounds == cfg.model.rounds
