@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import sys
 from pathlib import Path
 
 import nbformat
@@ -17,7 +17,7 @@ NOTEBOOK = Path(__file__).parents[1] / "docs" / "quickstart.ipynb"
 
 
 def test_the_notebook_runs(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", f"{Path(shutil.which('agnn-train') or '').parent}", prepend=":")
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     NotebookClient(
