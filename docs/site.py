@@ -7,13 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
 from mkdocs.structure.files import File, Files
-from omegaconf import OmegaConf
 
-from agnn_lit.config import CONF_DIR, SCHEMAS, entries, flatten, register_schemas
-from agnn_lit.config.help import shown
-from agnn_lit.config.setting import Entry, groups
+from agnn_lit.config import SCHEMAS, register_schemas
+from agnn_lit.config.help import composed, group_options, grouped, shown
+from agnn_lit.config.setting import Entry
 from agnn_lit.shared.runs import register_resolvers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -139,24 +137,16 @@ def settings_page() -> str:
         "not set. Groups of values that belong together are chosen as `group=option`, for example `backbone=lite0`.\n"
     ]
     for command, schema in SCHEMAS.items():
-        values = defaults(command)
+        cfg, values = composed(command)
         parts.append(f"\n## agnn-{command}\n")
-        chosen = groups_of(command)
+        chosen = group_options(cfg)
         if chosen:
             parts.append("| group | options |\n|---|---|")
             parts += [f"| `{name}` | {', '.join(f'`{o}`' for o in options)} |" for name, options in chosen.items()]
-        instance = schema()
-        titles = {key: (type(node).__doc__ or "").split("\n")[0] for key, node in groups(instance)}
-        by_group: dict[str, list[Entry]] = {key: [] for key in titles}
-        for entry in entries(instance):
-            by_group[entry.key.rpartition(".")[0]].append(entry)
-        for key in sorted(by_group, key=bool):
-            if by_group[key]:
-                parts.append(f"\n### {key or 'settings'} {{ #{command}-{key.replace('.', '-') or 'settings'} }}\n")
-                parts.append(
-                    f"{titles[key]}\n\n| setting | default | meaning | unit | allowed |\n|---|---|---|---|---|"
-                )
-                parts += [row(entry, values.get(entry.key, entry.value)) for entry in by_group[key]]
+        for key, title, found in grouped(schema()):
+            parts.append(f"\n### {key or 'settings'} {{ #{command}-{key.replace('.', '-') or 'settings'} }}\n")
+            parts.append(f"{title}\n\n| setting | default | meaning | unit | allowed |\n|---|---|---|---|---|")
+            parts += [row(entry, values.get(entry.key, entry.value)) for entry in found]
     return "\n".join(parts) + "\n"
 
 
@@ -165,20 +155,3 @@ def row(entry: Entry, value: Any) -> str:
     about = entry.about
     cells = (f"`{entry.key}`", f"`{shown(value)}`" if shown(value) else "", about.meaning, about.unit, about.possible)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def defaults(command: str) -> dict[str, Any]:
-    """Return the values of a command's settings by key, if nothing is given."""
-    with initialize_config_dir(CONF_DIR, version_base="1.3"):
-        composed = OmegaConf.to_container(compose(command), resolve=False)
-    assert isinstance(composed, dict)
-    return flatten({str(key): value for key, value in composed.items()})
-
-
-def groups_of(command: str) -> dict[str, list[str]]:
-    """Return the options of a command's groups, which are files in ``conf/``."""
-    with initialize_config_dir(CONF_DIR, version_base="1.3"):
-        cfg = compose(command, return_hydra_config=True)
-    names = [str(key) for key in cfg.hydra.runtime.choices if key and not str(key).startswith("hydra")]
-    found = {name: sorted(file.stem for file in (Path(CONF_DIR) / name).glob("*.yaml")) for name in sorted(names)}
-    return {name: options for name, options in found.items() if options}

@@ -38,6 +38,8 @@ def test_every_setting_and_every_option_is_listed(site):
     for schema in SCHEMAS.values():
         for entry in entries(schema()):
             assert f"<td><code>{entry.key}</code></td>" in text, entry.key
+    for option in ("agnn_official", "deeplab_official"):  # options of groups that are no file in conf/
+        assert f"<code>{option}</code>" in text
     for setting in ("backbone.name", "data.name", "crf.backend", "instances.proposals", "protocol", "topic"):
         assert [name for name in options(setting) if not re.search(rf"\b{name}\b", text)] == []
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.resnet import Bottleneck
 
-from agnn_lit.benchmarks.timing import elapsed, in_own_processes
+from agnn_lit.benchmarks.timing import in_own_processes, time_and_peak
 from agnn_lit.config.registry import register
 from agnn_lit.data.datasets.synthetic import synthetic_videos
 from agnn_lit.data.sampling import random_references
@@ -22,7 +22,6 @@ from agnn_lit.inference.prepare import choose_dtype, prepare
 from agnn_lit.inference.video import PredictionSettings, predict_video
 from agnn_lit.model.agnn import AGNN
 from agnn_lit.model.build import build_backbone
-from agnn_lit.shared.processes import peak_memory_mb
 
 _CPU = torch.device("cpu")
 
@@ -141,14 +140,10 @@ _SIDES: dict[str, Callable[[Workload], Callable[[], Any]]] = {
 }
 
 
-def _time_and_peak(call: Callable[[], Any]) -> tuple[float, float]:
-    return elapsed(call), peak_memory_mb()
-
-
 def measure(workload: Workload, repeats: int) -> dict[str, tuple[float, float]]:
     """Least seconds, and peak memory of the process in MB, of each side."""
     sides = {name: partial(prepare_side, workload) for name, prepare_side in _SIDES.items()}
-    measured = in_own_processes(sides, repeats, _time_and_peak)
+    measured = in_own_processes(sides, repeats, time_and_peak)
     return {name: (min(seconds for seconds, _ in found[1:]), found[-1][1]) for name, found in measured.items()}
 
 

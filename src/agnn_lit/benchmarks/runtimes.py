@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from agnn_lit.benchmarks.timing import elapsed, in_own_processes
+from agnn_lit.benchmarks.timing import in_own_processes, time_and_peak
 from agnn_lit.config import BackboneConfig, ExportConfig, TrainConfig
 from agnn_lit.config.registry import register
 from agnn_lit.data.datasets.synthetic import synthetic_videos
-from agnn_lit.inference.exported import ExportedNetwork
+from agnn_lit.inference.exported import ExportedNetwork, read_config
 from agnn_lit.inference.load import load_checkpoint
 from agnn_lit.inference.prepare import choose_dtype, prepare
 from agnn_lit.inference.video import Network, PredictionSettings, predict_video
@@ -24,7 +24,6 @@ from agnn_lit.model.build import build_model
 from agnn_lit.model.export import export
 from agnn_lit.model.weights_file import pack
 from agnn_lit.pretrained import locate
-from agnn_lit.shared.processes import peak_memory_mb
 
 _CPU = torch.device("cpu")
 BACKENDS = ("onnxruntime", "openvino")
@@ -60,9 +59,9 @@ def with_torch(file: Path, dtype: str, workload: Workload) -> Callable[[], np.nd
     return lambda: workload.segment(ready, _settings(cfg, workload))
 
 
-def with_runtime(file: Path, onnx: Path, backend: str, workload: Workload) -> Callable[[], np.ndarray]:
+def with_runtime(onnx: Path, backend: str, workload: Workload) -> Callable[[], np.ndarray]:
     """Return a function that segments the video by the exported network."""
-    cfg, _ = load_checkpoint(file)
+    cfg, _ = read_config(onnx)
     network = ExportedNetwork(onnx, backend, None)
     return lambda: workload.segment(network, _settings(cfg, workload))
 
@@ -80,10 +79,6 @@ def _networks(workload: Workload, folder: Path) -> dict[str, Path]:
         file.write_bytes(pack(cfg, build_model(cfg, pretrained=False).state_dict(), {}))
         found[workload.plain] = file
     return found
-
-
-def _time_and_peak(call: Callable[[], Any]) -> tuple[float, float]:
-    return elapsed(call), peak_memory_mb()
 
 
 @register("topic", "runtimes")
@@ -105,7 +100,7 @@ def run_runtimes(repeats: int = 3, workload: Workload | None = None) -> dict[str
             export(ExportConfig(ckpt=str(file), out=str(onnx), size=workload.size))
             expected = with_torch(file, "fp32", workload)()
             for backend in BACKENDS:
-                apart = float(np.abs(with_runtime(file, onnx, backend, workload)() - expected).max())
+                apart = float(np.abs(with_runtime(onnx, backend, workload)() - expected).max())
                 if not apart <= 1e-3:
                     raise RuntimeError(f"benchmark of runtimes: {network} differs by {apart:.2g} in {backend}")
                 ratios[f"{network}_difference_{backend}"] = apart
@@ -113,8 +108,8 @@ def run_runtimes(repeats: int = 3, workload: Workload | None = None) -> dict[str
             sides = {"torch, fp32": partial(with_torch, file, "fp32", workload)}
             if auto != "float32":
                 sides[f"torch, {auto}"] = partial(with_torch, file, "auto", workload)
-            sides |= {backend: partial(with_runtime, file, onnx, backend, workload) for backend in BACKENDS}
-            measured = in_own_processes(sides, repeats, _time_and_peak)
+            sides |= {backend: partial(with_runtime, onnx, backend, workload) for backend in BACKENDS}
+            measured = in_own_processes(sides, repeats, time_and_peak)
             least = {
                 side: min(seconds for seconds, _ in found[1:]) / workload.length for side, found in measured.items()
             }

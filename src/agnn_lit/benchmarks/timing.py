@@ -58,6 +58,11 @@ def elapsed(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
+def time_and_peak(call: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds of a call, and peak memory of this process in MB."""
+    return elapsed(call), peak_memory_mb()
+
+
 def _begin(prepare: Callable[[], Callable[[], Any]]) -> None:
     _READY.append(prepare())
 

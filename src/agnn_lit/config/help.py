@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from agnn_lit.config.compose import CONF_DIR, SCHEMAS, flatten
 from agnn_lit.config.registry import import_plugins
@@ -38,18 +38,21 @@ def shown(value: Any) -> str:
     return "" if value == "???" else str(value)
 
 
-def describe_settings(cfg: Any, values: dict[str, Any], width: int) -> str:
-    """List all settings of a dataclass by group, with ``values`` by dotted key, in lines of ``width`` characters."""
-    lines: list[str] = []
+def grouped(cfg: Any) -> list[tuple[str, str, list[Entry]]]:
+    """Return the groups of a dataclass that have settings, its own first: key, title and settings."""
     by_group: dict[str, list[Entry]] = {key: [] for key, _ in groups(cfg)}
     titles = {key: (type(node).__doc__ or "").split("\n")[0] for key, node in groups(cfg)}
     for entry in entries(cfg):
         by_group[entry.key.rpartition(".")[0]].append(entry)
-    for key in sorted(by_group, key=bool):  # the command's own settings first
-        if not by_group[key]:
-            continue
-        lines += ["", f"{key or 'settings'}: {titles[key]}"]
-        for entry in by_group[key]:
+    return [(key, titles[key], by_group[key]) for key in sorted(by_group, key=bool) if by_group[key]]
+
+
+def describe_settings(cfg: Any, values: dict[str, Any], width: int) -> str:
+    """List all settings of a dataclass by group, with ``values`` by dotted key, in lines of ``width`` characters."""
+    lines: list[str] = []
+    for key, title, found in grouped(cfg):
+        lines += ["", f"{key or 'settings'}: {title}"]
+        for entry in found:
             word = f"  {entry.key}={shown(values.get(entry.key, entry.value))}"
             text = textwrap.wrap(describe(entry), max(30, width - _COLUMN))
             first = text.pop(0) if len(word) < _COLUMN - 1 else ""
@@ -58,30 +61,38 @@ def describe_settings(cfg: Any, values: dict[str, Any], width: int) -> str:
     return "\n".join(lines).strip()
 
 
-def help_text(command: str, overrides: Sequence[str]) -> str:
-    """Return the text of ``agnn-<command> --help``, with the values that ``overrides`` compose to.
+def composed(command: str, overrides: Sequence[str] = ()) -> tuple[DictConfig, dict[str, Any]]:
+    """Return what a command composes, Hydra's part included, and the values of its settings by dotted key.
 
     Raises:
         hydra.errors.HydraException: overrides that do not compose.
     """
     with initialize_config_dir(CONF_DIR, version_base="1.3"):
         cfg = compose(command, overrides=list(overrides), return_hydra_config=True)
+    values = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(values, dict)
+    return cfg, flatten({str(key): value for key, value in values.items() if key != "hydra"})
+
+
+def help_text(command: str, overrides: Sequence[str]) -> str:
+    """Return the text of ``agnn-<command> --help``, with the values that ``overrides`` compose to.
+
+    Raises:
+        hydra.errors.HydraException: overrides that do not compose.
+    """
+    cfg, values = composed(command, overrides)
     usage = str(OmegaConf.to_container(cfg.hydra.help, resolve=False)["template"])  # type: ignore[index,call-overload]
-    composed = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(composed, dict)
-    values = flatten({str(key): value for key, value in composed.items() if key != "hydra"})
     import_plugins([str(name) for name in values.get("plugins") or ()])
-    chosen = [str(key) for key in cfg.hydra.runtime.choices if key not in (None, "hydra")]
     width = min(_MOST, shutil.get_terminal_size((_MOST, 24)).columns)
     settings = describe_settings(SCHEMAS[command](), values, width)
-    return usage.replace("$GROUPS", _describe_groups(chosen, width)).replace("$CONFIG", settings).rstrip()
+    return usage.replace("$GROUPS", _describe_groups(group_options(cfg), width)).replace("$CONFIG", settings).rstrip()
 
 
-def _describe_groups(names: Sequence[str], width: int) -> str:
-    """List the options of Hydra's config groups: files in ``conf/``, and those registered in its store."""
+def group_options(cfg: DictConfig) -> dict[str, list[str]]:
+    """Return the options of a composed command's config groups: files in ``conf/``, and those in Hydra's store."""
     store = ConfigStore.instance().repo
-    lines = []
-    for name in sorted(names):
+    options = {}
+    for name in sorted(str(key) for key in cfg.hydra.runtime.choices if key not in (None, "hydra")):
         found = {file.stem for file in (Path(CONF_DIR) / name).glob("*.yaml")}
         if not name.startswith("hydra/"):  # Hydra's own launchers and sweepers are not for these commands
             registered: Any = store
@@ -89,7 +100,13 @@ def _describe_groups(names: Sequence[str], width: int) -> str:
                 registered = registered.get(part, {})
             found |= {str(key).removesuffix(".yaml") for key in registered}
         if found:
-            start = f"  {name}: "
-            text = textwrap.wrap(start + ", ".join(sorted(found)), width, subsequent_indent=" " * len(start))
-            lines += text
+            options[name] = sorted(found)
+    return options
+
+
+def _describe_groups(options: dict[str, list[str]], width: int) -> str:
+    lines = []
+    for name, found in options.items():
+        start = f"  {name}: "
+        lines += textwrap.wrap(start + ", ".join(found), width, subsequent_indent=" " * len(start))
     return "\n".join(lines)
