@@ -1,4 +1,4 @@
-"""The benchmark of runtimes, with a tiny network; in a process of its own, since the exporter leaves traces in its."""
+"""The benchmark of runtimes, with a tiny network; in a process of its own, since OpenVINO disturbs pytest's output."""
 
 from __future__ import annotations
 
