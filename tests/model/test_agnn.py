@@ -37,6 +37,7 @@ AXES = [
     {"loop_edge": False},
     {"auxiliary": True},
     {"line_edge": "directed"},
+    {"pool": 2},
     {"gate": "spatial"},
     {"gate": "none"},
     {"aggregation": "mean"},

@@ -77,6 +77,8 @@ class InferenceConfig:
     size: tuple[int, int] | None = setting(None, "network input: height and width; null: as in training (clips.size)",
         unit="pixels", within=at_least(1))
     frames: int | None = setting(None, "N', frames per graph; null: as in training", within=at_least(1))
+    pool: int | None = setting(None, "the edges attend to pool x pool positions averaged; 2: half the time of a frame; "
+        "null: as in training", within=at_least(1))
     references: str = setting("partition", "partition: T = N/N' subsets of frames spread over the video; random: each "
         "frame with N'-1 randomly drawn others", choices=("partition", "random"), label="")
     seed: int = setting(0, "seed of references=random", within=at_least(0), changes=Changes.seed)
@@ -129,6 +131,8 @@ class PredictConfig(InferenceConfig):
         "agnn-export", choices=("auto", "torch", "onnxruntime", "openvino"), changes=Changes.speed)
     soft: bool = setting(False, "also write the probabilities as 8-bit grey PNG", changes=Changes.extra)
     overlay: bool = setting(True, "also write overlay.mp4", changes=Changes.extra)
+    png_level: int = setting(6, "compression of the PNG files, 0: fast, 9: small", within=Range(0, 9),
+        changes=Changes.extra)
     fps: float = setting(24.0, "frame rate of overlay.mp4 for a folder of images; a video keeps its own timing",
         unit="frames a second", within=Range(0.01, 1000.0), changes=Changes.extra)
     on_error: str = setting("stop", "what to do if a frame cannot be decoded", choices=("stop", "skip"),

@@ -30,6 +30,8 @@ class ModelConfig:
         within=at_least(1), tensors=("loop_edge.", "encoder.loop_edge."), released=4)
     line_edge: str = setting("symmetric", "weight W_c of the attention between frames: symmetric ½(A + Aᵀ) for both "
         "directions, or unconstrained", choices=("symmetric", "directed"), shown=True, released="directed")
+    pool: int = setting(1, "the edges between and within frames attend to pool x pool positions averaged: 2 is a "
+        "quarter of the arithmetic", within=at_least(1), shown=True, title="pooled positions", released=1)
     gate: str = setting("channel", "gate on each message", options="model.gate", shown=True,
         tensors=("gate.",), released="spatial")
     aggregation: str = setting("sum", "how a node's messages are combined", options="model.aggregation", shown=True,

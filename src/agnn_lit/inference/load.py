@@ -166,6 +166,8 @@ def open_trained(checkpoint: Path, cfg: InferenceConfig) -> Trained:
         raise ConfigError(f"backend={backend}: needs ckpt=FILE.onnx, which agnn-export writes")
     trained, model = load_checkpoint(checkpoint)
     settings = prediction_settings(trained, cfg)
+    if cfg.pool is not None:
+        model.set_pool(cfg.pool)
     device = choose_device(cfg.accelerator)
     dtype = choose_dtype(cfg.dtype, device)
     if cfg.threads is not None:
@@ -184,6 +186,8 @@ def _open_exported(file: Path, cfg: InferenceConfig, backend: str) -> Trained:
     trained, frames = read_config(file)
     if cfg.frames not in (None, frames):
         raise ConfigError(f"frames={cfg.frames}: {file} was exported for {frames}")
+    if cfg.pool not in (None, trained.model.pool):
+        raise ConfigError(f"pool={cfg.pool}: {file} was exported with {trained.model.pool}")
     settings = replace(prediction_settings(trained, cfg), frames=frames, features=False)
     network = ExportedNetwork(file, "onnxruntime" if backend == "auto" else backend, cfg.threads)
     return Trained(file, trained, network, settings, "fp32")

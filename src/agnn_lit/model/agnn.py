@@ -28,6 +28,7 @@ class AGNN(nn.Module):
         loop_edge: attend within each frame, in every round.
         loop_reduction: the loop edge attends in C / loop_reduction channels.
         line_edge: form of W_c, ``symmetric`` or ``directed``.
+        pool: the edges' sources are ``pool`` × ``pool`` positions averaged.
         gate: an option of ``model.gate``.
         aggregation: an option of ``model.aggregation``.
         update: an option of ``model.update``.
@@ -46,6 +47,7 @@ class AGNN(nn.Module):
         loop_edge: bool = True,
         loop_reduction: int = 8,
         line_edge: str = "symmetric",
+        pool: int = 1,
         gate: str = "channel",
         aggregation: str = "sum",
         update: str = "gru3x3",
@@ -60,14 +62,20 @@ class AGNN(nn.Module):
         # Parts of the graph exist only if they are used: DistributedDataParallel refuses parameters without gradient.
         self.loop_edge: nn.Module | None = None
         if loop_edge and rounds and option("model.aggregation", aggregation).facts.get("loop_edge", True):
-            self.loop_edge = edges.LoopEdge(channels, max(1, channels // loop_reduction))
+            self.loop_edge = edges.LoopEdge(channels, max(1, channels // loop_reduction), pool)
         if rounds:
-            self.line_edge = edges.LineEdge(channels, symmetric=line_edge == "symmetric")
+            self.line_edge = edges.LineEdge(channels, line_edge == "symmetric", pool)
             self.gate = option("model.gate", gate).load()(channels)
             self.aggregate = option("model.aggregation", aggregation).load()(channels, frames)
             self.update = option("model.update", update).load()(channels)
         self.readout = ReadOut(readout, channels)
         self.auxiliary = nn.Conv2d(channels, 1, 1) if auxiliary else None
+
+    def set_pool(self, pool: int) -> None:
+        """Let the edges of the graph attend to ``pool`` × ``pool`` positions averaged; no weights depend on it."""
+        for edge in (self.loop_edge, getattr(self, "line_edge", None)):
+            if isinstance(edge, edges.LoopEdge | edges.LineEdge):
+                edge.pool = pool
 
     def encode(self, images: Tensor) -> Tensor:
         """Embed images (B, N, 3, H, W) as nodes h^0 (B, N, C, H', W')."""

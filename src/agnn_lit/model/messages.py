@@ -38,10 +38,10 @@ def neighbour_messages(line_edge: LineEdge, h: Tensor) -> Tensor:
         (B, N, N-1, C, H, W): entry [b, i] holds the messages to node i, in ascending order of the sender j ≠ i.
     """
     b, n, c, height, width = h.shape
-    nodes = h.flatten(3).transpose(2, 3).unbind(1)  # N times (B, P, C)
+    nodes, sent = line_edge.nodes(h)  # N times (B, P, C) and (B, Q, C)
     messages: dict[tuple[int, int], Tensor] = {}  # from node j to node i, by (i, j)
     for i, j in combinations(range(n), 2):
-        messages[i, j], messages[j, i] = line_edge(nodes[i], nodes[j])  # (B, P, C)
+        messages[i, j], messages[j, i] = line_edge(nodes[i], nodes[j], sent[i], sent[j])  # (B, P, C)
     stacked = torch.stack([messages[i, j] for i in range(n) for j in range(n) if i != j], dim=1)  # (B, N·(N-1), P, C)
     return stacked.transpose(2, 3).reshape(b, n, n - 1, c, height, width)
 
@@ -113,23 +113,24 @@ class SumMessages(nn.Module):
             (B, N, C, H, W).
         """
         n = h.shape[1]
-        nodes = h.flatten(3).transpose(2, 3).unbind(1)  # N times (B, P, C)
+        nodes, sent = line_edge.nodes(h)  # N times (B, P, C) and (B, Q, C)
 
-        def gated_pair(h_i: Tensor, h_j: Tensor) -> tuple[Tensor, Tensor]:
-            to_i, to_j = (_on_grid(m, h) for m in line_edge(h_i, h_j))
+        def gated_pair(*pair: Tensor) -> tuple[Tensor, Tensor]:
+            to_i, to_j = (_on_grid(m, h) for m in line_edge(*pair))
             return gate(to_i), gate(to_j)
 
         totals = [None] * n if own is None else list(own.unbind(1))
         for i, j in combinations(range(n), 2):
+            pair = nodes[i], nodes[j], sent[i], sent[j]
             if n >= _MANY and torch.is_grad_enabled():
-                pair = checkpoint(gated_pair, nodes[i], nodes[j], use_reentrant=False, preserve_rng_state=False)
+                found = checkpoint(gated_pair, *pair, use_reentrant=False, preserve_rng_state=False)
             else:
-                pair = gated_pair(nodes[i], nodes[j])
-            for k, message in zip((i, j), pair, strict=True):
+                found = gated_pair(*pair)
+            for k, message in zip((i, j), found, strict=True):
                 before = totals[k]
                 totals[k] = message if before is None else before + message
-        found = [torch.zeros_like(h[:, 0]) if t is None else t for t in totals]
-        total = torch.stack([t.movedim(1, -1) for t in found], dim=1).movedim(-1, 2)  # channels last in memory
+        sums = [torch.zeros_like(h[:, 0]) if t is None else t for t in totals]
+        total = torch.stack([t.movedim(1, -1) for t in sums], dim=1).movedim(-1, 2)  # channels last in memory
         return total / max(n - (own is None), 1) if self.mean else total
 
 
