@@ -69,10 +69,33 @@ def test_fast_equals_pydensecrf(changes):
         assert iou(fast > 0.5, mask > 0) > iou(soft > 0.5, mask > 0) + 0.05
 
 
+def test_the_band_is_refined_as_by_the_whole_crf_and_the_rest_stays():
+    frame, soft, mask = scene(180, 240)
+    soft = cv2.GaussianBlur(np.roll(mask, 5, axis=1).astype(np.float32), (0, 0), 2)  # certain away from the outline
+    fast, band = (refine(soft, frame, CrfConfig(name)) for name in ("fast", "band"))
+    assert iou(band > 0.5, fast > 0.5) > 0.99
+    assert iou(band > 0.5, mask > 0) > iou(soft > 0.5, mask > 0) + 0.02
+    near = cv2.dilate(((soft > 0.05) & (soft < 0.95)).astype(np.uint8), np.ones((19, 19))) > 0
+    assert 0.1 < near.mean() < 0.6
+    assert np.array_equal(band[~near], soft[~near])
+    assert not np.array_equal(band[near], soft[near])
+    everywhere = np.clip(soft, 0.2, 0.8)  # in doubt everywhere: nothing is left out
+    both = [refine(everywhere, frame, CrfConfig(name)) for name in ("fast", "band")]
+    np.testing.assert_allclose(*both, atol=1e-3)
+
+
+def test_nothing_is_refined_without_doubt():
+    frame, _, _ = scene(20, 30)
+    sure = np.zeros((20, 30), np.float32)
+    assert np.array_equal(refine(sure, frame, CrfConfig("band")), sure)
+    with pytest.raises(ConfigError, match="larger sxy or srgb"):
+        refine(np.full((20, 30), 0.5, np.float32), frame, CrfConfig("band", bilateral_srgb=0.1))
+
+
 def test_certain_and_empty_maps_stay():
     frame, _, _ = scene(20, 30)
     for value in (0.0, 1.0):
-        for cfg in (FAST, REFERENCE):
+        for cfg in (FAST, REFERENCE, CrfConfig("band")):
             out = refine(np.full((20, 30), value, np.float32), frame, cfg)
             assert np.isfinite(out).all()
             assert ((out > 0.5) == (value > 0.5)).all()

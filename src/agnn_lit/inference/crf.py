@@ -24,6 +24,9 @@ Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 #: Probabilities are clipped to [_CLIP, 1 − _CLIP], as in pydensecrf.
 _CLIP = 1e-5
+#: ``band``: labels are in doubt where the probability lies in [_DOUBT, 1 − _DOUBT], or an outline is within _MARGIN
+#: pixels; of the other pixels, one of _THIN × _THIN stands for all.
+_DOUBT, _MARGIN, _THIN = 0.1, 8, 6
 
 
 def refine(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
@@ -67,8 +70,20 @@ def gaussian(image: Floats, sigma: float) -> Floats:
     return np.asarray(out, dtype=np.float32)
 
 
-def bilateral_features(frame: Bytes, sxy: float, srgb: float) -> Floats:
-    """Position and colour of each pixel of a frame (H, W, 3) in standard deviations of the kernel: (H·W, 5)."""
+def bilateral_features(
+    frame: Bytes, sxy: float, srgb: float, pixels: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
+) -> Floats:
+    """Position and colour of pixels of a frame (H, W, 3) in standard deviations of the kernel: (P, 5).
+
+    ``pixels`` are their rows and columns; None: all H·W.
+    """
+    if pixels is not None:
+        rows, columns = pixels
+        found = np.empty((len(rows), 5), np.float32)
+        found[:, 0] = columns / np.float32(sxy)
+        found[:, 1] = rows / np.float32(sxy)
+        found[:, 2:] = frame[rows, columns] / np.float32(srgb)
+        return found
     height, width = frame.shape[:2]
     features = np.empty((height, width, 5), np.float32)
     features[..., 0] = np.arange(width, dtype=np.float32) / np.float32(sxy)
@@ -83,10 +98,7 @@ def lattice_crf(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
     clipped = np.clip(probability.astype(np.float32), _CLIP, 1 - _CLIP)
     unary = np.log(clipped / (1 - clipped))
     norm = 1 / np.sqrt(gaussian(np.ones_like(unary), cfg.spatial_sxy))
-    try:
-        lattice = Lattice(bilateral_features(frame, cfg.bilateral_sxy, cfg.bilateral_srgb))
-    except ValueError as error:
-        raise ConfigError(f"crf: {error}") from error
+    lattice = _lattice(bilateral_features(frame, cfg.bilateral_sxy, cfg.bilateral_srgb))
     lattice.normalise()
     s = np.tanh(0.5 * unary)
     for _ in range(cfg.iterations):
@@ -95,6 +107,45 @@ def lattice_crf(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
         s = np.tanh(0.5 * (unary + cfg.spatial_compat * spatial + cfg.bilateral_compat * bilateral))
     marginal: Floats = (0.5 + 0.5 * s).astype(np.float32)
     return marginal
+
+
+@register("crf.backend", "band")
+def band_crf(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
+    """As :func:`lattice_crf` where the label is in doubt; elsewhere the probability stays as it is.
+
+    The other pixels still send their messages, thinned out: one of 6×6 with a weight of 36.
+    """
+    inside = (probability > 0.5).astype(np.uint8)
+    outline = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    unsure = ((probability >= _DOUBT) & (probability <= 1 - _DOUBT)).astype(np.uint8)
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _MARGIN + 1, 2 * _MARGIN + 1))
+    band = cv2.dilate(unsure | outline, disk) > 0
+    if not band.any():
+        return probability
+    others = np.zeros_like(band)
+    others[_THIN // 2 :: _THIN, _THIN // 2 :: _THIN] = True
+    rows, columns = np.nonzero(band | (others & ~band))
+    doubtful = band[rows, columns]
+    weights = np.where(doubtful, 1, _THIN**2).astype(np.float32)
+    lattice = _lattice(bilateral_features(frame, cfg.bilateral_sxy, cfg.bilateral_srgb, (rows, columns)))
+    scale = 1 / np.sqrt(lattice(weights) + 1e-20)  # symmetric normalisation, see Lattice.normalise
+    clipped = np.clip(probability.astype(np.float32), _CLIP, 1 - _CLIP)
+    unary = np.log(clipped / (1 - clipped))
+    norm = 1 / np.sqrt(gaussian(np.ones_like(unary), cfg.spatial_sxy))
+    s = np.tanh(0.5 * unary)
+    for _ in range(cfg.iterations):
+        spatial = (norm * gaussian(norm * s, cfg.spatial_sxy))[band]
+        bilateral = (scale * lattice(weights * scale * s[rows, columns]))[doubtful]
+        s[band] = np.tanh(0.5 * (unary[band] + cfg.spatial_compat * spatial + cfg.bilateral_compat * bilateral))
+    refined: Floats = np.where(band, 0.5 + 0.5 * s, probability).astype(np.float32)
+    return refined
+
+
+def _lattice(features: Floats) -> Lattice:
+    try:
+        return Lattice(features)
+    except ValueError as error:
+        raise ConfigError(f"crf: {error}") from error
 
 
 @register("crf.backend", "pydensecrf", needs="pydensecrf.densecrf", extra="crf")
