@@ -10,12 +10,13 @@ import threading
 from fractions import Fraction
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import zip_longest
 
 import av
 import numpy as np
 import pytest
 
-from agnn_lit.inference.overlay_video import write_video
+from agnn_lit.inference.overlay_video import OverlayVideo
 from tests.data.videos import picture
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -40,8 +41,13 @@ video.play().catch(e => say("refused: " + e));
 </body>"""
 
 
-def pictures(count=24, size=(48, 64)):
-    return ((t, picture(t, *size)) for t in range(count))
+UNIT = Fraction(1, 24)
+
+
+def write(path, order=range(24), parts=(0,), size=(48, 64), clock=(range(24), UNIT), aspect=Fraction(1)):
+    with OverlayVideo(path, parts, clock, Fraction(24), aspect) as video:
+        for t in order:
+            video.add(t, picture(t, *size))
 
 
 def visit(folder):
@@ -75,7 +81,7 @@ def visit(folder):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome is installed")
 def test_a_browser_plays_it_to_the_end(tmp_path):
-    write_video(tmp_path / "overlay.mp4", pictures(size=(47, 63)), Fraction(1, 24), Fraction(24))
+    write(tmp_path / "overlay.mp4", [t + k for t in range(8) for k in (0, 8, 16)], (0, 8, 16), size=(47, 63))
     (tmp_path / "page.html").write_text(PAGE)
     seen = visit(tmp_path)
     assert (seen["kind"], seen["error"]) == ("ended", None)
@@ -86,29 +92,45 @@ def test_a_browser_plays_it_to_the_end(tmp_path):
     assert green > blue + 100
 
 
-def test_the_same_pictures_give_the_same_bytes(tmp_path):
-    first, second = (tmp_path / "a.mp4", tmp_path / "b.mp4")
-    for path in (first, second):
-        assert write_video(path, pictures(), Fraction(1, 24), Fraction(24)) == 24
-    assert first.read_bytes() == second.read_bytes()
-    with av.open(str(first)) as container:
-        for t, frame in enumerate(container.decode(video=0)):
-            assert np.abs(frame.to_ndarray(format="rgb24").astype(int) - picture(t)).mean() < 6
+@pytest.mark.parametrize(("parts", "unit"), [((0,), UNIT), ((0, 8, 16), UNIT), ((0, 9), Fraction(1, 90000))])
+def test_the_parts_are_joined_in_order_of_time(tmp_path, parts, unit):
+    """Frames come from all parts in turns; the film has them in order, at their times, and its bytes are the same."""
+    stamps = list(range(24)) if unit == UNIT else [3003 * t + 500 * (t % 3) for t in range(24)]
+    ends = [*parts[1:], 24]
+    turns = [[t for t in range(24) if part <= t < end] for part, end in zip(parts, ends, strict=True)]
+    order = [t for turn in zip_longest(*turns) for t in turn if t is not None]
+    for name in ("a.mp4", "b.mp4"):
+        write(tmp_path / name, order, parts, clock=(stamps, unit), aspect=Fraction(4, 3))
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        stream = container.streams.video[0]
+        assert stream.sample_aspect_ratio == Fraction(4, 3)
+        frames = list(container.decode(stream))
+        assert [frame.pts * stream.time_base for frame in frames] == [t * unit for t in stamps]
+    for t, frame in enumerate(frames):
+        assert np.abs(frame.to_ndarray(format="rgb24").astype(int) - picture(t)).mean() < 6
+
+
+def test_a_frame_before_the_last_one_of_its_part_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="not later"):
+        write(tmp_path / "a.mp4", [0, 2, 1])
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_pictures_give_no_file(tmp_path):
-    assert write_video(tmp_path / "a.mp4", iter(()), Fraction(1, 24), Fraction(24)) == 0
+    write(tmp_path / "a.mp4", ())
     assert not list(tmp_path.iterdir())
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path):
     def broken():
-        yield 0, picture(0)
+        yield 0
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        write_video(tmp_path / "a.mp4", broken(), Fraction(1, 24), Fraction(24))
+        write(tmp_path / "a.mp4", broken())
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
-        write_video(tmp_path / "file" / "a.mp4", pictures(), Fraction(1, 24), Fraction(24))
+        write(tmp_path / "file" / "a.mp4")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ class Footage:
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     pixel_aspect: Fraction = Fraction(1)
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -81,9 +83,9 @@ class Footage:
         return digest.hexdigest()
 
     def prepare(self, frames: int) -> None:
-        """Allow one decoder per frame of a graph, N' = ``frames``, and one more."""
+        """Allow one decoder per frame of a graph, N' = ``frames``, and two more, one of them for the overlay."""
         if isinstance(self.video, VideoFile):
-            self.video.decoders = frames + 1
+            self.video.decoders = frames + 2
 
     def close(self) -> None:
         """Close the decoders."""
@@ -106,14 +108,15 @@ class Footage:
         return self.video.frame_name(index)
 
     def frame(self, index: int) -> NDArray[np.uint8]:
-        """Return a frame as (H, W, 3) RGB.
+        """Return a frame as (H, W, 3) RGB; threads may call it at the same time.
 
         Raises:
             DataError: the frame cannot be decoded.
         """
         if index in self.unreadable:
             raise DataError(self.unreadable[index])
-        return self.video.frame(index)
+        with self._lock:
+            return self.video.frame(index)
 
     def mask(self, index: int) -> None:  # noqa: ARG002 - same call as Video
         """Return None: footage has no annotation."""

@@ -51,6 +51,7 @@ class MaskTask:
         threshold: a pixel is foreground above this probability.
         crf: settings of the CRF.
         candidates: find objects in the last stage; None: only write masks.
+        png_level: compression of the files, 0 to 9.
     """
 
     frame: NDArray[np.uint8]
@@ -60,10 +61,14 @@ class MaskTask:
     threshold: float
     crf: CrfConfig
     candidates: CandidateTask | None = None
+    png_level: int = 6
 
 
-def write_masks(task: MaskTask) -> None:
+def write_masks(task: MaskTask) -> NDArray[np.uint8]:
     """Write the masks, the soft map and the candidates of one frame.
+
+    Returns:
+        The mask of the last stage, (H, W), 1 where there is foreground.
 
     Raises:
         OSError: a file cannot be written; no partial file remains.
@@ -73,12 +78,13 @@ def write_masks(task: MaskTask) -> None:
     if task.crf.backend != "none":
         stages["crf"] = last = refine(last, task.frame, task.crf)
     if task.soft is not None:  # before the mask, which marks the frame as done
-        write_image(task.soft, Image.fromarray(np.round(255 * last).astype(np.uint8), mode="L"))
+        write_image(task.soft, Image.fromarray(np.round(255 * last).astype(np.uint8), mode="L"), task.png_level)
     if task.candidates is not None:
         c = task.candidates
         find_candidates(task.frame, last, c.node, c.given, task.threshold, c.cfg).save(c.file)
     for stage, path in task.masks.items():
-        write_mask(path, (stages[stage] > task.threshold).astype(np.uint8))
+        write_mask(path, (stages[stage] > task.threshold).astype(np.uint8), task.png_level)
+    return (last > task.threshold).astype(np.uint8)
 
 
 class MaskWriter:
@@ -87,31 +93,30 @@ class MaskWriter:
     def __init__(self, pool: Executor, room: int) -> None:
         self._pool = pool
         self._room = room
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting: deque[Future[NDArray[np.uint8]]] = deque()
 
-    def submit(self, task: MaskTask) -> int:
+    def submit(self, task: MaskTask) -> list[NDArray[np.uint8]]:
         """Submit a task; waits while too many tasks are pending, so that memory stays bounded.
 
         Returns:
-            The number of tasks that have been completed since the last call.
+            What :func:`write_masks` returned for the tasks completed since the last call, in the order of submission.
 
         Raises:
             OSError, ConfigError: raised by an earlier task.
         """
         return self._advance(self._room, task)
 
-    def drain(self) -> int:
+    def drain(self) -> list[NDArray[np.uint8]]:
         """Wait for all tasks; otherwise as :meth:`submit`."""
         return self._advance(0)
 
-    def _advance(self, room: int, task: MaskTask | None = None) -> int:
-        done = 0
+    def _advance(self, room: int, task: MaskTask | None = None) -> list[NDArray[np.uint8]]:
+        done = []
         try:
             if task is not None:
                 self._waiting.append(self._pool.submit(write_masks, task))
             while self._waiting and (len(self._waiting) > room or self._waiting[0].done()):
-                self._waiting.popleft().result()
-                done += 1
+                done.append(self._waiting.popleft().result())
         except BrokenProcessPool as error:
             message = "a CRF process was killed, possibly because memory ran out: use fewer, for example workers=1"
             raise OSError(errno.ENOMEM, message) from error

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections import deque
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TimeRemainingColumn
 from rich.text import Text
@@ -30,11 +30,11 @@ from agnn_lit.inference.prediction_folder import Output
 from agnn_lit.instances.candidates import candidates_file
 from agnn_lit.instances.proposals import Proposer, open_proposals
 from agnn_lit.instances.video import link_video
-from agnn_lit.shared.pictures import draw_overlay
 from agnn_lit.shared.provenance import versions
 from agnn_lit.shared.terminal import open_console, print_notes, progress_bar
 
 if TYPE_CHECKING:
+    from agnn_lit.inference.overlay import Overlay
     from agnn_lit.inference.video import Prediction
 
 WIDEST = 16384  # maximum side of H.264 video, in pixels
@@ -49,6 +49,12 @@ class _Rate(ProgressColumn):
         """Return the rate as text; empty until it is known."""
         rate = task.finished_speed or task.speed
         return Text("" if rate is None else f"{rate:.1f} frames/s")
+
+
+def asked_settings(cfg: PredictConfig, digest: str) -> dict[str, Any]:
+    """Return all settings that masks depend on, as they were asked for, and the model's digest."""
+    settings = {key: value for key, value in plain(cfg).items() if key not in _FREE}
+    return {**settings, "checkpoint": digest[:16]}
 
 
 def _identity(cfg: PredictConfig, footage: Footage, trained: Trained) -> dict[str, Any]:
@@ -82,7 +88,9 @@ def _task(cfg: PredictConfig, p: Prediction, footage: Footage, out: Output, prop
     if propose is not None:
         file = candidates_file(out.candidates, name)
         masks, candidates = {}, CandidateTask(file, p.node, propose(footage.name, name, p.frame), cfg.instances)
-    return MaskTask(p.frame, {"raw": p.probability}, masks, out.soft(name), cfg.threshold, cfg.crf, candidates)
+    soft = out.soft(name)
+    stages = {"raw": p.probability}
+    return MaskTask(p.frame, stages, masks, soft, cfg.threshold, cfg.crf, candidates, cfg.png_level)
 
 
 def _predict(
@@ -94,10 +102,11 @@ def _predict(
     known: Mapping[int, Prediction],
     bar: Progress,
     propose: Proposer | None,
+    overlay: Overlay | None,
 ) -> dict[int, str]:
     """Write the masks of all frames that are not ``done``; return the frames that could not be read, and why.
 
-    The network is not run again for the frames that are ``known``.
+    The network is not run again for the frames that are ``known``. Masks are drawn on the ``overlay`` as they come.
     """
     from agnn_lit.inference.video import predict_video
 
@@ -111,12 +120,22 @@ def _predict(
         unreadable=lambda i, why: skipped.update({i: why}),
         scratch=out.folder,
     )
+    waiting: deque[tuple[int, NDArray[np.uint8]]] = deque()  # frames that are to be drawn
+
+    def finish(masks: list[NDArray[np.uint8]]) -> None:
+        bar.advance(task, len(masks))
+        if overlay is not None:
+            for mask in masks:
+                overlay.add(*waiting.popleft(), mask)
+
     with open_mask_writer(cfg.crf, count_workers(cfg)) as writer, closing(predicted):
         for p in chain((known[i] for i in known if i not in done), (p for p in predicted if p.index not in known)):
             if p.index in done:  # its batch was interrupted
                 continue
-            bar.advance(task, writer.submit(_task(cfg, p, footage, out, propose)))
-        bar.advance(task, writer.drain())
+            if overlay is not None:
+                waiting.append((p.index, p.frame))
+            finish(writer.submit(_task(cfg, p, footage, out, propose)))
+        finish(writer.drain())
     return skipped
 
 
@@ -128,21 +147,18 @@ def _link(footage: Footage, cfg: PredictConfig, out: Output, bar: Progress) -> i
     return link_video(footage, out.candidates, out.mask, cfg.instances, lambda: bar.advance(task))
 
 
-def _pictures(footage: Footage, out: Output, objects: bool, bar: Progress) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+def _open_overlay(trained: Trained, footage: Footage, cfg: PredictConfig, out: Output, bar: Progress) -> Overlay:
+    from agnn_lit.inference.overlay import Overlay
+
     task = bar.add_task("overlay", total=len(footage))
-    for index, time_stamp in enumerate(footage.clock[0]):
-        bar.advance(task)
-        mask = out.mask(footage.frame_name(index))
-        if not mask.is_file():
-            continue
-        frame = footage.frame(index)
-        with Image.open(mask) as image:
-            yield time_stamp, draw_overlay(frame, np.asarray(image), None, width=frame.shape[1], objects=objects)
-
-
-def _rate(footage: Footage) -> Any:
-    stamps, base = footage.clock
-    return 24 if len(stamps) < 2 else ((len(stamps) - 1) / ((stamps[-1] - stamps[0]) * base)).limit_denominator(1000)
+    return Overlay(
+        out.overlay,
+        footage,
+        trained.settings.graphs(len(footage))[0].frames,
+        lambda index: out.mask(footage.frame_name(index)),
+        lambda drawn: bar.advance(task, drawn),
+        objects=cfg.instances.proposals != "none",
+    )
 
 
 def _describe_skipped(skipped: dict[int, str]) -> str:
@@ -243,20 +259,14 @@ def write_prediction(
     if done:
         console.print(f"{len(done)} frames are there from before", highlight=False)
     start = time.perf_counter()
-    with bar:
-        skipped = _predict(trained, footage, cfg, out, done, known or {}, bar, propose)
-        seconds = time.perf_counter() - start
+    with bar, ExitStack() as stack:
+        overlay = stack.enter_context(_open_overlay(trained, footage, cfg, out, bar)) if cfg.overlay else None
+        drawn = None if several else overlay  # objects are known after the last frame
+        skipped = _predict(trained, footage, cfg, out, done, known or {}, bar, propose, drawn)
         objects = _link(footage, cfg, out, bar)
-        if cfg.overlay:
-            from agnn_lit.inference.overlay_video import write_video
-
-            write_video(
-                out.overlay,
-                _pictures(footage, out, several, bar),
-                footage.clock[1],
-                _rate(footage),
-                footage.pixel_aspect,
-            )
+        if overlay is not None:
+            overlay.finish()
+    seconds = time.perf_counter() - start
     fresh = len(footage) - len(skipped) - len(done)
     if skipped:
         console.print(
@@ -266,6 +276,7 @@ def write_prediction(
         identity,
         state="done",
         command=" ".join(sys.argv),
+        asked=asked_settings(cfg, trained.digest),
         checkpoint=pretrained.title(trained.checkpoint),
         frames=len(footage) - len(skipped),
         objects=earlier if objects is None else objects,

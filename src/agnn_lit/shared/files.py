@@ -59,14 +59,14 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_image(path: Path, image: Image.Image) -> None:
-    """Write a PNG atomically."""
+def write_image(path: Path, image: Image.Image, level: int = 6) -> None:
+    """Write a PNG atomically; ``level`` of compression from 0, fast, to 9, small."""
     with atomic_path(path) as temporary:
-        image.save(temporary, format="PNG")
+        image.save(temporary, format="PNG", compress_level=level)
 
 
-def write_mask(path: Path, mask: NDArray[np.uint8]) -> None:
+def write_mask(path: Path, mask: NDArray[np.uint8], level: int = 6) -> None:
     """Write a mask (H, W) of foreground or object ids as a palette PNG in DAVIS's colours."""
     image = Image.fromarray(mask, mode="P")
     image.putpalette([part for number in range(max(2, int(mask.max()) + 1)) for part in colour_of(number)])
-    write_image(path, image)
+    write_image(path, image, level)

@@ -55,10 +55,13 @@ def draw_overlay(
     predicted = cv2.resize(prediction, size, interpolation=cv2.INTER_NEAREST)
     if not objects:
         predicted = (predicted > 0).astype(np.uint8)
-    layers = [(predicted == k, colour_of(int(k)) if objects else PREDICTION) for k in np.unique(predicted) if k]
+    numbers = [k for k, count in enumerate(np.bincount(predicted.ravel())) if k and count]
+    layers = [(predicted == k, colour_of(k) if objects else PREDICTION) for k in numbers]
     for inside, colour in layers:
         tint = np.array(colour, dtype=np.float32)
-        picture[inside] = (0.65 * picture[inside] + 0.35 * tint).astype(np.uint8)
+        table = (0.65 * np.arange(256, dtype=np.uint8)[:, None] + 0.35 * tint).astype(np.uint8)  # (256, 3)
+        tinted = cv2.LUT(picture, table[None])
+        picture = cv2.copyTo(tinted, inside.view(np.uint8), picture)
     if annotation is not None:
         resized = cv2.resize((annotation > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
         layers.append((resized > 0, ANNOTATION))
