@@ -118,7 +118,7 @@ def test_a_run_of_several_tasks_ends_as_the_first_one_says(tmp_path):
     executor.update_parameters(tasks_per_node=2, timeout_min=1)
     run = Run(tmp_path / "run")
     run.update(state="running")
-    job = Job(run, train_config())
+    job = Job(run, train_config().trainer)
     assert _outcome(executor.submit(said_by_task), job) == "done"
     assert _outcome(executor.submit(os.abort), job) == "interrupted"
     assert run.status["error"] == "ended by SIGKILL"
@@ -142,7 +142,7 @@ def test_a_hopeless_run_is_stopped_after_its_step_and_the_others_go_on(launcher,
         prepare_job(Run(tmp_path / name), train_config(f"trainer.max_epochs={epochs}"), [])
         for name, epochs in (("hopeless", 2000), ("good", 1))
     ]
-    launcher.train(jobs, lambda job: job.run.folder.name == "hopeless" and job.run.last.is_file())
+    launcher.run_jobs(jobs, lambda job: job.run.folder.name == "hopeless" and job.run.last.is_file())
     assert Run(tmp_path / "hopeless").status["state"] == "interrupted"
     assert Run(tmp_path / "good").status["state"] == "done"
     assert "stopping after this step" in (tmp_path / "hopeless/output.log").read_text()
@@ -156,7 +156,7 @@ def test_a_missing_package_is_named(launcher, package, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     job = prepare_job(Run(tmp_path / "run"), train_config(), [])
     with pytest.raises(ConfigError, match=f"needs {package}: pip install 'agnn-lit"):
-        launcher.train([job])
+        launcher.run_jobs([job])
 
 
 def test_slurm_that_is_not_there(tmp_path, monkeypatch):
@@ -164,4 +164,4 @@ def test_slurm_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(Path(tmp_path)))
     job = prepare_job(Run(tmp_path / "run"), train_config(), [])
     with pytest.raises(ConfigError, match="hydra/launcher=slurm"):
-        SlurmLauncher().train([job])
+        SlurmLauncher().run_jobs([job])

@@ -163,7 +163,7 @@ def test_a_hopeless_run_is_stopped_after_its_step_and_the_others_go_on(tmp_path)
         prepare_job(Run(tmp_path / name), train_config(f"trainer.max_epochs={epochs}"), [])
         for name, epochs in (("hopeless", 500), ("good", 1))
     ]
-    LocalLauncher(jobs=2).train(jobs, lambda job: job.run.folder.name == "hopeless" and job.run.last.is_file())
+    LocalLauncher(jobs=2).run_jobs(jobs, lambda job: job.run.folder.name == "hopeless" and job.run.last.is_file())
     assert Run(tmp_path / "hopeless").status["state"] == "interrupted"
     assert Run(tmp_path / "good").status["state"] == "done"
     assert "stopping after this step" in (tmp_path / "hopeless/output.log").read_text()
@@ -186,7 +186,10 @@ class Stub(SweepLauncher):
             for name, w in zip(names, job_overrides, strict=True)
         ]
 
-    def train(self, jobs, should_prune=None):
+    def places(self, trainer):
+        raise NotImplementedError
+
+    def run_jobs(self, jobs, should_prune=None, ended=None):
         for job in jobs:
             report(job.run, (4, job.cfg.optim.lr))
             state = "interrupted" if should_prune(job) else self.ends.pop(0)

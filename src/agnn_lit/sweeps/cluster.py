@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agnn_lit.config import ConfigError
+from agnn_lit.config import ConfigError, TrainerConfig
 from agnn_lit.shared.packages import need_package
 from agnn_lit.shared.processes import interrupt, is_first_process, receiving
 from agnn_lit.shared.runs import BusyError, Run
-from agnn_lit.sweeps.launcher import Job, Pruner, SweepLauncher, progress, record_end, start
+from agnn_lit.sweeps.launcher import TRAIN, Job, Pruner, SweepLauncher, progress, record_end, start
 
 _POLL = 0.5  # seconds between two checks of the queue
 _PRUNE_INTERVAL = 5.0  # seconds between two checks whether runs should be pruned
@@ -63,17 +63,19 @@ def _follow(
     should_prune: Callable[[Job], bool] | None,
     poll: Callable[[], Sequence[Any]],
     outcome: Callable[[Any, Job], str],
+    ended: Callable[[str, str], None] | None,
 ) -> None:
     """Report each job when it ends, and stop the pruned ones.
 
     Args:
         pending: jobs by their handle; jobs that have ended are removed.
-        should_prune: see :meth:`SweepLauncher.train`.
+        should_prune: see :meth:`SweepLauncher.run_jobs`.
         poll: waits a moment, and returns the handles of jobs that have ended.
         outcome: returns the state of a job that has ended.
+        ended: see :meth:`SweepLauncher.run_jobs`.
     """
     pruner = Pruner(should_prune, _PRUNE_INTERVAL)
-    with receiving(interrupt), progress(len(pending)) as ended:
+    with receiving(interrupt), progress(len(pending), ended) as report:
         while pending:
             done = poll()
             for job in pruner.select(pending.values()):
@@ -81,23 +83,24 @@ def _follow(
             for handle in done:
                 job = pending.pop(handle)
                 (job.run.folder / _STOP).unlink(missing_ok=True)
-                ended(job.label, outcome(handle, job))
+                report(job.label, outcome(handle, job))
 
 
 @dataclass(eq=False)
 class ClusterJob:
-    """Trains a run on a node of the cluster; submitit pickles it and calls it there."""
+    """Does a job on a node of the cluster; submitit pickles it and calls it there."""
 
     folder: Path  # the run folder, on a file system that the nodes share
     alone: bool  # the scheduler starts one process, which starts the others; else it starts one for each device
+    module: str = TRAIN
     process: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> str:
-        """Train or continue the run; return its state."""
+        """Start or continue the job; return its state."""
         environment = dict(os.environ)
         if self.alone:  # else Lightning expects SLURM to start its processes
             environment = {k: v for k, v in environment.items() if not k.startswith(("SLURM_", "SRUN_"))}
-        self.process = start(self.folder, environment)
+        self.process = start(self.folder, environment, self.module)
         code = _wait(self.process, self.folder)
         return record_end(Run(self.folder), code) if is_first_process() else ""
 
@@ -109,7 +112,7 @@ class ClusterJob:
                 # This may interrupt process.poll(), which holds its lock: wait without reaping the process.
                 os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
         helpers = need_package("submitit.helpers", "slurm", "hydra/launcher=slurm")
-        return helpers.DelayedSubmission(ClusterJob(self.folder, self.alone))
+        return helpers.DelayedSubmission(ClusterJob(self.folder, self.alone, self.module))
 
 
 class SlurmLauncher(SweepLauncher):
@@ -130,7 +133,7 @@ class SlurmLauncher(SweepLauncher):
         options: Mapping[str, Any] | None = None,
         setup: Sequence[str] = (),
     ) -> None:
-        self._cluster, self._cpus, self._requeues = cluster, cpus, requeues
+        self._cluster, self._jobs, self._cpus, self._requeues = cluster, jobs, cpus, requeues
         self._parameters: dict[str, Any] = {
             "name": "agnn",
             "timeout_min": minutes,
@@ -145,11 +148,20 @@ class SlurmLauncher(SweepLauncher):
         """Name the scheduler."""
         return "by SLURM" if self._cluster == "slurm" else f"by submitit's {self._cluster} executor"
 
-    def train(self, jobs: Sequence[Job], should_prune: Callable[[Job], bool] | None = None) -> None:
+    def places(self, trainer: TrainerConfig) -> int:  # noqa: ARG002 - same call as the others
+        """Number of jobs at a time, ``hydra.launcher.jobs``."""
+        return _needed(self._jobs)
+
+    def run_jobs(
+        self,
+        jobs: Sequence[Job],
+        should_prune: Callable[[Job], bool] | None = None,
+        ended: Callable[[str, str], None] | None = None,
+    ) -> None:
         """Submit an array of jobs and wait for them; Ctrl-C cancels them."""
         submitit = need_package("submitit", "slurm", "hydra/launcher=slurm")
-        t = jobs[0].cfg.trainer
-        devices, nodes = (max(getattr(job.cfg.trainer, k) for job in jobs) for k in ("devices", "nodes"))
+        t = jobs[0].trainer
+        devices, nodes = (max(getattr(job.trainer, k) for job in jobs) for k in ("devices", "nodes"))
         alone = nodes == 1
         try:
             executor = submitit.AutoExecutor(
@@ -168,7 +180,7 @@ class SlurmLauncher(SweepLauncher):
         }
         executor.update_parameters(**{key: value for key, value in parameters.items() if value is not None})
         with executor.batch():
-            submitted = [executor.submit(ClusterJob(job.run.folder.resolve(), alone)) for job in jobs]
+            submitted = [executor.submit(ClusterJob(job.run.folder.resolve(), alone, job.module)) for job in jobs]
         pending = dict(zip(submitted, jobs, strict=True))
         print(f"submitted as {submitted[0].job_id} to {submitted[-1].job_id}", flush=True)
 
@@ -177,7 +189,7 @@ class SlurmLauncher(SweepLauncher):
             return [handle for handle in pending if handle.done()]
 
         try:
-            _follow(pending, should_prune, poll, _outcome)
+            _follow(pending, should_prune, poll, _outcome, ended)
         except KeyboardInterrupt:
             print("\ncancelling; running jobs stop after their step. Repeat the command to continue", flush=True)
             for handle in pending:
@@ -198,11 +210,17 @@ def _outcome(handle: Any, job: Job) -> str:
     return str(handle.results()[0])
 
 
-def run_job(folder: str) -> str:
-    """Train or continue a run in its own process; return its state."""
+def _needed(jobs: int | None) -> int:
+    if jobs is None:
+        raise ConfigError("hydra.launcher.jobs=null: give the number of workers for several films, such as 8")
+    return jobs
+
+
+def run_job(folder: str, module: str = TRAIN) -> str:
+    """Start or continue a job in its own process; return its state."""
     if (Path(folder) / _STOP).exists():
         return str(Run(Path(folder)).status.get("state"))
-    code = _wait(start(Path(folder), os.environ), Path(folder))
+    code = _wait(start(Path(folder), os.environ, module), Path(folder))
     return record_end(Run(Path(folder)), code)
 
 
@@ -214,6 +232,7 @@ class RayLauncher(SweepLauncher):
     """
 
     address: str | None = None
+    jobs: int | None = None
     cpus: int = 1
     gpus: float | None = None
     retries: int = 20
@@ -222,8 +241,17 @@ class RayLauncher(SweepLauncher):
         """Name the cluster."""
         return "by Ray" + (f" at {self.address}" if self.address else "")
 
-    def train(self, jobs: Sequence[Job], should_prune: Callable[[Job], bool] | None = None) -> None:
-        """Submit all runs to Ray and wait for them; Ctrl-C stops them."""
+    def places(self, trainer: TrainerConfig) -> int:  # noqa: ARG002 - same call as the others
+        """Number of workers for several films, ``hydra.launcher.jobs``; the runs of a sweep start as there is room."""
+        return _needed(self.jobs)
+
+    def run_jobs(
+        self,
+        jobs: Sequence[Job],
+        should_prune: Callable[[Job], bool] | None = None,
+        ended: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """Submit all jobs to Ray and wait for them; Ctrl-C stops them."""
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; avoids its warning
         ray = need_package("ray", "ray", "hydra/launcher=ray")
         ray.init(address=self.address, include_dashboard=False, log_to_driver=False, logging_level="warning")
@@ -241,15 +269,15 @@ class RayLauncher(SweepLauncher):
             for job in jobs:
                 gpus = self.gpus
                 if gpus is None:
-                    gpus = job.cfg.trainer.devices if there.get("GPU") and job.cfg.trainer.accelerator != "cpu" else 0
+                    gpus = job.trainer.devices if there.get("GPU") and job.trainer.accelerator != "cpu" else 0
                 asked = {"CPU": self.cpus, "GPU": gpus}
                 lacking = [f"{n} {k}" for k, n in asked.items() if n > there.get(k, 0)]
                 if lacking:
                     has = " and ".join(f"{there.get(k, 0):g} {k}" for k in asked)
                     raise ConfigError(f"a run needs {' and '.join(lacking)}; Ray has {has}")
                 options = task.options(num_cpus=self.cpus, num_gpus=gpus, max_retries=self.retries)
-                pending[options.remote(str(job.run.folder.resolve()))] = job
-            _follow(pending, should_prune, lambda: ray.wait(list(pending), timeout=_POLL)[0], outcome)
+                pending[options.remote(str(job.run.folder.resolve()), job.module)] = job
+            _follow(pending, should_prune, lambda: ray.wait(list(pending), timeout=_POLL)[0], outcome, ended)
         except KeyboardInterrupt:
             print("\nstopping the running jobs after their step; a second signal stops them at once", flush=True)
             for job in pending.values():

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from rich.progress import TimeElapsedColumn
 from rich.table import Table
 
-from agnn_lit.config import ConfigError, TrainConfig, check_train, typed
+from agnn_lit.config import ConfigError, TrainConfig, TrainerConfig, check_train, typed
 from agnn_lit.shared.runs import BUSY, BusyError, Run
 from agnn_lit.shared.terminal import open_console, progress_bar
 
@@ -37,14 +37,19 @@ _LIBC = ctypes.CDLL(None)  # loaded here: not between fork and exec
 _STOPPED = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
 
 
+#: Modules that do the work of a job, called with ``run=FOLDER``.
+TRAIN, PREDICT = "agnn_lit.commands.train", "agnn_lit.inference.worker"
+
+
 @dataclass(frozen=True)
 class Job:
-    """A run of a sweep."""
+    """A run of a sweep, or a worker of agnn-predict, for a process of its own."""
 
-    run: Run
-    cfg: TrainConfig  # also written in the run folder
+    run: Run  # its folder holds the configuration
+    trainer: TrainerConfig  # accelerator, devices and nodes
     skipped: str | None = None  # why it is not trained now; None if it is
     label: str = ""  # settings in which it differs from the other jobs
+    module: str = TRAIN
 
 
 def prepare_job(run: Run, cfg: TrainConfig, overrides: Sequence[str]) -> Job:
@@ -62,9 +67,9 @@ def prepare_job(run: Run, cfg: TrainConfig, overrides: Sequence[str]) -> Job:
         if state is not None:
             run.check_same(cfg)
             if state == "done":
-                return Job(run, cfg, "done before")
+                return Job(run, cfg.trainer, "done before")
             if state == "failed" and not cfg.retry_failed:
-                return Job(run, cfg, "failed before; retry_failed=true trains it again")
+                return Job(run, cfg.trainer, "failed before; retry_failed=true trains it again")
             # Forget how the last process ended: a process that cannot start leaves this state.
             run.update(state="waiting", error=None)
         else:
@@ -73,15 +78,15 @@ def prepare_job(run: Run, cfg: TrainConfig, overrides: Sequence[str]) -> Job:
             check_train(cfg)
         except ConfigError as error:
             run.update(state="failed", error=str(error))
-            return Job(run, cfg, str(error))
-    return Job(run, cfg)
+            return Job(run, cfg.trainer, str(error))
+    return Job(run, cfg.trainer)
 
 
-def start(folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start the process of a run, with all its environment variables; its output is appended to ``output.log``."""
+def start(folder: Path, environment: Mapping[str, str], module: str = TRAIN) -> subprocess.Popen[bytes]:
+    """Start the process of a job, with all its environment variables; its output is appended to ``output.log``."""
     with (folder / _LOG).open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "agnn_lit.commands.train", f"run={folder}"],
+            [sys.executable, "-m", module, f"run={folder}"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -125,6 +130,8 @@ class SweepLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:  # noqa: ARG002
         """Called by Hydra with the composed configuration."""
+        if config.hydra.job.config_name != "train":
+            raise ConfigError(f"agnn-{config.hydra.job.config_name} has no -m with this launcher; leave it out")
         self._context = hydra_context
         self._config = config
         batch = config.hydra.sweeper.get("max_batch_size")
@@ -150,7 +157,7 @@ class SweepLauncher(Launcher):
         print(f"{folder}: {len(jobs)} runs, {len(waiting)} to train {self.describe()}", flush=True)
         before = _trained_seconds(waiting)
         if waiting:
-            self.train(waiting)
+            self.run_jobs(waiting)
         trained = _trained_seconds(waiting) - before
         states = _print_jobs(jobs)
         took = time.monotonic() - started
@@ -198,7 +205,7 @@ class SweepLauncher(Launcher):
             try:
                 job = prepare_job(run, typed_cfg, overrides)
             except BusyError as error:
-                job = Job(run, typed_cfg, str(error))
+                job = Job(run, typed_cfg.trainer, str(error))
             label = " ".join(word for word in overrides if word not in shared) or run.folder.name
             jobs.append(replace(job, label=label))
         return jobs
@@ -208,8 +215,27 @@ class SweepLauncher(Launcher):
         """Say how the jobs are run, such as ``one after another``."""
 
     @abstractmethod
-    def train(self, jobs: Sequence[Job], should_prune: Callable[[Job], bool] | None = None) -> None:
-        """Train all jobs; those for which ``should_prune``, called from time to time, is true stop after their step."""
+    def places(self, trainer: TrainerConfig) -> int:
+        """Number of jobs that run at a time.
+
+        Raises:
+            ConfigError: it must be set, or the GPUs are not enough for it.
+        """
+
+    @abstractmethod
+    def run_jobs(
+        self,
+        jobs: Sequence[Job],
+        should_prune: Callable[[Job], bool] | None = None,
+        ended: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """Run all jobs, and wait for them.
+
+        Args:
+            jobs: not empty.
+            should_prune: called from time to time; jobs for which it is true stop after their step.
+            ended: called with label and state of each job that has ended; None: show them, see :func:`progress`.
+        """
 
 
 @dataclass
@@ -232,21 +258,24 @@ class Pruner:
 
 
 @contextmanager
-def progress(total: int) -> Iterator[Callable[[str, str], None]]:
+def progress(total: int, ended: Callable[[str, str], None] | None) -> Iterator[Callable[[str, str], None]]:
     """Show how many jobs have ended: a line for each, and on a terminal a progress bar.
 
     Yields:
-        A function to call with the label and the state of each job that has ended.
+        ``ended``, if it is given; else a function to call with the label and the state of each job that has ended.
     """
+    if ended is not None:
+        yield ended
+        return
     console = open_console()
     with progress_bar(console, TimeElapsedColumn(), shown=console.is_terminal) as bar:
         task = bar.add_task("runs", total=total)
 
-        def ended(label: str, state: str) -> None:
+        def show(label: str, state: str) -> None:
             console.print(f"{label}: {state}", highlight=False)
             bar.advance(task)
 
-        yield ended
+        yield show
 
 
 def _trained_seconds(jobs: Sequence[Job]) -> float:

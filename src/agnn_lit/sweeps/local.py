@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from agnn_lit.config import ConfigError
+from agnn_lit.config import ConfigError, TrainerConfig
 from agnn_lit.shared.processes import receiving, usable_processors
 from agnn_lit.sweeps.launcher import Job, Pruner, SweepLauncher, progress, record_end, start
 
@@ -86,25 +86,31 @@ class LocalLauncher(SweepLauncher):
         """Say how many jobs run at a time."""
         return "one after another" if self._jobs == 1 else f"in parallel (jobs={self._jobs or 'auto'})"
 
-    def train(self, jobs: Sequence[Job], should_prune: Callable[[Job], bool] | None = None) -> None:
-        """Start a job whenever a slot is free; see :meth:`SweepLauncher.train`.
+    def _slots(self, trainer: TrainerConfig, devices: int) -> list[dict[str, str]]:
+        gpus = [] if trainer.accelerator == "cpu" else visible_gpus()
+        return make_slots(self._jobs, self._threads, usable_processors(), gpus, devices)
+
+    def places(self, trainer: TrainerConfig) -> int:
+        """Number of jobs at a time; see :func:`make_slots`."""
+        return len(self._slots(trainer, trainer.devices))
+
+    def run_jobs(
+        self,
+        jobs: Sequence[Job],
+        should_prune: Callable[[Job], bool] | None = None,
+        ended: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """Start a job whenever a slot is free; see :meth:`SweepLauncher.run_jobs`.
 
         Ctrl-C or SIGTERM stops the running jobs after their step, with a checkpoint; a second one stops them at once.
         """
-        t = jobs[0].cfg.trainer
-        free = make_slots(
-            self._jobs,
-            self._threads,
-            usable_processors(),
-            [] if t.accelerator == "cpu" else visible_gpus(),
-            max(job.cfg.trainer.devices for job in jobs),
-        )
+        free = self._slots(jobs[0].trainer, max(job.trainer.devices for job in jobs))
         waiting, pruner = list(jobs), Pruner(should_prune, _PRUNE_INTERVAL)
-        with receiving(self._receive), progress(len(jobs)) as ended:
+        with receiving(self._receive), progress(len(jobs), ended) as report:
             while self._running or (waiting and not self._signals):
                 while free and waiting and not self._signals:
                     job, slot = waiting.pop(0), free.pop(0)
-                    self._running[start(job.run.folder, {**os.environ, **slot})] = job, slot
+                    self._running[start(job.run.folder, {**os.environ, **slot}, job.module)] = job, slot
                 time.sleep(_POLL)
                 pruned = pruner.select(job for job, _ in self._running.values())
                 for process in [p for p, (job, _) in self._running.items() if job in pruned]:
@@ -112,7 +118,7 @@ class LocalLauncher(SweepLauncher):
                 for process in [p for p in self._running if p.poll() is not None]:
                     job, slot = self._running.pop(process)
                     free.append(slot)
-                    ended(job.label, record_end(job.run, process.returncode))
+                    report(job.label, record_end(job.run, process.returncode))
         if self._signals:
             print(f"stopped; {len(waiting)} runs not started. Repeat the command to continue", file=sys.stderr)
 

@@ -148,7 +148,7 @@ class OptunaSweeper(Sweeper):
             trials = {job.run.folder: trial for job, trial in zip(jobs, batch, strict=True)}
             waiting = [job for job in prepared if job.skipped is None]
             if waiting:
-                launcher.train(waiting, partial(_should_prune, trials))
+                launcher.run_jobs(waiting, partial(_should_prune, trials))
             pruned = {folder for folder, trial in trials.items() if trial.user_attrs.get("pruned")}
             ended = [
                 _tell(optuna, study, trial, job, pruned=job.run.folder in pruned)
