@@ -97,7 +97,7 @@ def test_a_card_describes_every_file_and_has_its_digest():
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("name", "blackswan", "car_shadow"), [("agnn_lite0_davis16", 0.895, 0.875), ("agnn_lite0_photos", 0.667, 0.863)]
+    ("name", "blackswan", "car_shadow"), [("agnn_lite0_davis16", 0.897, 0.877), ("agnn_lite0_photos", 0.667, 0.863)]
 )
 def test_the_weights_have_the_scores_of_their_card(davis_root, tmp_path, name, blackswan, car_shadow):
     """J of two sequences, as in experiments/davis16 and experiments/davis16_photos."""

@@ -207,7 +207,7 @@ def test_a_file_that_is_not_there():
         (["run=nowhere", "out=x.safetensors"], "run=nowhere: no such run"),
         (["ckpt=no.ckpt", "out=x.safetensors"], "no.ckpt: no such checkpoint"),
         (["official=a.pth", "out=x.safetensors"], "official= is converted to a checkpoint, such as x.ckpt"),
-        (["ckpt=a.ckpt", "out=x.pth", "note=hello"], "size=, note= and licence= are kept in weights files"),
+        (["ckpt=a.ckpt", "out=x.pth", "note=hello"], "size=, pool=, note= and licence= are kept in weights files"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )

@@ -87,6 +87,8 @@ class ConvertConfig:
         ".safetensors, else a file of the released code", path=True)
     size: tuple[int, int] | None = setting(None, "network input (height and width) for which a weights file is used; "
         "null: as in training (clips.size)", unit="pixels", within=at_least(1))
+    pool: int | None = setting(None, "pooled positions (model.pool) with which a weights file is used; null: as in "
+        "training", within=at_least(1))
     note: str | None = setting(None, "text kept in a weights file, such as what the model was trained on")
     licence: str | None = setting(None, "licence of the weights, kept in a weights file")
     overwrite: bool = setting(False, "replace the file if it exists")

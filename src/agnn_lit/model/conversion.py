@@ -81,15 +81,15 @@ def _differences(trained: TrainConfig, official: TrainConfig) -> str:
     )
 
 
-def _to_weights_file(
-    file: Path, out: Path, size: tuple[int, int] | None, about: dict[str, str | None]
-) -> tuple[bytes, str]:
+def _to_weights_file(file: Path, out: Path, cfg: ConvertConfig, about: dict[str, str | None]) -> tuple[bytes, str]:
     from agnn_lit.inference.load import load_checkpoint
     from agnn_lit.model.weights_file import pack
 
     trained, model = load_checkpoint(file)
-    if size is not None:
-        trained.clips.size = (size[0], size[1])
+    if cfg.size is not None:
+        trained.clips.size = (cfg.size[0], cfg.size[1])
+    if cfg.pool is not None:
+        trained.model.pool = cfg.pool
     content = pack(trained, model.state_dict(), {"data": trained.data.name, **about})
     digest = hashlib.sha256(content).hexdigest()
     use = f"agnn-predict input=VIDEO out=DIR ckpt={out}"
@@ -121,8 +121,10 @@ def _check(cfg: ConvertConfig) -> None:
     packed = out.suffix == ".safetensors"
     if packed and cfg.official is not None:
         raise ConfigError(f"out={out}: official= is converted to a checkpoint, such as {out.with_suffix('.ckpt')}")
-    if not packed and any(value is not None for value in (cfg.size, cfg.note, cfg.licence)):
-        raise ConfigError(f"out={out}: size=, note= and licence= are kept in weights files, which end in .safetensors")
+    if not packed and any(value is not None for value in (cfg.size, cfg.pool, cfg.note, cfg.licence)):
+        raise ConfigError(
+            f"out={out}: size=, pool=, note= and licence= are kept in weights files, which end in .safetensors"
+        )
 
 
 def convert(cfg: ConvertConfig) -> Path:
@@ -139,7 +141,7 @@ def convert(cfg: ConvertConfig) -> Path:
         from agnn_lit.inference.load import find_checkpoint
 
         about = {"note": cfg.note, "licence": cfg.licence}
-        content, said = _to_weights_file(find_checkpoint(cfg), out, cfg.size, about)
+        content, said = _to_weights_file(find_checkpoint(cfg), out, cfg, about)
     else:
         content, said = _with_released(cfg, out)
     try:
