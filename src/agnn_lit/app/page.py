@@ -23,10 +23,38 @@ from agnn_lit.config.setting import require
 from agnn_lit.shared.processes import interrupt, receiving
 
 _WORDS = {"network": "network", "frames": "masks", "objects": "objects", "overlay": "overlay"}
-_ABOUT = """# Masks of the primary objects of your video
+_ABOUT = """# Masks of the main objects of your video
 
-Upload a video or record one, and press **Segment**. It stays on this machine and is removed when you leave the page.
+Upload a video or record one, and press **Segment**. It stays on this machine and is removed when you leave the page. A
+film that your browser cannot play (HEVC of some phones) can be segmented all the same.
 """
+#: Some browsers know the type of film.mov, but not of FILM.MOV, and Gradio refuses files without a type.
+_TYPES = """<script>
+function typed(files) {
+  const kept = new DataTransfer();
+  for (const file of files) {
+    const suffix = file.name.split(".").pop().toLowerCase();
+    const type = file.type || "video/" + (suffix === "mov" ? "quicktime" : suffix);
+    kept.items.add(file.type ? file : new File([file], file.name, {type}));
+  }
+  return kept.files;
+}
+document.addEventListener("change", event => {
+  const input = event.target;
+  if (input.type === "file" && [...input.files].some(file => !file.type)) input.files = typed(input.files);
+}, true);
+document.addEventListener("drop", event => {
+  const files = event.dataTransfer && event.dataTransfer.files;
+  if (!files || ![...files].some(file => !file.type)) return;
+  const area = event.target.closest(".block");
+  const input = area && area.querySelector("input[type=file]");
+  if (!input) return;
+  event.preventDefault();
+  event.stopPropagation();
+  input.files = typed(files);
+  input.dispatchEvent(new Event("change", {bubbles: true}));
+}, true);
+</script>"""
 
 
 class Page:
@@ -165,8 +193,9 @@ def build_page(page: Page) -> Any:
         if visit is not None:
             visit.cancel()
 
-    def uploaded(film: str | None, request: gr.Request) -> None:
+    def uploaded(film: str | None, request: gr.Request) -> Any:
         page.uploaded(_session(request), film)
+        return gr.Button(interactive=film is not None)
 
     def leave(request: gr.Request) -> None:
         page.leave(_session(request))
@@ -178,7 +207,7 @@ def build_page(page: Page) -> Any:
             with gr.Column():
                 film = gr.Video(label="Your video", sources=["upload", "webcam"], height=320)
                 with gr.Row():
-                    start = gr.Button("Segment", variant="primary")
+                    start = gr.Button("Segment", variant="primary", interactive=False)  # until there is a film
                     stop = gr.Button("Cancel")
                 with gr.Accordion("Settings", open=False):
                     threshold = gr.Slider(
@@ -187,7 +216,12 @@ def build_page(page: Page) -> Any:
                     objects = gr.Radio(
                         [("one foreground", "one"), ("separate objects", "several")], value="one", label="Objects"
                     )
-                    crf = gr.Radio([("none", "none"), ("dense CRF", "fast")], value="none", label="Refinement")
+                    crf = gr.Radio(
+                        [("none", "none"), ("along edges", "band")],
+                        value="none",
+                        label="Refinement",
+                        info="outlines follow the edges of the picture",
+                    )
                     scales = gr.Radio(
                         list(SCALES), value="one", label="Input scales", info="three: slower, a little better"
                     )
@@ -204,7 +238,7 @@ def build_page(page: Page) -> Any:
         network: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1, "show_progress_on": [overlay]}
         start.click(segment, [gr.State(True), *chosen], shown, **network)
         gr.on(
-            [threshold.release, crf.change, objects.change, scales.change],
+            [threshold.change, crf.change, objects.change, scales.change],
             segment,
             [gr.State(False), *chosen],
             shown,
@@ -213,7 +247,7 @@ def build_page(page: Page) -> Any:
         )
         frame.change(look, [frame, objects], [mask, heat_map], show_progress="hidden", trigger_mode="always_last")
         stop.click(cancel, None, None, queue=False)
-        film.change(uploaded, [film], None, queue=False)
+        film.change(uploaded, [film], [start], queue=False)
         blocks.unload(leave)
     return blocks.queue(max_size=20, api_open=False)
 
@@ -269,8 +303,12 @@ def launch(blocks: gr.Blocks, results: Path, cfg: AppConfig) -> None:
             max_file_size=f"{cfg.max_mb}mb",
             theme=theme,
             footer_links=[],
+            head=_TYPES,
             ssr_mode=False,
             prevent_thread_lock=True,
         )
     except OSError as error:
-        raise ConfigError(f"host={cfg.host} port={cfg.port}: {error}") from error
+        why = str(error)
+        if "empty port" in why:
+            why = f"the port is in use, perhaps by another agnn-app; take another one, such as port={cfg.port + 1}"
+        raise ConfigError(f"host={cfg.host} port={cfg.port}: {why}") from error

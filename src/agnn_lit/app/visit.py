@@ -36,7 +36,7 @@ class Choices:
     Attributes:
         scales: ``one`` or ``three``.
         threshold: a pixel is foreground above this probability.
-        crf: dense CRF, ``none`` or ``fast``.
+        crf: dense CRF, ``none`` or ``band``.
         objects: separate objects instead of one foreground.
     """
 
@@ -140,7 +140,7 @@ class Visit:
         height, width = segmentation.size
         parts = [f"{len(segmentation)} frames of {width}×{height}"]
         if choices.objects:
-            parts.append(f"{segmentation.objects} objects")
+            parts.append(f"{segmentation.objects} object{'' if segmentation.objects == 1 else 's'}")
         if segmentation.skipped:
             parts.append(f"{len(segmentation.skipped)} unreadable frames left out")
         files = (out / "overlay.mp4", archive, out / "predict.json")
