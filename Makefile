@@ -50,7 +50,7 @@ report: $(STAMP)  ## one HTML page: make report RUN=runs/NAME/SETTINGS, or EXP=r
 	$(if $(EXP),$(BIN)/agnn-report 'runs=[runs/$(EXP)]' out=runs/$(EXP)-report record=experiments/$(EXP) $(ARGS),\
 	  $(BIN)/agnn-report 'runs=[$(RUN)]' out=$(RUN)/report $(ARGS))
 
-benchmark: $(STAMP)  ## speed and memory against plain code: make benchmark ARGS='topic=inference out=FILE.json' (also crf, data, graph, objects, scoring)
+benchmark: $(STAMP)  ## speed and memory against plain code: make benchmark ARGS='topic=inference out=FILE.json' (also crf, data, graph, objects, scoring, video)
 	$(BIN)/agnn-benchmark $(or $(ARGS),topic=scoring)
 
 test: $(STAMP)  ## lint, check types, run the quick tests (5 minutes); set AGNN_DAVIS_ROOT to include those on real footage

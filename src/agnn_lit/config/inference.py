@@ -16,7 +16,8 @@ class CrfConfig:
     """Dense CRF on the probabilities (parameters of the official README).
 
     An option of ``crf.backend`` is a callable ``(probability, frame, cfg) -> probability`` of maps (H, W) and an RGB
-    frame (H, W, 3). Facts: ``needs`` (a package it imports) and ``extra`` (the extra of agnn-lit that installs it).
+    frame (H, W, 3). Facts: ``needs`` (a package it imports), ``extra`` (the extra of agnn-lit that installs it)
+    and ``threads`` (True: it mostly runs without Python's lock, so that threads do for several frames at a time).
     """
 
     backend: str = setting("none", "implementation; none: no CRF", options="crf.backend", label="")
@@ -97,8 +98,8 @@ class InferenceConfig:
     compile: bool = setting(False, "use torch.compile, which takes a minute: for long videos", changes=Changes.digits)
     threads: int | None = setting(None, "CPU threads of the network; null: torch's default", within=at_least(1),
         changes=Changes.speed)
-    workers: int | None = setting(None, "CRF processes; 0: use a thread instead; null: one less than the CPUs, at most "
-        "8", within=at_least(0), changes=Changes.speed)
+    workers: int | None = setting(None, "CRF processes, or threads for crf=band; 0: one thread; null: one less than "
+        "the CPUs, at most 8", within=at_least(0), changes=Changes.speed)
     plugins: list[str] = setting([], PLUGINS, changes=Changes.place)
     progress: bool = setting(True, "show progress", changes=Changes.command)
 

@@ -109,7 +109,7 @@ def lattice_crf(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
     return marginal
 
 
-@register("crf.backend", "band")
+@register("crf.backend", "band", threads=True)  # compiled code and OpenCV; a process would take seconds to start
 def band_crf(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
     """As :func:`lattice_crf` where the label is in doubt; elsewhere the probability stays as it is.
 
@@ -119,7 +119,7 @@ def band_crf(probability: Floats, frame: Bytes, cfg: CrfConfig) -> Floats:
     outline = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     unsure = ((probability >= _DOUBT) & (probability <= 1 - _DOUBT)).astype(np.uint8)
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _MARGIN + 1, 2 * _MARGIN + 1))
-    band = cv2.dilate(unsure | outline, disk) > 0
+    band = cv2.dilate(np.maximum(unsure, outline), disk) > 0
     if not band.any():
         return probability
     others = np.zeros_like(band)

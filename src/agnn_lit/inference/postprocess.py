@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from agnn_lit.config import CrfConfig, InstancesConfig
+from agnn_lit.config import CrfConfig, InstancesConfig, option
 from agnn_lit.inference.crf import refine
 from agnn_lit.instances.candidates import Proposal, find_candidates
 from agnn_lit.shared.files import write_image, write_mask
@@ -125,13 +125,15 @@ class MaskWriter:
 
 @contextmanager
 def open_mask_writer(crf: CrfConfig, workers: int) -> Iterator[MaskWriter]:
-    """Start ``workers`` processes for the CRF; without CRF or workers, one thread.
+    """Start ``workers`` processes for the CRF, threads if they do for it; without CRF or workers, one thread.
 
     An error or interruption inside the ``with`` block stops the processes at once.
     """
-    if crf.backend == "none" or workers == 0:
-        with ThreadPoolExecutor(1) as threads:
-            yield MaskWriter(threads, 2)
+    threaded = option("crf.backend", crf.backend).facts.get("threads", False)
+    if crf.backend == "none" or workers == 0 or threaded:
+        number = max(1, workers) if threaded else 1
+        with ThreadPoolExecutor(number) as threads:
+            yield MaskWriter(threads, 2 * number)
         return
     # Spawned rather than forked, because the network's threads are running.
     with open_pool(workers, "spawn") as pool:
