@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from pathlib import Path
@@ -154,4 +155,9 @@ def row(entry: Entry, value: Any) -> str:
     """Return the line of a setting."""
     about = entry.about
     cells = (f"`{entry.key}`", f"`{shown(value)}`" if shown(value) else "", about.meaning, about.unit, about.possible)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cell if cell.startswith("`") else _escaped(cell) for cell in cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    """Escape what a table cell would take for markup: ``<name>`` and ``|``."""
+    return html.escape(text, quote=False).replace("|", "\\|")

@@ -65,7 +65,7 @@ def test_importing_the_package_loads_nothing_heavy(tmp_path):
     [
         ({"source": "nowhere.ckpt"}, "nowhere.ckpt: no such checkpoint"),
         ({"source": "pretrained/smal"}, "ckpt=pretrained/smal: must be one of"),
-        ({"device": "tpu"}, "accelerator=tpu: must be one of auto, cpu, gpu, mps"),
+        ({"device": "tpu"}, "device=tpu: must be one of auto, cpu, cuda, mps"),
         ({"dtype": "fp8"}, "dtype=fp8: must be one of auto, fp32, bf16, fp16"),
         ({"threads": "two"}, "threads: Value 'two' of type 'str' could not be converted to Integer"),
     ],

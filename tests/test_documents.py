@@ -62,6 +62,7 @@ SIZES = {
         ("= (288, 512)", "= (65, 65)"),
         ("= (480, 854)", "= (96, 128)"),
     ),
+    "src/agnn_lit/benchmarks/video.py": (("= (480, 854)", "= (96, 128)"), ("length: int = 72", "length: int = 6")),
     "experiments/graph_or_not/picture.py": (
         ('("test-0004", "test-0012"), (0, 4, 8)', '("test-0000", "test-0001"), (0, 2, 4)'),
     ),
@@ -83,6 +84,8 @@ SKIPPED = (
     "agnn-app",
     "agnn-train -m hydra/launcher=slurm",
     "agnn-train -m hydra/launcher=ray",
+    "agnn-predict input=clips out=masks hydra/launcher=slurm",
+    "agnn-predict input=clips out=masks hydra/launcher=ray",
     "wandb s",
     "wandb agent",
 )
@@ -158,6 +161,10 @@ def base(tmp_path_factory) -> Path:
     shutil.copytree(davis / "JPEGImages/480p/blackswan", folder / "frames")
     shutil.copytree(davis / "Annotations/480p/blackswan", folder / "proposals")
     write_video(folder / "holiday.mp4")
+    (folder / "clips").mkdir()
+    for name in ("a", "b"):
+        write_video(folder / f"clips/{name}.mp4", frames=4)
+    (folder / "films.txt").write_text("clips/a.mp4\nholiday.mp4\n")
     return folder
 
 

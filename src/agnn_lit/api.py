@@ -65,6 +65,7 @@ __all__ = [
 ]  # fmt: skip
 
 _DEVICES = {"cuda": "gpu"}
+_DEVICES_OF_LOAD = ("auto", "cpu", "cuda", "mps")
 
 
 class Model:
@@ -127,7 +128,7 @@ class Model:
             source: a video file, a folder of images or an image; or frames in memory: an array or tensor (N, H, W, 3)
                 or (N, 3, H, W), or a list of (H, W, 3), 8-bit RGB or floats from 0 to 1.
             threshold: a pixel is foreground above this probability.
-            crf: dense CRF: none, fast or pydensecrf, or its parameters.
+            crf: dense CRF: none, band (only where the label is in doubt), fast or pydensecrf, or its parameters.
             instances: objects with identities instead of one foreground: none or parts, or
                 :class:`InstancesConfig` for other proposals.
             size: height and width of the network's input; None: as in training.
@@ -163,7 +164,7 @@ class Model:
             "fps": fps,
             "on_error": on_error,
             "progress": progress,
-            "out": "",
+            "out": ".",  # is given when masks are saved
             "input": str(source) if isinstance(source, (str, Path)) else "frames",
         }
         cfg: PredictConfig = _settings(given, PredictConfig)
@@ -172,7 +173,7 @@ class Model:
         loaded = self._cfg
         cfg = replace(
             cfg, run=loaded.run, ckpt=loaded.ckpt, accelerator=loaded.accelerator, dtype=loaded.dtype,
-            threads=loaded.threads, channels_last=loaded.channels_last, compile=loaded.compile,
+            threads=loaded.threads, pool=loaded.pool, channels_last=loaded.channels_last, compile=loaded.compile,
         )  # fmt: skip
         trained = replace(self._trained, settings=prediction_settings(self._trained.cfg, cfg))
         footage = open_footage(source, cfg.fps)
@@ -193,6 +194,7 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
+    pool: int | None = None,
     channels_last: bool = True,
     compile: bool = False,
 ) -> Model:
@@ -204,6 +206,7 @@ def load(
         device: auto (a CUDA device if there is one), cpu, cuda or mps.
         dtype: precision of the network, fp32, bf16 or fp16; auto: bf16 if the device supports it natively.
         threads: CPU threads of the network; None: torch's default.
+        pool: the edges of the graph attend to pool × pool positions averaged, which saves time; None: as in training.
         channels_last: use the channels-last memory layout.
         compile: use torch.compile, which takes a minute: for long videos.
 
@@ -215,9 +218,12 @@ def load(
         "accelerator": _DEVICES.get(device, device),
         "dtype": dtype,
         "threads": threads,
+        "pool": pool,
         "channels_last": channels_last,
         "compile": compile,
     }
+    if device not in _DEVICES_OF_LOAD:
+        raise ConfigError(f"device={device}: must be one of {', '.join(_DEVICES_OF_LOAD)}")
     cfg: InferenceConfig = _settings(given, InferenceConfig)
     check_inference(cfg)
     return Model(open_trained(find_checkpoint(cfg), cfg), cfg)
@@ -255,7 +261,7 @@ def score(
         "masks": str(masks),
         "annotations": str(annotations),
         "protocol": protocol,
-        "out": "",
+        "out": ".",  # nothing is written
         "sequences": str(sequences) if isinstance(sequences, (str, Path)) else sequences and list(sequences),
         "threshold": threshold,
         "workers": workers,

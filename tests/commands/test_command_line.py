@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def test_a_misspelt_setting_is_one_sentence(tmp_path, run):
         ("train run=nowhere", "agnn-train: run=nowhere: no such run"),
         ("evaluate tresh=1", "agnn-evaluate: there is no setting tresh; did you mean threshold?"),
         ("evaluate run=nowhere", "agnn-evaluate: run=nowhere: no such run"),
-        ("predict foo", "agnn-predict: Error parsing override 'foo'"),
+        ("predict foo", "agnn-predict: foo: settings are written key=value, without spaces; "),
         ("predict input=a out=b crf=quick", "pydensecrf"),
         ("score masks=nowhere annotations=nowhere protocol=simple out=o", "agnn-score: annotations=nowhere"),
         ("report socres=x", "agnn-report: there is no setting socres; did you mean scores?"),
@@ -291,3 +292,30 @@ def test_names_that_are_no_utf_8_are_scored(tmp_path):
     (out,) = tmp_path.glob("o*")
     assert json.loads((out / "summary.json").read_text())["J_mean"] == 1
     assert r"è\udca4" in (out / "per_sequence.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["film.mp4"], "film.mp4: settings are written key=value, without spaces, such as input=film.mp4; "),
+        (["crf", "=", "fast"], "crf: settings are written key=value, without spaces; "),
+        (["out=x", "=fast"], "=fast: settings are written key=value"),
+        (["--input", "film.mp4"], "--input: settings have no dashes, write input=VALUE; "),
+        (["--on-error=skip"], "--on-error=skip: settings have no dashes, write on_error=skip; "),
+        (["input=film.mp4", "out=x", "threshold=0,3"], "threshold=0,3: a comma separates the values of a sweep"),
+        (["input=film.mp4", "out=x", "size=480"], "size=480: must be a list in brackets, such as size=[480,480]"),
+        (["input=", "out=x"], "input=: is empty; give a file or folder"),
+    ],
+)
+def test_words_that_are_no_settings_are_explained(tmp_path, words, said):
+    (tmp_path / "film.mp4").touch()
+    done = call_command("predict", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"agnn-predict: {said}")
+
+
+def test_options_of_hydra_stay(tmp_path):
+    words = ["--cfg", "job", "--package", "crf", "input=film.mp4", "out=x"]
+    assert "backend: none" in call_command("predict", *words, cwd=tmp_path).stdout
+    done = call_command("predict", "--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"agnn-predict {version('agnn-lit')}\n")

@@ -39,7 +39,8 @@ def test_a_header_of_absurd_size_is_an_unreadable_frame(tmp_path):
     [
         ("none.mp4", None, "no such file or folder; give a video file"),
         ("empty.mp4", b"", "the file is empty"),
-        ("text.mp4", b"no video at all " * 50, "cannot be opened as a video"),
+        ("text.mp4", b"no video at all " * 50, "cannot be opened as a video.*may be damaged"),
+        ("text.ans", b"FFmpeg would draw it.\n" * 50, "is a text file; give a video file"),
         ("cut.png", b"\x89PNG\r\n", "none of the 1 images can be read"),
     ],
 )

@@ -191,9 +191,10 @@ class Stub(SweepLauncher):
 
     def run_jobs(self, jobs, should_prune=None, ended=None):
         for job in jobs:
-            report(job.run, (4, job.cfg.optim.lr))
+            lr = job.run.load_config().optim.lr
+            report(job.run, (4, lr))
             state = "interrupted" if should_prune(job) else self.ends.pop(0)
-            job.run.update(state=state, metrics={"val/J": job.cfg.optim.lr})
+            job.run.update(state=state, metrics={"val/J": lr})
 
 
 def search(folder: Path, launcher: SweepLauncher, *words: str, **settings: Any) -> dict[str, Any]:

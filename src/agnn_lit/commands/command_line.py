@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,14 @@ def run_command(command: str, work: Callable[[Any], Any], *errors: type[Exceptio
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names need not be text
             stream.reconfigure(errors="backslashreplace")
+    if "--version" in sys.argv[1:]:
+        print(f"{name} {version('agnn-lit')}")
+        return
     helps = bool({"-h", "--help"} & set(sys.argv[1:]))
     full = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of print
     try:
+        check_words(name, sys.argv[1:])
         sys.argv[1:] = quote_text(sys.argv[1:], schema, swept=bool({"-m", "--multirun"} & set(sys.argv[1:])))
         if helps:
             from agnn_lit.config.help import help_text
@@ -109,6 +114,31 @@ def _need_settings(command: str, cfg: DictConfig) -> None:
         possible = {entry.key: entry.about.possible for entry in entries(SCHEMAS[command]())}.get(missing[0])
         one_of = f"one of {possible}; " if possible else ""
         raise ConfigError(f"{missing[0]}= is needed; {one_of}agnn-{command} --help shows how")
+
+
+#: Options of Hydra with one and with two dashes, of which these are followed by a word.
+_WITH_WORD = (
+    *("--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd"),
+    *("--package", "-p", "--info", "-i", "--cfg", "-c"),
+)
+_OPTIONS = ("--help", "-h", "--hydra-help", "--multirun", "-m", "--run", "-r", "--resolve", "--shell-completion", "-sc")
+
+
+def check_words(name: str, words: list[str]) -> None:
+    """Raise ConfigError for a word of the command line that is no setting, with what was probably meant."""
+    after = ""
+    for word in words:
+        option, _, value = word.partition("=")
+        if word.startswith("-"):
+            if option not in _WITH_WORD + _OPTIONS and not option.startswith("--experimental"):
+                meant = option.lstrip("-").replace("-", "_")
+                raise ConfigError(f"{word}: settings have no dashes, write {meant}={value or 'VALUE'}; {name} --help")
+        elif "=" not in word and not word.startswith("~") and after not in _WITH_WORD:
+            example = f", such as input={word}" if Path(word).exists() else ""
+            raise ConfigError(f"{word}: settings are written key=value, without spaces{example}; {name} --help")
+        elif word.startswith("="):
+            raise ConfigError(f"{word}: settings are written key=value, without spaces; {name} --help")
+        after = word
 
 
 def quote_text(arguments: list[str], schema: type[Any], *, swept: bool = False) -> list[str]:
@@ -180,7 +210,17 @@ def explain(error: BaseException, schema: type[Any]) -> str:
     foreign = re.search(r"In 'experiment/(\w+)': Could not override '([\w/]+)'", text)
     if foreign:
         return f"experiment={foreign[1]} is for another command: this one has no group {foreign[2]}"
+    several = re.search(r"Ambiguous value for argument '([^'=]+)=([^']*)'", text)
+    if several:
+        key, value = several.groups()
+        return (
+            f"{key}={value}: a comma separates the values of a sweep (-m); a list needs brackets, {key}=[{value}], and "
+            "a number a decimal point"
+        )
     wrong = re.search(r"Error merging override (.+)", text)
+    if wrong and cause is not None and "is not a ListConfig" in str(cause):
+        key, _, value = wrong[1].splitlines()[0].partition("=")
+        return f"{key}={value}: must be a list in brackets, such as {key}=[{value},{value}]"
     if wrong and cause is not None:
         return f"{wrong[1].splitlines()[0]}: {str(cause).splitlines()[0]}"
     return text.split("\nConfig search path")[0].strip()

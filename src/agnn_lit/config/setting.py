@@ -108,6 +108,8 @@ class Setting:
         """Raise ConfigError if a value is not allowed; None (not set) always is."""
         if value is None or value == "???":
             return
+        if self.path and value == "":
+            raise ConfigError(f"{key}=: is empty; give a file or folder")
         if self._names and value not in self._names:
             raise ConfigError(not_one_of(key, value, self._names))
         several = isinstance(value, list | tuple)

@@ -155,7 +155,9 @@ def open_footage(source: Any, fps: float = 24.0) -> Footage:
     try:
         film = VideoFile(path)
     except DataError as error:
-        raise DataError(f"input={error}; give {kinds}") from error
+        known = path.suffix.lower() in VIDEO_SUFFIXES
+        advice = "the file may be damaged, or its copying or recording was broken off" if known else f"give {kinds}"
+        raise DataError(f"input={error}; {advice}") from error
     stamps, base = film.clock
     from_zero = [stamp - stamps[0] for stamp in stamps]  # recordings may start at any time
     return Footage(film, film.broken, (from_zero, base), tuple(film.faults), tuple(film.notes), film.pixel_aspect)

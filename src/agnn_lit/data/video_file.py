@@ -210,6 +210,8 @@ def _find_frames(path: Path) -> tuple[list[FrameTime], list[str], _Matrix]:
     except (av.error.FFmpegError, OSError) as error:
         raise DataError(f"{path}: cannot be opened as a video ({error})") from error
     with container:
+        if container.format.name == "tty":  # FFmpeg draws any text file as a film
+            raise DataError(f"{path}: is a text file")
         stream = _film(container, path)
         _thread(stream)
         found: list[FrameTime] = []

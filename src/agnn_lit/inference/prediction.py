@@ -285,6 +285,6 @@ def write_prediction(
         versions=versions(),
     )
     speed = f", {fresh} of them now in {seconds:.1f} s ({fresh / seconds:.1f} frames/s)" if fresh else ""
-    of = "" if objects is None else f" of {objects} objects"
+    of = "" if objects is None else f" of {objects} object{'' if objects == 1 else 's'}"
     console.print(f"{len(footage) - len(skipped)} masks{of} in {out.folder}{speed}", highlight=False, soft_wrap=True)
     return out.folder

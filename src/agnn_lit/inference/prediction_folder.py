@@ -58,6 +58,8 @@ class Output:
             before = json.loads(self.record.read_text())["identity"]
             before = {"files": identity.get("files"), **before}  # version 0.1 does not store it
             changed = differences(before, identity)
+            if before.get("input") != identity["input"]:
+                changed = [f"input: {before.get('input')} -> {identity['input']}"]
             if not changed:
                 for pattern in self._TEMPORARIES:  # left by a killed process
                     for left in self.folder.glob(pattern):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from agnn_lit.config import CrfConfig, InstancesConfig, PredictConfig, check_inference
+from agnn_lit.config import ConfigError, CrfConfig, InstancesConfig, PredictConfig, check_inference
 from agnn_lit.data.footage import Footage
 from agnn_lit.inference.crf import check_backend, refine
 from agnn_lit.inference.load import Trained
@@ -331,6 +331,9 @@ class Segmentation:
 
 def named(schema: Callable[[str], Settings], given: str | Settings) -> Settings:
     """Return settings of a group that are given whole, or by the name of their option."""
+    if not isinstance(given, (str, CrfConfig, InstancesConfig)):
+        group = "crf" if schema is CrfConfig else "instances"
+        raise ConfigError(f"{group}={given!r}: give the name of an option, such as {group}='none', or its settings")
     return schema(given) if isinstance(given, str) else given
 
 
