@@ -122,6 +122,7 @@ def test_from_upload_to_download(address, films, tmp_path, width):
         assert tab.inner_text("body").count("12 frames of 64×48") == 1
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
         tab.click("text=Settings")
+        tab.wait_for_timeout(1000)  # the settings unfold; before, a typed value would be replaced by the slider's own
         number = tab.locator("input[type=number]").first
         number.fill("0.55")
         number.press("Enter")
