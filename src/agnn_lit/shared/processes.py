@@ -97,10 +97,16 @@ def open_pool(workers: int, start: str) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BaseException:
+        tasks = getattr(pool, "_call_queue", None)
         pool.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():
             if child not in others:
                 child.terminate()
+                child.join()
+        # Python before 3.11.5 waits forever at its end for a task that it is writing to a process that is gone
+        # (gh-94777): without a reader, writing fails.
+        with suppress(AttributeError, OSError):
+            tasks._reader.close()  # type: ignore[union-attr]
         raise
     pool.shutdown()
 
