@@ -91,7 +91,8 @@ def test_a_repeated_command_does_what_is_missing(run, clips, tmp_path):
     kept = {name for name, when in times(out).items() if files.get(name) == when}
     assert kept == {name for name in before if name.startswith(("a/", "b/"))} - {"b/masks/00002.png"}
     assert not (out / "bad" / "error.txt").exists()
-    assert call(run, source, out).returncode == 0
+    assert call(run, source, out, "soft=true").returncode == 0
+    assert len(masks(out)) == 2 * (len(before) + 3)  # soft maps are missing, and written
     refused = call(run, source, out, "threshold=0.3")
     assert refused.returncode == 1
     assert table(out)["a"]["state"] == "failed"

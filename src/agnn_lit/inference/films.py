@@ -97,13 +97,14 @@ class Work:
         try:
             about = json.loads(record.read_text())
             newest = film.path.stat().st_mtime
-            found = sum(1 for _ in (record.parent / "masks").glob("*.png"))
+            folders = ("masks", "soft") if self.cfg.soft else ("masks",)
+            found = {sum(1 for _ in (record.parent / name).glob("*.png")) for name in folders}
             overlay = (record.parent / "overlay.mp4").is_file() or not self.cfg.overlay
             return (
                 about["state"] == "done"
                 and about["asked"] == self._settings
                 and newest <= record.stat().st_mtime
-                and found == about["frames"]
+                and found == {about["frames"]}
                 and overlay
             )
         except (OSError, ValueError, KeyError):

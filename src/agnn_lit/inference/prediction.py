@@ -59,7 +59,7 @@ def asked_settings(cfg: PredictConfig, digest: str) -> dict[str, Any]:
 
 def _identity(cfg: PredictConfig, footage: Footage, trained: Trained) -> dict[str, Any]:
     """Return everything that masks depend on, so that a folder never mixes masks of different settings."""
-    settings = {key: value for key, value in plain(cfg).items() if key not in _FREE}
+    settings = asked_settings(cfg, trained.digest)
     source = cfg.instances.source
     if source is not None and Path(source).exists():
         settings["proposals"] = _state_of(Path(source))
@@ -69,7 +69,6 @@ def _identity(cfg: PredictConfig, footage: Footage, trained: Trained) -> dict[st
         "length": len(footage),
         "content": footage.fingerprint(),
         "files": footage.content(),
-        "checkpoint": trained.digest[:16],
         **settings,
     }
 
