@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import agnn_lit
+from agnn_lit.app import visit as visit_module
 from agnn_lit.app.visit import CancelledError, Choices, Visit, heat
 from agnn_lit.data.video import DataError
 from agnn_lit.inference import video as inference_video
@@ -117,6 +118,33 @@ def test_leaving_while_it_works(trained, film, tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(CancelledError):
         visit.segment(film, Choices(), nothing)
+
+
+def test_leaving_while_pictures_are_drawn(trained, film, tmp_path, monkeypatch):
+    visit = Visit(agnn_lit.load(trained.folder), tmp_path, max_frames=20)
+    visit.segment(film, Choices(), nothing)
+    begun, go_on, drawn = threading.Event(), threading.Event(), []
+    original = visit_module.draw_overlay
+
+    def draw(*args, **settings):
+        begun.set()
+        assert go_on.wait(30)
+        return original(*args, **settings)
+
+    monkeypatch.setattr(visit_module, "draw_overlay", draw)
+    looking = threading.Thread(target=lambda: drawn.append(visit.pictures(3, Choices())))
+    looking.start()
+    assert begun.wait(30)
+    leaving = threading.Thread(target=visit.close)
+    leaving.start()
+    leaving.join(0.2)
+    assert leaving.is_alive(), "the film is open while pictures are made of it"
+    go_on.set()
+    leaving.join(30)
+    looking.join(30)
+    assert len(drawn[0]) == 2
+    assert not list(tmp_path.iterdir())
+    assert visit.pictures(3, Choices()) is None
 
 
 def test_films_that_are_none_or_too_long_are_explained(visit, tmp_path_factory):

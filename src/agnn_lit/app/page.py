@@ -55,6 +55,8 @@ document.addEventListener("drop", event => {
   input.dispatchEvent(new Event("change", {bubbles: true}));
 }, true);
 </script>"""
+#: On a phone the result lies below what is first seen.
+_SHOW_OVERLAY = "() => document.getElementById('overlay').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 
 
 class Page:
@@ -166,7 +168,9 @@ def build_page(page: Page) -> Any:
         try:
             visit = page.segment(_session(request), film, choices, _reporter(progress))
         except CancelledError:
-            raise gr.Error("Cancelled.", title="Stopped", duration=5, print_exception=False) from None
+            hidden = gr.Image(value=None, visible=False)
+            files = gr.Files(value=None, visible=False)
+            return None, gr.Slider(visible=False), hidden, hidden, files, "Cancelled."
         except Exception as error:
             raise gr.Error(explain(error), title="This did not work", duration=None, print_exception=False) from error
         assert visit.result is not None
@@ -226,7 +230,9 @@ def build_page(page: Page) -> Any:
                         list(SCALES), value="one", label="Input scales", info="three: slower, a little better"
                     )
             with gr.Column():
-                overlay = gr.Video(label="Masks", interactive=False, autoplay=True, loop=True, height=320)
+                overlay = gr.Video(
+                    label="Overlay", interactive=False, autoplay=True, loop=True, height=320, elem_id="overlay"
+                )
                 summary = gr.Markdown()
                 frame = gr.Slider(0, 1, 0, step=1, label="Frame", visible=False)
                 with gr.Row():
@@ -237,6 +243,7 @@ def build_page(page: Page) -> Any:
         shown = [overlay, frame, mask, heat_map, files, summary]
         network: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1, "show_progress_on": [overlay]}
         start.click(segment, [gr.State(True), *chosen], shown, **network)
+        start.click(None, None, None, js=_SHOW_OVERLAY)
         gr.on(
             [threshold.change, crf.change, objects.change, scales.change],
             segment,

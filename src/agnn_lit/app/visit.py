@@ -74,6 +74,7 @@ class Visit:
         self._model, self._max_frames = model, max_frames
         self._folder = Path(tempfile.mkdtemp(dir=root))
         self._working = threading.Lock()
+        self._looking = threading.Lock()  # pictures read the same film
         self._cancelled = threading.Event()
         self._closed = False
         self._made: tuple[Path, str] | None = None  # film and scales of the probabilities
@@ -100,7 +101,8 @@ class Visit:
                 report(what, done, total)
 
             segmentation = self._open(film, choices)
-            self.result = None
+            with self._looking:
+                self.result = None
             segmentation.compute(step)
             segmentation.change(
                 threshold=choices.threshold, crf=choices.crf, instances="parts" if choices.objects else "none"
@@ -148,17 +150,18 @@ class Visit:
 
     def pictures(self, index: int, choices: Choices) -> tuple[Path, Path] | None:
         """Draw a frame with its mask, and one with its probability as a heat map; None if there are no masks."""
-        if self.result is None or self._segmentation is None:
-            return None
-        out = self.result.files[0].parent
-        frame = self._segmentation.frame(index)
-        mask, soft = (out / kind / f"{frame.name}.png" for kind in ("masks", "soft"))
-        with Image.open(mask) as ids, Image.open(soft) as probability:
-            overlay = draw_overlay(frame.image, np.asarray(ids), None, width=960, objects=choices.objects)
-            drawn = {"mask": overlay, "probability": heat(frame.image, np.asarray(probability))}
-        for name, picture in drawn.items():
-            write_bytes(out / f"{name}-{frame.name}.jpg", jpeg(picture))
-        return out / f"mask-{frame.name}.jpg", out / f"probability-{frame.name}.jpg"
+        with self._looking:
+            if self.result is None or self._segmentation is None:
+                return None
+            out = self.result.files[0].parent
+            frame = self._segmentation.frame(index)
+            mask, soft = (out / kind / f"{frame.name}.png" for kind in ("masks", "soft"))
+            with Image.open(mask) as ids, Image.open(soft) as probability:
+                overlay = draw_overlay(frame.image, np.asarray(ids), None, width=960, objects=choices.objects)
+                drawn = {"mask": overlay, "probability": heat(frame.image, np.asarray(probability))}
+            for name, picture in drawn.items():
+                write_bytes(out / f"{name}-{frame.name}.jpg", jpeg(picture))
+            return out / f"mask-{frame.name}.jpg", out / f"probability-{frame.name}.jpg"
 
     def cancel(self) -> None:
         """Stop the work at its next frame."""
@@ -173,9 +176,10 @@ class Visit:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _forget(self) -> None:
-        if self._segmentation is not None:
-            self._segmentation.close()
-        self._segmentation = self._made = self.result = None
+        with self._looking:
+            if self._segmentation is not None:
+                self._segmentation.close()
+            self._segmentation = self._made = self.result = None
 
 
 def heat(frame: NDArray[np.uint8], probability: NDArray[np.uint8]) -> NDArray[np.uint8]:
