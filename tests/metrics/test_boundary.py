@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agnn_lit.metrics.boundary import davis_radius, region_and_boundary
+from agnn_lit.metrics.boundary import region_and_boundary
 from agnn_lit.metrics.plain import plain_boundary, plain_scores
+from agnn_lit.metrics.protocols import davis_radius
 from agnn_lit.metrics.region import jaccard
 
 from .masks import mask_pairs, masks, star

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from agnn_lit.metrics.boundary import davis_radius, region_and_boundary
-from agnn_lit.metrics.protocols import Protocol, ScoreError, get_protocol
+from agnn_lit.metrics.boundary import region_and_boundary
+from agnn_lit.metrics.protocols import Protocol, ScoreError, davis_radius, get_protocol
 from agnn_lit.metrics.sequence import score_sequence
 from agnn_lit.metrics.summary import notes
 

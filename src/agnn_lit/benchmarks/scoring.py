@@ -15,11 +15,11 @@ from PIL import Image
 
 from agnn_lit.benchmarks.timing import fastest, peak_mb
 from agnn_lit.config.registry import register
-from agnn_lit.metrics.boundary import davis_radius, region_and_boundary
+from agnn_lit.metrics.boundary import region_and_boundary
 from agnn_lit.metrics.mask_files import collect
 from agnn_lit.metrics.parallel import score_all
 from agnn_lit.metrics.plain import Binary, plain_scores, plain_stability
-from agnn_lit.metrics.protocols import T_SEQUENCES, UnscorableError, get_protocol
+from agnn_lit.metrics.protocols import T_SEQUENCES, UnscorableError, davis_radius, get_protocol
 from agnn_lit.metrics.stability.temporal import shape_context_stability
 
 _HEIGHT, _WIDTH = 480, 854

@@ -36,7 +36,7 @@ def run_command(command: str, work: Callable[[Any], Any], *errors: type[Exceptio
     Raises:
         SystemExit: 2 if the settings cannot be composed, and for errors of the user.
     """
-    register_schemas()
+    register_schemas(command)
     register_resolvers()
     name, schema = f"agnn-{command}", SCHEMAS[command]
     caught: tuple[type[Exception], ...] = (ConfigError, *errors)

@@ -5,7 +5,6 @@ import signal
 from agnn_lit.commands.command_line import run_command
 from agnn_lit.config import ScoreConfig
 from agnn_lit.metrics.protocols import ScoreError
-from agnn_lit.metrics.score_folders import score
 
 
 def _stop(signum: int, frame: object) -> None:  # noqa: ARG001 - called by the interpreter
@@ -13,6 +12,8 @@ def _stop(signum: int, frame: object) -> None:  # noqa: ARG001 - called by the i
 
 
 def _score(cfg: ScoreConfig) -> None:
+    from agnn_lit.metrics.score_folders import score  # not for --help, which would wait for it
+
     signal.signal(signal.SIGTERM, _stop)
     score(cfg)
 

@@ -47,11 +47,15 @@ SCHEMAS: dict[str, type[Any]] = {
 }
 
 
-def register_schemas() -> None:
-    """Register the schemas that ``conf/*.yaml`` start from, and the released code's variant, with Hydra."""
+def register_schemas(*commands: str) -> None:
+    """Register the schemas that ``conf/*.yaml`` start from, and the released code's variant, with Hydra.
+
+    Args:
+        commands: those whose schemas are needed; all of them if none is given.
+    """
     store = ConfigStore.instance()
-    for name, schema in SCHEMAS.items():
-        store.store(name=f"{name}_schema", node=schema)
+    for name in commands or SCHEMAS:
+        store.store(name=f"{name}_schema", node=SCHEMAS[name])
     released = released_model()
     store.store(group="model", name="agnn_official", node=released["model"])
     store.store(group="backbone", name="deeplab_official", node={**released["backbone"], "weights": None})

@@ -10,15 +10,7 @@ from numpy.typing import NDArray
 from agnn_lit.metrics.compiled import compiled
 from agnn_lit.metrics.region import Inside, Mask, cropped, overlap
 
-#: Tolerance of the DAVIS protocols as a share of the image diagonal.
-DAVIS_TOLERANCE = 0.008
-
 Indices = NDArray[np.int64]
-
-
-def davis_radius(height: int, width: int) -> int:
-    """Tolerance in pixels of the DAVIS protocols: ceil(0.008 · diagonal), 8 at 854×480."""
-    return math.ceil(DAVIS_TOLERANCE * math.hypot(height, width))
 
 
 def _boundary(inside: Inside) -> Inside:

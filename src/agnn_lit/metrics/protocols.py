@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from agnn_lit.config.registry import option, register
-from agnn_lit.metrics.boundary import davis_radius
 from agnn_lit.metrics.region import Mask
 
 #: The sequences of DAVIS-2016 over which T is counted: those without fast motion or occlusion.
@@ -26,6 +26,14 @@ T_SEQUENCES = frozenset(
         "soapbox",
     ]
 )
+
+#: Tolerance of F in the DAVIS protocols as a share of the image diagonal.
+DAVIS_TOLERANCE = 0.008
+
+
+def davis_radius(height: int, width: int) -> int:
+    """Tolerance of F in pixels in the DAVIS protocols: ceil(0.008 · diagonal), 8 at 854×480."""
+    return math.ceil(DAVIS_TOLERANCE * math.hypot(height, width))
 
 
 @dataclass(frozen=True)
