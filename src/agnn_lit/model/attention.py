@@ -128,6 +128,11 @@ def _zeros(*tensors: Tensor) -> list[Tensor]:
     return [torch.zeros_like(t, dtype=_wide(t.dtype)) for t in tensors]
 
 
+def _add(total: Tensor, part: Tensor) -> None:
+    """Add a part in lower precision to a sum; PyTorch's own mixed addition is not vectorised."""
+    total.add_(part.to(total.dtype))
+
+
 def _softmax_backward(grad: Tensor, weights: Tensor) -> Tensor:
     """Return the gradient of scores (b, Q) whose softmax over dimension 1 is ``weights``."""
     return torch._softmax_backward_data(grad, weights, 1, weights.dtype)
@@ -155,10 +160,10 @@ class _Blocked(torch.autograd.Function):
         for m in range(len(query)):
             for rows in _blocks(query.shape[1], key.shape[1]):
                 weights = (query[m, rows] @ key[m].T).softmax(1)
-                d_value[m] += weights.T @ grad[m, rows]
+                _add(d_value[m], weights.T @ grad[m, rows])
                 d_scores = _softmax_backward(grad[m, rows] @ value[m].T, weights)
                 torch.mm(d_scores, key[m], out=d_query[m, rows])
-                d_key[m] += d_scores.T @ query[m, rows]
+                _add(d_key[m], d_scores.T @ query[m, rows])
         return d_query, d_key.to(key.dtype), d_value.to(value.dtype)
 
 
@@ -183,8 +188,8 @@ class _BlockedPair(torch.autograd.Function):
                 largest[m] = after = torch.maximum(before, scores.amax(0))
                 shrink = (before.to(total.dtype) - after).exp_()
                 weights = scores.sub_(after).exp_()
-                total[m] = total[m] * shrink + weights.sum(0, dtype=total.dtype)
-                gathered.mul_(shrink[:, None]).add_(weights.T @ h_i[m, rows])
+                _add(total[m].mul_(shrink), weights.sum(0))
+                _add(gathered.mul_(shrink[:, None]), weights.T @ h_i[m, rows])
             to_j[m] = gathered.div_(total[m][:, None])
         ctx.save_for_backward(query, h_i, h_j, to_j, largest, total)
         return to_i, to_j
@@ -202,10 +207,10 @@ class _BlockedPair(torch.autograd.Function):
                 scores = query[m, rows] @ h_j[m].T  # (b, Q)
                 forth = scores.softmax(1)  # weights of frame j's positions for this block
                 back = scores.sub_(largest[m]).exp_()  # weights of this block for frame j's positions
-                d_j[m] += forth.T @ grad_i[m, rows]
+                _add(d_j[m], forth.T @ grad_i[m, rows])
                 torch.mm(back, grad_j[m], out=d_i[m, rows])
                 d_scores = _softmax_backward(grad_i[m, rows] @ h_j[m].T, forth)
-                d_scores.addcmul_(back, torch.addmm(shared[m], h_i[m, rows], grad_j[m].T))
+                d_scores.addcmul_(back, (h_i[m, rows] @ grad_j[m].T).add_(shared[m]))
                 torch.mm(d_scores, h_j[m], out=d_query[m, rows])
-                d_j[m] += d_scores.T @ query[m, rows]
+                _add(d_j[m], d_scores.T @ query[m, rows])
         return d_query, d_i, d_j.to(h_j.dtype)
