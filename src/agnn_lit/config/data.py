@@ -79,6 +79,9 @@ class ClipsConfig:
     clips_per_video: int = setting(1, "clips drawn per video and epoch", within=at_least(1))
     workers: int = setting(2, "loader processes; 0 loads in the training process", within=at_least(0),
         changes=Changes.speed)
+    cache: str | None = setting(None, "folder that keeps frames of videos on disk decoded and resized to clips.size, "
+        "where other processes and runs find them; null: they are decoded each time", path=True,
+        changes=Changes.speed)
     val_share: float = setting(0.1, "share of the training videos held out for model selection; 0 skips validation",
         within=Range(0.0, 1.0, open_high=True))
     flip: float = setting(0.5, "probability of a horizontal flip of all frames of a clip", within=SHARE)

@@ -6,17 +6,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from agnn_lit.data.frame_cache import FrameCache
 from agnn_lit.data.sampling import Purpose, Seed, clip_order, draw_clip, plan_epoch
 from agnn_lit.data.transforms import ClipTransform
-from agnn_lit.data.video import DataError, Video
+from agnn_lit.data.video import DataError, DiskVideo, Video
 
 
 class ClipKey(NamedTuple):
@@ -64,6 +67,7 @@ class ClipDataset(Clips):
         transform: joint augmentation.
         seed: determines every draw, together with epoch and clip number.
         clips_per_video: clips drawn per video and epoch.
+        cache: folder for frames at training size, see :class:`FrameCache`; None: they are read anew each time.
     """
 
     def __init__(
@@ -73,12 +77,14 @@ class ClipDataset(Clips):
         transform: ClipTransform,
         seed: Seed,
         clips_per_video: int = 1,
+        cache: Path | None = None,
     ) -> None:
         self.videos = videos
         self.frames = frames
         self.transform = transform
         self.seed = seed
         self.clips_per_video = clips_per_video
+        self.cache = None if cache is None else FrameCache(cache, transform)
         self.annotated = [_annotated(video) for video in videos]
 
     def __len__(self) -> int:
@@ -102,13 +108,30 @@ class ClipDataset(Clips):
         Raises:
             DataError: a frame or mask cannot be read; names the file.
         """
-        frames, masks = read_clip(*self._draw(key))
-        images, targets = self.transform(
-            torch.from_numpy(frames).permute(0, 3, 1, 2),  # (N', 3, H, W)
-            torch.from_numpy(masks),
-            seed=self.seed.key(Purpose.augmentation, key.epoch, key.clip, 2 if key.static else 1),
-        )
-        return Clip(images, targets)
+        video, chosen = self._draw(key)
+        if self.cache is not None and isinstance(video, DiskVideo):
+            reduced = self._cached(self.cache, video, chosen)
+        else:
+            reduced = self._reduced(video, chosen)
+        seed = self.seed.key(Purpose.augmentation, key.epoch, key.clip, 2 if key.static else 1)
+        return Clip(*self.transform.draw(reduced, seed))
+
+    def _reduced(self, video: Video, chosen: Sequence[int]) -> Tensor:
+        """Return frames and masks of a video as bytes (N', 4 or 5, H, W); see :meth:`ClipTransform.reduce`."""
+        frames, masks = read_clip(video, chosen)
+        return self.transform.reduce(torch.from_numpy(frames).permute(0, 3, 1, 2), torch.from_numpy(masks))
+
+    def _cached(self, cache: FrameCache, video: DiskVideo, chosen: Sequence[int]) -> Tensor:
+        """As :meth:`_reduced`, from the cache, which keeps what it lacks."""
+        found = []
+        for index in chosen:
+            reduced = cache.load(video, index)
+            if reduced is None:
+                reduced = self._reduced(video, [index])
+                cache.keep(video, index, reduced)
+            found.append(reduced)
+        channels = max(reduced.shape[1] for reduced in found)  # a frame without void has no channel of it
+        return torch.cat([F.pad(r, (0, 0, 0, 0, 0, channels - r.shape[1])) for r in found])
 
 
 def read_clip(video: Video, chosen: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

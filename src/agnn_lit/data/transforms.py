@@ -144,7 +144,8 @@ def _compressed(frame: Tensor, quality: int) -> Tensor:
 class ClipTransform:
     """Joint augmentation of a clip: crop, flip, zoom, crop to size, change of appearance, normalise.
 
-    All frames share one draw of the geometry.
+    All frames share one draw of the geometry. The first resize is the same in every draw, so that
+    :class:`~agnn_lit.data.frame_cache.FrameCache` can keep what it gives.
 
     The mask is resampled as a fourth channel of its frame, on the same grid; a pixel is foreground if the object covers
     more than half of it. (torchvision's nearest-neighbour resize takes the upper left pixel of each cell, which at a
@@ -171,39 +172,58 @@ class ClipTransform:
     ) -> None:
         self.preprocessing = preprocessing
         self.appearance = appearance or Appearance()
-        fill = {tv_tensors.Image: [*mean_colour(preprocessing), 0]}
-        steps: list[torch.nn.Module] = [_Window(crop)] if crop != 1.0 else []
-        steps += [v2.Resize(list(size)), v2.RandomHorizontalFlip(flip)]
-        if tuple(scale) != (1.0, 1.0):
-            steps.append(_Zoom(scale))
-            steps.append(v2.RandomCrop(list(size), pad_if_needed=True, fill=fill))
-        self._geometry = v2.Compose(steps)
+        resize = v2.Resize(list(size))
+        self.reduced_to = size if crop == 1.0 else None
+        self._reduce = resize if self.reduced_to else v2.Identity()
+
+        def draws(channels: int) -> v2.Compose:
+            steps: list[torch.nn.Module] = [_Window(crop), resize] if crop != 1.0 else []
+            steps.append(v2.RandomHorizontalFlip(flip))
+            if tuple(scale) != (1.0, 1.0):
+                fill = {tv_tensors.Image: [*mean_colour(preprocessing), *[0] * (channels - 3)]}
+                steps += [_Zoom(scale), v2.RandomCrop(list(size), pad_if_needed=True, fill=fill)]
+            return v2.Compose(steps)
+
+        self._geometry = {channels: draws(channels) for channels in (4, 5)}
 
     def __call__(self, frames: Tensor, masks: Tensor, seed: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Augment a clip.
+        """Augment a clip; :meth:`reduce`, then :meth:`draw`."""
+        return self.draw(self.reduce(frames, masks), seed)
+
+    def reduce(self, frames: Tensor, masks: Tensor) -> Tensor:
+        """Do what is the same in every draw: the resize to ``size``, unless a random crop comes first.
 
         Args:
             frames: (N, 3, H, W) RGB bytes.
             masks: (N, H, W), 0 or 1, or -1 for void.
+
+        Returns:
+            Bytes (N, 4, *size) or (N, 4, H, W): RGB and the foreground, 0 to 255; with void, that is a fifth channel.
+        """
+        marked = [masks > 0, masks < 0] if (masks < 0).any() else [masks > 0]
+        channels = [frames, *(255 * inside[:, None].to(torch.uint8) for inside in marked)]
+        reduced: Tensor = self._reduce(tv_tensors.Image(torch.cat(channels, dim=1)))
+        return reduced.as_subclass(Tensor)
+
+    def draw(self, reduced: Tensor, seed: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Augment a clip of which :meth:`reduce` is done.
+
+        Args:
+            reduced: bytes (N, 4 or 5, H, W).
             seed: determines every random choice; the global random state does not change.
 
         Returns:
-            Normalised frames (N, 3, *size) and masks (N, *size) of the same values, both floats.
+            Normalised frames (N, 3, *size) and masks (N, *size), 0, 1 or -1 for void, both floats.
         """
         entropy = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> np.uint64(1))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(entropy)
-            pixels, targets = self._move(frames, masks > 0)
-            shown = self.appearance(pixels)
-            if (void := masks < 0).any():
-                torch.manual_seed(entropy)  # the same geometry again
-                targets = torch.where((self._move(frames, void)[1] > 0) & (targets == 0), -1.0, targets)
+            moved = self._geometry[reduced.shape[1]](tv_tensors.Image(reduced)).as_subclass(Tensor)
+            shown = self.appearance(moved[:, :3])
+        inside = moved[:, 3:] > 127  # (N, 1 or 2, *size)
+        targets = inside[:, 0].float()
+        if inside.shape[1] > 1:
+            targets = torch.where(inside[:, 1] & ~inside[:, 0], -1.0, targets)
         # Always contiguous: a loader process would copy anyway, and the last digits of a convolution depend on it.
         images = normalise(shown, self.preprocessing)
         return images.contiguous(), targets.contiguous()
-
-    def _move(self, frames: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-        """Apply the geometry to frames (N, 3, H, W), and to a mask (N, H, W), which becomes 0.0 or 1.0."""
-        both = self._geometry(tv_tensors.Image(torch.cat([frames, 255 * inside[:, None].to(torch.uint8)], dim=1)))
-        both = both.as_subclass(Tensor)  # (N, 4, *size)
-        return both[:, :3], (both[:, 3] > 127).float()

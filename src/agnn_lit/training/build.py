@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from agnn_lit.config import ConfigError, TrainConfig, default_protocol, option, plain, uses_photographs
 from agnn_lit.data.datamodule import VideoDataModule
@@ -93,7 +94,8 @@ def build_datamodule(
     if uses_photographs(cfg.data):
         clips = photo_clips(train)
     else:
-        clips = ClipDataset(train, frames, transform, seed, c.clips_per_video)
+        cache = None if c.cache is None else Path(c.cache).expanduser()
+        clips = ClipDataset(train, frames, transform, seed, c.clips_per_video, cache)
     if static:
         clips = MixedClips(clips, photo_clips(static) if s.share else StaticImages(static, 1, transform, seed))
     return VideoDataModule(
