@@ -42,6 +42,16 @@ _COUNT_RECORDED = """() => {
 }"""
 
 
+#: Notice whether the progress of the work was in view.
+_WATCH_OVERLAY = """() => {
+  window.seen = false;
+  setInterval(() => {
+    const place = document.querySelector("#overlay .progress-text, #overlay .progress-level")?.getBoundingClientRect();
+    window.seen ||= Boolean(place && place.top >= 0 && place.bottom <= innerHeight);
+  }, 20);
+}"""
+
+
 def free_port() -> int:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
@@ -131,7 +141,10 @@ def segment(tab) -> None:
 def test_from_upload_to_download(address, films, tmp_path, width):
     with browsing(address, width) as (tab, errors):
         upload(tab, films / "WALK.MOV")  # as phones write it; Chromium on Linux knows no type of it
+        tab.wait_for_selector("text=WALK.MOV: 64×48, 0.5 s.", timeout=30_000)
+        tab.evaluate(_WATCH_OVERLAY)
         segment(tab)
+        assert tab.evaluate("seen"), "the progress is in view while the network runs"
         assert tab.inner_text("body").count("12 frames of 64×48") == 1
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
         assert tab.evaluate("document.getElementById('overlay').getBoundingClientRect().bottom <= innerHeight")
@@ -153,6 +166,17 @@ def test_from_upload_to_download(address, films, tmp_path, width):
     while files(tmp_path, "results") and time.monotonic() < end:  # the closed page is noticed
         time.sleep(0.2)
     assert (files(tmp_path, "results"), files(tmp_path, "uploads")) == ([], [])
+
+
+@needs_chromium
+def test_a_film_that_browsers_do_not_play_is_no_error(address, tmp_path):
+    with browsing(address, 390) as (tab, _):
+        tab.set_input_files("input[type=file]", str(write_video(tmp_path / "phone.mov", "hevc")))
+        tab.wait_for_selector("text=Browsers may not play HEVC; it can be segmented all the same.", timeout=30_000)
+        tab.wait_for_timeout(1000)
+        assert not any(toast.is_visible() for toast in tab.query_selector_all(".toast-body"))
+        tab.click("button:has-text('Segment')")
+        tab.wait_for_selector("a:has-text('KB')", timeout=60_000)
 
 
 @needs_chromium

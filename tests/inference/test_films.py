@@ -60,7 +60,7 @@ def test_a_bad_film_is_named_and_stops_no_other(run, clips, tmp_path):
     assert "3 of 4 films" in said.stdout
     assert "15 masks" in said.stdout
     assert f"{clips / 'bad.mp4'}: cannot be opened as a video" in said.stderr
-    assert "1 of 4 films are missing (1 failed" in said.stderr
+    assert "1 of 4 films is missing (1 failed" in said.stderr
     rows = table(out)
     assert {name: (row["state"], row["frames"]) for name, row in rows.items()} == {
         "a": ("done", "4"),

@@ -17,7 +17,7 @@ from typing import Any
 import gradio as gr
 
 from agnn_lit.api import ConfigError, DataError, Model, load
-from agnn_lit.app.visit import SCALES, CancelledError, Choices, Report, Visit
+from agnn_lit.app.visit import SCALES, CancelledError, Choices, Report, Visit, describe
 from agnn_lit.config import AppConfig, check_values
 from agnn_lit.config.setting import require
 from agnn_lit.shared.processes import interrupt, receiving
@@ -25,11 +25,11 @@ from agnn_lit.shared.processes import interrupt, receiving
 _WORDS = {"network": "network", "frames": "masks", "objects": "objects", "overlay": "overlay"}
 _ABOUT = """# Masks of the main objects of your video
 
-Upload a video or record one, and press **Segment**. It stays on this machine and is removed when you leave the page. A
-film that your browser cannot play (HEVC of some phones) can be segmented all the same.
+Upload a video or record one, up to {frames:,} frames and {mb:,} MB, and press **Segment**. It stays on this machine
+and is removed when you leave the page.
 """
-#: Some browsers know the type of film.mov, but not of FILM.MOV, and Gradio refuses files without a type.
-_TYPES = """<script>
+_SCRIPTS = """<script>
+// Some browsers know the type of film.mov, but not of FILM.MOV, and Gradio refuses files without a type.
 function typed(files) {
   const kept = new DataTransfer();
   for (const file of files) {
@@ -54,9 +54,21 @@ document.addEventListener("drop", event => {
   input.files = typed(files);
   input.dispatchEvent(new Event("change", {bubbles: true}));
 }, true);
+// A film that the browser cannot play (HEVC of some phones) is no error: it can be segmented.
+new MutationObserver(() => {
+  for (const toast of document.querySelectorAll(".toast-body.error")) {
+    const texts = [...toast.querySelectorAll(".toast-message-text")];
+    const hidden = texts.map(text => text.textContent.includes("Video not playable"));
+    texts.forEach((text, k) => { text.style.display = hidden[k] ? "none" : ""; });
+    toast.style.display = hidden.length && hidden.every(Boolean) ? "none" : "";
+  }
+}).observe(document.documentElement, {childList: true, characterData: true, subtree: true});
+// On a phone the progress and the result lie below what is first seen.
+document.addEventListener("click", event => {
+  const overlay = document.getElementById("overlay");
+  if (event.target.closest("#segment")) setTimeout(() => overlay.scrollIntoView({block: "center"}), 100);
+});
 </script>"""
-#: On a phone the result lies below what is first seen.
-_SHOW_OVERLAY = "() => document.getElementById('overlay').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 
 
 class Page:
@@ -69,7 +81,7 @@ class Page:
     """
 
     def __init__(self, model: Model, root: Path, max_frames: int) -> None:
-        self._model, self._root, self._max_frames = model, root, max_frames
+        self._model, self._root, self.max_frames = model, root, max_frames
         self._visits: dict[str, Visit] = {}
         self._left: set[str] = set()
         self._changing = threading.Lock()
@@ -79,7 +91,7 @@ class Page:
             if session in self._left:  # its work was still waiting
                 raise CancelledError
             if session not in self._visits:
-                self._visits[session] = Visit(self._model, self._root, self._max_frames)
+                self._visits[session] = Visit(self._model, self._root, self.max_frames)
             return self._visits[session]
 
     def uploaded(self, session: str, film: str | None) -> None:
@@ -148,8 +160,8 @@ def _session(request: gr.Request) -> str:
     return str(request.session_hash)
 
 
-def build_page(page: Page) -> Any:
-    """Return the Gradio Blocks of a page."""
+def build_page(page: Page, max_mb: int) -> Any:
+    """Return the Gradio Blocks of a page; ``max_mb`` is the largest upload, which :func:`launch` limits."""
 
     def segment(
         asked: bool,  # by the button; a changed setting only repeats what was asked for before
@@ -199,19 +211,21 @@ def build_page(page: Page) -> Any:
 
     def uploaded(film: str | None, request: gr.Request) -> Any:
         page.uploaded(_session(request), film)
-        return gr.Button(interactive=film is not None)
+        return gr.Button(interactive=film is not None), "" if film is None else describe(Path(film))
 
     def leave(request: gr.Request) -> None:
         page.leave(_session(request))
 
     buttons: list[Any] = ["download", "fullscreen"]
     with gr.Blocks(title="agnn_lit", analytics_enabled=False, delete_cache=(600, 86400)) as blocks:
-        gr.Markdown(_ABOUT)
+        gr.Markdown(_ABOUT.format(frames=page.max_frames, mb=max_mb))
         with gr.Row():
             with gr.Column():
                 film = gr.Video(label="Your video", sources=["upload", "webcam"], height=320)
+                facts = gr.Markdown()
                 with gr.Row():
-                    start = gr.Button("Segment", variant="primary", interactive=False)  # until there is a film
+                    # until there is a film
+                    start = gr.Button("Segment", variant="primary", interactive=False, elem_id="segment")
                     stop = gr.Button("Cancel")
                 with gr.Accordion("Settings", open=False):
                     threshold = gr.Slider(
@@ -236,14 +250,14 @@ def build_page(page: Page) -> Any:
                 summary = gr.Markdown()
                 frame = gr.Slider(0, 1, 0, step=1, label="Frame", visible=False)
                 with gr.Row():
-                    mask = gr.Image(label="Mask", visible=False, interactive=False, buttons=buttons)
+                    mask = gr.Image(label="Frame with its mask", visible=False, interactive=False, buttons=buttons)
                     heat_map = gr.Image(label="Probability", visible=False, interactive=False, buttons=buttons)
                 files = gr.Files(label="Downloads", visible=False, interactive=False)
         chosen = [film, scales, threshold, crf, objects]
         shown = [overlay, frame, mask, heat_map, files, summary]
         network: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1, "show_progress_on": [overlay]}
+        start.click(lambda: "", None, summary, queue=False, show_progress="hidden")
         start.click(segment, [gr.State(True), *chosen], shown, **network)
-        start.click(None, None, None, js=_SHOW_OVERLAY)
         gr.on(
             [threshold.change, crf.change, objects.change, scales.change],
             segment,
@@ -254,7 +268,7 @@ def build_page(page: Page) -> Any:
         )
         frame.change(look, [frame, objects], [mask, heat_map], show_progress="hidden", trigger_mode="always_last")
         stop.click(cancel, None, None, queue=False)
-        film.change(uploaded, [film], [start], queue=False)
+        film.change(uploaded, [film], [start, facts], queue=False, show_progress="hidden")
         blocks.unload(leave)
     return blocks.queue(max_size=20, api_open=False)
 
@@ -274,7 +288,7 @@ def serve(cfg: AppConfig) -> None:
         results = Path(folder) / "results"
         results.mkdir()
         page = Page(model, results, cfg.max_frames)
-        blocks = build_page(page)
+        blocks = build_page(page, cfg.max_mb)
         try:
             launch(blocks, results, cfg)
             print(f"agnn-app: {blocks.local_url} with {model!r}; Ctrl-C stops it", flush=True)
@@ -310,7 +324,7 @@ def launch(blocks: gr.Blocks, results: Path, cfg: AppConfig) -> None:
             max_file_size=f"{cfg.max_mb}mb",
             theme=theme,
             footer_links=[],
-            head=_TYPES,
+            head=_SCRIPTS,
             ssr_mode=False,
             prevent_thread_lock=True,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +61,10 @@ class Result:
     frames: int
     files: tuple[Path, Path, Path]
     summary: str
+
+
+#: Video codecs, as FFmpeg calls them, that all common browsers play.
+_PLAYED = ("h264", "vp8", "vp9", "av1", "libdav1d", "theora")
 
 
 class Visit:
@@ -142,7 +148,8 @@ class Visit:
         height, width = segmentation.size
         parts = [f"{len(segmentation)} frames of {width}×{height}"]
         if choices.objects:
-            parts.append(f"{segmentation.objects} object{'' if segmentation.objects == 1 else 's'}")
+            count = json.loads((out / "predict.json").read_text())["objects"]
+            parts.append(f"{count} object{'' if count == 1 else 's'}")
         if segmentation.skipped:
             parts.append(f"{len(segmentation.skipped)} unreadable frames left out")
         files = (out / "overlay.mp4", archive, out / "predict.json")
@@ -180,6 +187,19 @@ class Visit:
             if self._segmentation is not None:
                 self._segmentation.close()
             self._segmentation = self._made = self.result = None
+
+
+def describe(film: Path) -> str:
+    """Return what a film is, as a visitor reads it: size, length, and whether browsers play it."""
+    try:
+        with av.open(str(film)) as container:
+            (stream, *_) = container.streams.video
+            codec, size = stream.codec_context.name, f"{stream.codec_context.width}×{stream.codec_context.height}"
+            seconds = "" if container.duration is None else f", {container.duration / av.time_base:.1f} s"
+    except (av.FFmpegError, ValueError, OSError):
+        return f"{film.name} cannot be read as a video."
+    unseen = "" if codec in _PLAYED else f". Browsers may not play {codec.upper()}; it can be segmented all the same"
+    return f"{film.name}: {size}{seconds}{unseen}."
 
 
 def heat(frame: NDArray[np.uint8], probability: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -136,6 +136,8 @@ def check_words(name: str, words: list[str]) -> None:
         elif "=" not in word and not word.startswith("~") and after not in _WITH_WORD:
             example = f", such as input={word}" if Path(word).exists() else ""
             raise ConfigError(f"{word}: settings are written key=value, without spaces{example}; {name} --help")
+        elif word[0] in "'\"":
+            raise ConfigError(f'{word}: the quotes have become part of the word; on Windows use double quotes, "…"')
         elif word.startswith("="):
             raise ConfigError(f"{word}: settings are written key=value, without spaces; {name} --help")
         after = word

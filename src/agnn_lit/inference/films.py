@@ -295,7 +295,8 @@ def _conclude(console: Console, cfg: PredictConfig, rows: Sequence[Done]) -> Non
     left = len(rows) - len(done)
     if left:
         counts = f"{len(failed)} failed, {left - len(failed)} not begun or not finished"
-        print(f"agnn-predict: {left} of {len(rows)} films are missing ({counts}); repeat the command", file=sys.stderr)
+        missing = f"{left} of {len(rows)} films {'is' if left == 1 else 'are'} missing"
+        print(f"agnn-predict: {missing} ({counts}); repeat the command", file=sys.stderr)
 
 
 def _launch(

@@ -142,9 +142,9 @@ def choose_device(accelerator: str) -> torch.device:
     if accelerator == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if accelerator == "gpu" and not torch.cuda.is_available():
-        raise ConfigError("accelerator=gpu: no CUDA device is available; use accelerator=cpu or auto")
+        raise ConfigError("no CUDA device is available here: choose cpu, or auto, which uses one where there is one")
     if accelerator == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("accelerator=mps: no Apple GPU is available; use accelerator=cpu or auto")
+        raise ConfigError("no Apple GPU (mps) is available here: choose cpu or auto")
     return torch.device({"gpu": "cuda"}.get(accelerator, accelerator))
 
 

@@ -179,6 +179,8 @@ def refuse_faults(footage: Footage, cfg: PredictConfig) -> None:
 def _refuse_output(footage: Footage, cfg: PredictConfig) -> None:
     """Raise ConfigError if the output would replace the footage, or if it cannot be written."""
     written = Path(cfg.out).resolve()
+    if written.is_file():
+        raise ConfigError(f"out={cfg.out} is a file; give a folder")
     source = Path(cfg.input).resolve()
     if source in (written / "masks", written / "soft", written / "overlay.mp4"):
         raise ConfigError(f"input={cfg.input} lies where out={cfg.out} writes; choose another out")
@@ -285,5 +287,7 @@ def write_prediction(
     )
     speed = f", {fresh} of them now in {seconds:.1f} s ({fresh / seconds:.1f} frames/s)" if fresh else ""
     of = "" if objects is None else f" of {objects} object{'' if objects == 1 else 's'}"
-    console.print(f"{len(footage) - len(skipped)} masks{of} in {out.folder}{speed}", highlight=False, soft_wrap=True)
+    shown = f" and {out.overlay.name}" if cfg.overlay else ""
+    masks = f"{len(footage) - len(skipped)} masks{of}"
+    console.print(f"{masks}{shown} in {out.folder}{speed}", highlight=False, soft_wrap=True)
     return out.folder

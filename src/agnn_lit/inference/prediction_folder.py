@@ -76,7 +76,9 @@ class Output:
         for part in ("masks", "soft", "overlay.mp4"):
             there = self.folder / part
             if there.is_file() or (there.is_dir() and any(there.iterdir())):
-                raise ConfigError(f"out={self.folder}: {there} exists and no agnn-predict has written it")
+                raise ConfigError(
+                    f"out={self.folder}: {there} exists and no agnn-predict has written it; give another folder"
+                )
         self.write(identity, state="running")
 
     def write(self, identity: dict[str, Any], **about: Any) -> None:

