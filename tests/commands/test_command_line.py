@@ -305,6 +305,13 @@ def test_names_that_are_no_utf_8_are_scored(tmp_path):
         (["input=film.mp4", "out=x", "threshold=0,3"], "threshold=0,3: a comma separates the values of a sweep"),
         (["input=film.mp4", "out=x", "size=480"], "size=480: must be a list in brackets, such as size=[480,480]"),
         (["input=", "out=x"], "input=: is empty; give a file or folder"),
+        (
+            ["'input=film.mp4'"],
+            "'input=film.mp4': the quotes have become part of the word; on Windows use double quotes",
+        ),
+        (["input=film.mp4", "output=x"], "there is no setting output; did you mean out?"),
+        (["input=film.mp4", "device=gpu"], "there is no setting device; did you mean accelerator?"),
+        (["input=film.mp4", "out=film.mp4"], "out=film.mp4 is a file; give a folder"),
     ],
 )
 def test_words_that_are_no_settings_are_explained(tmp_path, words, said):

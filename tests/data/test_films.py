@@ -60,6 +60,9 @@ def test_lists(clips):
         (clips.parent / "list.txt").write_text(text)
         with pytest.raises(DataError, match=why):
             find_films("list.txt")
+    (clips.parent / "list.txt").write_text("Hello,\nthis is a letter.\n")
+    with pytest.raises(DataError, match=r"none of its 2 lines is a file or folder; the first is 'Hello,'"):
+        find_films("list.txt")
     (clips.parent / "list.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="cannot be read as a list"):
         find_films("list.txt")

@@ -75,14 +75,14 @@ def _listed(file: Path) -> list[Film]:
     paths = [Path(line).expanduser() for line in lines if line and not line.startswith("#")]
     if not paths:
         raise DataError(f"input={file}: this list names no film; write one path per line")
+    twice = next((path for path, count in Counter(paths).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"input={file}: {twice} is listed twice")
     if not any(path.exists() for path in paths):
         raise DataError(
             f"input={file}: a text file is a list of films, one path in each line, but none of its {len(paths)} lines "
             f"is a file or folder; the first is {str(paths[0])!r}"
         )
-    twice = next((path for path, count in Counter(paths).items() if count > 1), None)
-    if twice is not None:
-        raise DataError(f"input={file}: {twice} is listed twice")
     above = Path(os.path.commonpath([path.absolute().parent for path in paths]))
     return _named(paths, above)
 

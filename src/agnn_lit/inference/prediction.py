@@ -176,11 +176,15 @@ def refuse_faults(footage: Footage, cfg: PredictConfig) -> None:
     raise DataError("\n".join(problems) + "\non_error=skip leaves out frames that cannot be read")
 
 
+def _refuse_file(cfg: PredictConfig) -> None:
+    if Path(cfg.out).is_file():
+        raise ConfigError(f"out={cfg.out} is a file; give a folder")
+
+
 def _refuse_output(footage: Footage, cfg: PredictConfig) -> None:
     """Raise ConfigError if the output would replace the footage, or if it cannot be written."""
+    _refuse_file(cfg)
     written = Path(cfg.out).resolve()
-    if written.is_file():
-        raise ConfigError(f"out={cfg.out} is a file; give a folder")
     source = Path(cfg.input).resolve()
     if source in (written / "masks", written / "soft", written / "overlay.mp4"):
         raise ConfigError(f"input={cfg.input} lies where out={cfg.out} writes; choose another out")
@@ -203,6 +207,7 @@ def predict(cfg: PredictConfig) -> Path:
     import_plugins_of_run(cfg)
     check_inference(cfg)
     check_backend(cfg.crf)
+    _refuse_file(cfg)
     checkpoint = find_checkpoint(cfg)
     console = open_console()
     with console.status(f"looking through {cfg.input}"):
