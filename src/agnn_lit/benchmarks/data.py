@@ -34,6 +34,7 @@ class Workload:
     """What is timed; the defaults are those of agnn-train."""
 
     backbone: str = "deeplabv3_resnet50"
+    network: str | None = None  # of those that timm has, for backbone "timm"
     channels: int = 256  # C
     frames: int = 3  # N'
     size: tuple[int, int] = (473, 473)  # height and width of the network input
@@ -54,7 +55,7 @@ class Workload:
 
 
 #: The recipe of the model in the package, whose steps are short.
-LITE = Workload("lite0", 96, size=(224, 384), steps=12)
+LITE = Workload("timm", "tf_efficientnet_lite0", 96, size=(224, 384), steps=12)
 
 
 @contextmanager
@@ -103,7 +104,8 @@ def _load(loader: DataLoader[Clip]) -> float:
 def _train(workload: Workload, loader: DataLoader[Clip], device: torch.device) -> tuple[float, float]:
     """Seconds of a step, and seconds that it waits for its clips."""
     torch.manual_seed(0)
-    model = AGNN(build_backbone(workload.backbone, workload.channels), workload.channels, workload.frames).to(device)
+    encoder = build_backbone(workload.backbone, workload.channels, model=workload.network)
+    model = AGNN(encoder, workload.channels, workload.frames).to(device)
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
     batches = iter(loader)
     waited = start = 0.0
@@ -143,7 +145,7 @@ def run_data(repeats: int = 3, workload: Workload | None = None) -> dict[str, An
             for _ in range(max(2, repeats))
         ]
         steps = {
-            (work.backbone, w, cache): _train(work, work.loader(work.clips(videos, cache), w), device)
+            (work.network or work.backbone, w, cache): _train(work, work.loader(work.clips(videos, cache), w), device)
             for work in workloads
             for w, cache in ((0, None), (many, None), (many, Path(folder)))
         }
@@ -163,7 +165,7 @@ def run_data(repeats: int = 3, workload: Workload | None = None) -> dict[str, An
     ]
 
     def waiting(work: Workload, workers: int) -> float:
-        step, waited = steps[work.backbone, workers, None]
+        step, waited = steps[work.network or work.backbone, workers, None]
         return waited / step
 
     return {
