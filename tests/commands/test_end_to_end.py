@@ -49,7 +49,7 @@ def test_evaluate(run, tmp_path):
 def test_predict(run, tmp_path):
     write_video(tmp_path / "walk.mp4", frames=5)
     said = command("predict", "input=walk.mp4", "out=walk", f"run={run.folder}", "crf=fast", cwd=tmp_path)
-    assert "5 masks in" in said
+    assert "5 masks and overlay.mp4 in" in said
     masks = sorted((tmp_path / "walk/masks").iterdir())
     assert [mask.name for mask in masks] == [f"{t:05d}.png" for t in range(5)]
     with Image.open(masks[0]) as mask:

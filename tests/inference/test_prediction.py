@@ -74,7 +74,7 @@ def test_a_video_gives_masks_soft_maps_and_an_overlay(run, video, tmp_path, caps
     record = json.loads((out / "predict.json").read_text())
     assert (record["state"], record["frames"], record["skipped"]) == ("done", 12, {})
     assert record["identity"]["dtype"] == "fp32"
-    assert "12 masks in" in capsys.readouterr().out
+    assert "12 masks and overlay.mp4 in" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("extra", [(), ("references=random",), ("scales=[0.5,1]", "flip=true"), ("crf=fast",)])

@@ -118,7 +118,7 @@ def test_coco_without_its_package_or_file(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="no such file"):
         CocoFile(tmp_path / "none.json")
     monkeypatch.setitem(sys.modules, "pycocotools.mask", None)
-    with pytest.raises(ConfigError, match=r"instances=coco needs pycocotools.* pip install 'agnn-lit\[instances\]'"):
+    with pytest.raises(ConfigError, match=r'instances=coco needs pycocotools.* pip install "agnn-lit\[instances\]"'):
         CocoFile(tmp_path / "none.json")
 
 

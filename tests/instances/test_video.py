@@ -100,7 +100,7 @@ def test_shuffled_masks_become_objects_with_a_colour_each(run, tmp_path, capsys)
     record = json.loads((out / "predict.json").read_text())
     assert record["objects"] == 2
     assert record["identity"]["instances"]["proposals"] == "masks"
-    assert "16 masks of 2 objects in" in capsys.readouterr().out
+    assert "16 masks of 2 objects and overlay.mp4 in" in capsys.readouterr().out
     assert sorted(p.name for p in out.iterdir()) == ["masks", "overlay.mp4", "predict.json"]
     with Image.open(out / "masks/00000.png") as image:
         assert image.getpalette()[:9] == [0, 0, 0, 128, 0, 0, 0, 128, 0]  # DAVIS's

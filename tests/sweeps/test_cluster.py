@@ -155,7 +155,7 @@ def test_a_hopeless_run_is_stopped_after_its_step_and_the_others_go_on(launcher,
 def test_a_missing_package_is_named(launcher, package, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     job = prepare_job(Run(tmp_path / "run"), train_config(), [])
-    with pytest.raises(ConfigError, match=f"needs {package}: pip install 'agnn-lit"):
+    with pytest.raises(ConfigError, match=f'needs {package}: pip install "agnn-lit'):
         launcher.run_jobs([job])
 
 

@@ -266,7 +266,18 @@ def test_refused_sweeps(tmp_path, words, said):
     assert not list(tmp_path.rglob("status.json"))
 
 
-ABLATIONS = ("rounds", "frames", "gate", "loop_edge", "line_edge", "aggregation", "update", "backbone", "precision")
+ABLATIONS = (
+    "rounds",
+    "frames",
+    "gate",
+    "loop_edge",
+    "line_edge",
+    "aggregation",
+    "update",
+    "pool",
+    "backbone",
+    "precision",
+)
 EXPERIMENTS = Path(__file__).parents[2] / "conf/experiment"
 
 

