@@ -54,7 +54,11 @@ logger: {mode: disabled}
 SIZES = {
     "conf/train.yaml": (("experiment: null\n", "experiment: null\n  - miniature\n"),),
     "src/agnn_lit/benchmarks/graph.py": (("grid: tuple[int, int] = (60, 60)", "grid: tuple[int, int] = (9, 9)"),),
-    "src/agnn_lit/benchmarks/data.py": (("= (473, 473)", "= (65, 65)"), ("= (480, 854)", "= (96, 128)")),
+    "src/agnn_lit/benchmarks/data.py": (
+        ("= (473, 473)", "= (65, 65)"),
+        ("= (480, 854)", "= (96, 128)"),
+        ("(224, 384), steps=12", "(65, 65), steps=2"),
+    ),
     "src/agnn_lit/benchmarks/inference.py": (("= (473, 473)", "= (65, 65)"), ("= (480, 854)", "= (96, 128)")),
     "src/agnn_lit/benchmarks/runtimes.py": (
         ('"deeplabv3_resnet50"  # encoder', '"tiny"  # encoder'),
@@ -71,6 +75,7 @@ SIZES = {
         ("(frames, 60)", "(frames, 8)"),
         ("(30, 45, 60)", "(4, 6, 8)"),
     ),
+    "experiments/start_up/measure.py": (("ROUNDS = 3", "ROUNDS = 1"),),
     "experiments/paper_vs_official/costs.py": (
         ("3, (473, 473), (60, 60)", "3, (65, 65), (9, 9)"),
         ("FRAMES, 256, *GRID", "FRAMES, 8, *GRID"),
