@@ -64,8 +64,8 @@ __all__ = [
     "score",
 ]  # fmt: skip
 
-_DEVICES = {"cuda": "gpu"}
-_DEVICES_OF_LOAD = ("auto", "cpu", "cuda", "mps")
+#: Values of ``device``, and what the setting ``accelerator`` calls them.
+_DEVICES = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 
 
 class Model:
@@ -213,17 +213,17 @@ def load(
     Raises:
         ConfigError: there is no such model, or it cannot run there.
     """
+    if device not in _DEVICES:
+        raise ConfigError(f"device={device}: must be one of {', '.join(_DEVICES)}")
     given = {
         "run" if Path(source).is_dir() else "ckpt": str(source),
-        "accelerator": _DEVICES.get(device, device),
+        "accelerator": _DEVICES[device],
         "dtype": dtype,
         "threads": threads,
         "pool": pool,
         "channels_last": channels_last,
         "compile": compile,
     }
-    if device not in _DEVICES_OF_LOAD:
-        raise ConfigError(f"device={device}: must be one of {', '.join(_DEVICES_OF_LOAD)}")
     cfg: InferenceConfig = _settings(given, InferenceConfig)
     check_inference(cfg)
     return Model(open_trained(find_checkpoint(cfg), cfg), cfg)

@@ -224,7 +224,7 @@ def build_page(page: Page, max_mb: int) -> Any:
                 film = gr.Video(label="Your video", sources=["upload", "webcam"], height=320)
                 facts = gr.Markdown()
                 with gr.Row():
-                    # until there is a film
+                    # It cannot be pressed until there is a film.
                     start = gr.Button("Segment", variant="primary", interactive=False, elem_id="segment")
                     stop = gr.Button("Cancel")
                 with gr.Accordion("Settings", open=False):
